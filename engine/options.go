@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"io"
+	"os"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/mydocker/mydocker/network"
+)
+
+// CreateOptions is everything that `run` and `create` can say about a container. The zero value of a field means
+// "what the image says", then Docker's default.
+type CreateOptions struct {
+	Name  string   // generated when empty
+	Image string   // a name, an id or a unique prefix of one
+	Args  []string // what stands after the image: replaces the image's Cmd
+
+	Entrypoint []string // replaces the image's Entrypoint and empties its Cmd; [""] resets it to none; nil keeps it
+	Env        []string // NAME=value; a bare NAME has been resolved or dropped by the caller
+	Labels     map[string]string
+	WorkingDir string
+	User       string // name|uid[:group|gid]
+	Hostname   string
+	Domainname string
+	TTY        bool // -t
+	OpenStdin  bool // -i
+	ReadOnly   bool
+	Init       bool
+	AutoRemove bool
+	StopSignal string
+	// StopTimeout is the time between TERM and KILL in seconds; nil means 10.
+	StopTimeout *int
+	Restart     RestartPolicy
+	CIDFile     string
+	Pull        string // missing (default), always, never
+
+	Mounts      []Mount
+	VolumesFrom []string
+
+	Network     string // network name or id, bridge, none, host, container:NAME, ns:PATH; "" means bridge
+	Networks    []NetworkAttachment
+	Ports       []network.PortMapping
+	PublishAll  bool
+	Expose      []string // "80/tcp"
+	MacAddress  string
+	IP, IP6     string
+	Aliases     []string
+	DNS         []string
+	DNSSearch   []string
+	DNSOptions  []string
+	ExtraHosts  []string // "name:address"; address may be host-gateway
+	Links       []string
+	Resources   Resources
+	Security    Security
+	GroupAdd    []string
+	OomScoreAdj *int
+	ShmSize     int64 // bytes; 0 means 64 MiB
+	Ulimits     []specs.POSIXRlimit
+	Sysctls     map[string]string
+	Devices     []string
+	PidMode     string
+	IpcMode     string
+	UTSMode     string
+	LogDriver   string
+	LogOpts     map[string]string
+}
+
+// NetworkAttachment is one more network to join, besides CreateOptions.Network.
+type NetworkAttachment struct {
+	Network string
+	IP, IP6 string
+	MAC     string
+	Aliases []string
+}
+
+// RestartPolicy is when a container that has ended is started again.
+type RestartPolicy struct {
+	Name              string // "no" (or ""), always, unless-stopped, on-failure
+	MaximumRetryCount int    // for on-failure; 0 means no limit
+}
+
+// Mount is one -v, --mount or --tmpfs.
+type Mount struct {
+	Type     string // bind, volume, tmpfs
+	Source   string // a path for bind, a name for volume ("" means anonymous)
+	Target   string
+	ReadOnly bool
+	// Propagation is private, rprivate, shared, rshared, slave or rslave; "" means rprivate.
+	Propagation  string
+	NoCopy       bool
+	Subpath      string
+	TmpfsOptions []string // size=…, mode=…
+	// MustExist refuses a bind source that is missing (--mount); otherwise it is made as a directory (-v).
+	MustExist bool
+}
+
+// Resources are the limits. Zero means none.
+type Resources struct {
+	Memory            int64 // bytes
+	MemorySwap        int64 // bytes, memory and swap together; -1 means unlimited swap
+	MemoryReservation int64 // bytes
+	NanoCPUs          int64 // 1e9 is one CPU
+	CPUShares         uint64
+	CPUPeriod         uint64 // microseconds
+	CPUQuota          int64  // microseconds
+	CpusetCpus        string
+	CpusetMems        string
+	PidsLimit         int64 // -1 means unlimited
+	BlkioWeight       uint16
+	OomKillDisable    bool
+	CgroupParent      string
+}
+
+// Security is what a container may do.
+type Security struct {
+	Privileged      bool
+	CapAdd, CapDrop []string
+	SecurityOpt     []string
+}
+
+// Streams are the caller's own standard streams. In may be nil.
+type Streams struct {
+	In       *os.File
+	Out, Err *os.File
+}
+
+// RunOptions is a CreateOptions and how to stand beside the container.
+type RunOptions struct {
+	CreateOptions
+	Detach     bool
+	DetachKeys string // "" means ctrl-p,ctrl-q
+	NoSigProxy bool
+}
+
+// ExecOptions is one more process in a running container.
+type ExecOptions struct {
+	Args        []string
+	Env         []string
+	User        string
+	WorkingDir  string
+	TTY         bool
+	Interactive bool
+	Detach      bool
+	Privileged  bool
+	DetachKeys  string
+}
+
+// LogOptions choose lines of a container's log.
+type LogOptions struct {
+	Follow       bool
+	Tail         int // -1 means all
+	Since, Until time.Time
+	Timestamps   bool
+	Stdout       io.Writer
+	Stderr       io.Writer
+}
+
+// RemoveOptions say how hard `rm` tries.
+type RemoveOptions struct {
+	Force   bool // kill it first
+	Volumes bool // anonymous volumes too
+}
+
+// StartOptions are how `start` stands beside the container.
+type StartOptions struct {
+	Attach      bool
+	Interactive bool
+	DetachKeys  string
+}
+
+// ExitError carries the exit status that the command line must end with: 125 for an error of ours, 126 for a command
+// that cannot be executed, 127 for one that is not found.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+func (e *ExitError) Unwrap() error { return e.Err }

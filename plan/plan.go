@@ -1,0 +1,43 @@
+// Package plan holds the one idea that lets mydocker show what it does: a kernel operation is a value before it is
+// an effect.
+//
+// Network, container and engine turn a wish into a list of operations by pure functions. One loop applies the list;
+// the same list, printed, is what `mydocker --explain` shows. Because both read the same values they cannot drift apart.
+//
+// It is a leaf: it imports nothing of ours.
+package plan
+
+// Op is one kernel operation, as data.
+type Op interface {
+	// Command is the shell command that the operation equals: `ip link add br0 type bridge`. It can be pasted into a
+	// root shell; where no command equals the operation, it is a comment line starting with "# ".
+	Command() string
+	// Why says in a few words what the operation is for, in lower case and without a full stop.
+	Why() string
+}
+
+// Watcher is told of every operation around the moment when it is done. Explaining, single-stepping and the tests that
+// fail every operation in turn are watchers.
+type Watcher interface {
+	// Before may refuse: the operation is then not done, and the error becomes its result.
+	Before(Op) error
+	// After is given the operation's result and returns the result that counts.
+	After(Op, error) error
+}
+
+// Do performs one operation under the eyes of w. A nil watcher sees nothing and costs nothing.
+func Do(w Watcher, op Op, do func() error) error {
+	if w == nil {
+		return do()
+	}
+	if err := w.Before(op); err != nil {
+		return err
+	}
+	return w.After(op, do())
+}
+
+// Step is the plainest operation: two strings. It serves where the effect itself is a function call elsewhere.
+type Step struct{ Cmd, Reason string }
+
+func (s Step) Command() string { return s.Cmd }
+func (s Step) Why() string     { return s.Reason }

@@ -1,0 +1,60 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lock is an advisory lock on a file: flock(2). The kernel lets go of it when the holder dies, however it dies.
+type Lock struct{ f *os.File }
+
+// AcquireLock waits for the lock. The file is made when it is missing and never removed, or two processes could hold
+// "the" lock on two files of the same name.
+func AcquireLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX) }
+
+// AcquireShared waits until nobody holds the lock for itself alone.
+func AcquireShared(path string) (*Lock, error) { return lock(path, unix.LOCK_SH) }
+
+// TryLock takes the lock if nobody has it; otherwise the error is ErrLocked.
+func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB) }
+
+// ErrLocked says that somebody else holds the lock.
+var ErrLocked = errors.New("locked by another process")
+
+// File is the lock's open file: handed to a child, it hands the lock on.
+func (l *Lock) File() *os.File { return l.f }
+
+// Release lets go.
+func (l *Lock) Release() error { return l.f.Close() }
+
+func lock(path string, how int) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+			return nil, err
+		}
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err == nil {
+		return &Lock{f}, nil
+	}
+	f.Close()
+	if err == unix.EWOULDBLOCK {
+		return nil, ErrLocked
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
+}

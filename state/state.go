@@ -1,0 +1,174 @@
+// Package state is how a record survives: two trees with two lifetimes, files replaced as a whole, claims that are
+// atomic, and locks that die with their holder.
+//
+// It is a leaf: it imports nothing of ours and knows no record's meaning.
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Root names the two trees and the directory of pinned network namespaces.
+type Root struct {
+	// Lib holds what was asked for; it survives a reboot.
+	Lib string
+	// Run holds what was put into the kernel; it vanishes with the kernel at a reboot.
+	Run string
+	// NetNS is where iproute2 looks for network namespaces. It is the same for all roots, or `ip netns` would not see them.
+	NetNS string
+}
+
+// DefaultRoot is where mydocker keeps its records unless --root and --run-root say otherwise.
+func DefaultRoot() Root {
+	return Root{Lib: "/var/lib/mydocker", Run: "/run/mydocker", NetNS: "/run/netns"}
+}
+
+// Containers is the directory with one directory for each container: its definition, bundle, writable layer and log.
+func (r Root) Containers() string { return filepath.Join(r.Lib, "containers") }
+
+// Container is the lasting directory of one container.
+func (r Root) Container(id string) string { return filepath.Join(r.Lib, "containers", id) }
+
+// Running is the directory of what one container holds in the kernel right now.
+func (r Root) Running(id string) string { return filepath.Join(r.Run, "containers", id) }
+
+// Lock is the path of a named lock.
+func (r Root) Lock(name string) string { return filepath.Join(r.Run, "locks", name) }
+
+// Durability says what a replaced file must survive.
+type Durability bool
+
+const (
+	// Volatile is enough for records that describe the running kernel: they need not outlive it.
+	Volatile Durability = false
+	// Durable files are on the disk when Replace returns.
+	Durable Durability = true
+)
+
+// Replace writes a file as a whole: a reader sees the old content or the new, never a part. The directory is made when
+// it is missing. It equals: write FILE.tmp; fsync; mv FILE.tmp FILE; fsync the directory.
+func Replace(path string, data []byte, d Durability) (err error) {
+	f, err := createTemp(path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, ignoreAbsent(os.Remove(f.Name())))
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil && d == Durable {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err = os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	if d == Durable {
+		return syncDir(filepath.Dir(path))
+	}
+	return nil
+}
+
+// ReplaceJSON is Replace of v's JSON, indented, because learners read these files with cat.
+func ReplaceJSON(path string, v any, d Durability) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return Replace(path, append(data, '\n'), d)
+}
+
+// ReadJSON reads a record. A missing file is fs.ErrNotExist; one that cannot be parsed is an error that names it.
+func ReadJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("record %s is damaged: %w", path, err)
+	}
+	return nil
+}
+
+// Claim takes a name for an owner. Exactly one of any number of processes that claim the same path succeeds; the others
+// get a *Taken that tells the owner. The finished file is moved into place by link(2), so a claim is never half-written.
+func Claim(path, owner string) (err error) {
+	f, err := createTemp(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ignoreAbsent(os.Remove(f.Name()))) }()
+	_, err = f.WriteString(owner)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	err = os.Link(f.Name(), path)
+	if errors.Is(err, fs.ErrExist) {
+		holder, readErr := os.ReadFile(path)
+		if errors.Is(readErr, fs.ErrNotExist) {
+			return Claim(path, owner) // given up between our link and our look
+		}
+		return errors.Join(&Taken{Path: path, Owner: string(holder)}, readErr)
+	}
+	return err
+}
+
+// Unclaim gives a name back, if owner still holds it. Absent is success.
+func Unclaim(path, owner string) error {
+	holder, err := os.ReadFile(path)
+	if err != nil || string(holder) != owner {
+		return ignoreAbsent(err)
+	}
+	return ignoreAbsent(os.Remove(path))
+}
+
+// Taken says that a claim failed because somebody else holds the name. It is an fs.ErrExist.
+type Taken struct{ Path, Owner string }
+
+func (t *Taken) Error() string        { return fmt.Sprintf("%s is held by %s", t.Path, t.Owner) }
+func (t *Taken) Is(target error) bool { return target == fs.ErrExist }
+
+// createTemp makes the aside file for path, in the same directory so that it can be moved, and makes that directory
+// when it is missing.
+func createTemp(path string) (*os.File, error) {
+	dir, pattern := filepath.Dir(path), "."+filepath.Base(path)+".tmp-*"
+	f, err := os.CreateTemp(dir, pattern)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return nil, err
+		}
+		f, err = os.CreateTemp(dir, pattern)
+	}
+	return f, err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
