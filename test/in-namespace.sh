@@ -1,0 +1,139 @@
+#!/bin/bash
+# in-namespace.sh COMMAND [ARG...] - run COMMAND on a host made of namespaces, and leave no trace of it.
+#
+# COMMAND believes that it is root on a small machine of its own: own links and firewall, own /run, own
+# /var/lib/mydocker, own processes, own branch of the cgroup tree. Nothing that it does to links, rules, mounts,
+# sysctls below net/ or cgroups reaches the real host, and all of it is gone when COMMAND ends, however it ends.
+#
+#   the "internet"                     the LAN neighbour                the host (where COMMAND runs)
+#   203.0.113.9/32 ── on lo of ──>  netns "neighbour"  eth0 ═══════ eth0   10.99.0.1/24
+#                                   10.99.0.2/24                         fd99::1/64, default via 10.99.0.2
+#
+# `ip netns exec neighbour CMD` is a command on the neighbour. The tests and `make demo` in CI run like this; a user's
+# `make demo` does not.
+set -euo pipefail
+
+die() { echo "in-namespace.sh: $*" >&2; exit 125; }
+
+outside() {
+    (($#)) || die "usage: in-namespace.sh COMMAND [ARG...]"
+    [[ $(id -u) == 0 ]] || die "namespaces for a whole host need root: try sudo $0 ..."
+    for tool in unshare setpriv ip mount findmnt; do
+        command -v "$tool" >/dev/null || die "$tool is missing: install util-linux and iproute2"
+    done
+    scratch=$(mktemp -d "${TMPDIR:-/var/tmp}/mydocker-host.XXXXXX")
+    groups=()
+    trap clean_outside EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    make_groups
+    export FAKE_HOST_SCRATCH=$scratch
+    # --kill-child: the namespace's first process dies with unshare, and everything in a pid namespace with its first.
+    (
+        for group in ${groups[@]+"${groups[@]}"}; do echo "$BASHPID" >"$group/cgroup.procs"; done
+        exec setpriv --pdeathsig KILL unshare --net --mount --pid --cgroup --fork --kill-child --propagation private \
+            -- "${BASH_SOURCE[0]}" --inside "$@"
+    ) <&0 &
+    local status=0
+    wait $! || status=$?
+    exit "$status"
+}
+
+# A branch of our own in every cgroup v1 hierarchy, which the cgroup namespace then shows as if it were the root.
+# A host with cgroup v2 alone has nothing to hide behind: there the product's own group /mydocker is used.
+make_groups() {
+    local target
+    [[ $(findmnt -n -o FSTYPE /sys/fs/cgroup) == cgroup2 ]] && return
+    while read -r target; do
+        local group=$target/${scratch##*/}
+        mkdir "$group"
+        groups+=("$group")
+        if [[ -e $group/cpuset.cpus ]]; then # a new cpuset takes no process before it has both
+            cat "$target/cpuset.cpus" >"$group/cpuset.cpus"
+            cat "$target/cpuset.mems" >"$group/cpuset.mems"
+        fi
+        if [[ -e $group/memory.use_hierarchy ]]; then echo 1 >"$group/memory.use_hierarchy" 2>/dev/null || :; fi
+    done < <(findmnt -rn -t cgroup,cgroup2 -o TARGET | awk '!seen[$0]++')
+}
+
+clean_outside() {
+    local group try
+    for group in ${groups[@]+"${groups[@]}"}; do
+        for try in 1 2 3 4 5 6 7 8 9 10; do # the kernel empties a group a moment after its last process died
+            find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || :
+            [[ -d $group ]] || break
+            sleep 0.1
+        done
+        [[ -d $group ]] && echo "in-namespace.sh: cgroup $group could not be removed" >&2
+    done
+    rm -rf --one-file-system "$scratch"
+}
+
+# From here on we are in the namespaces; whatever is mounted vanishes with them.
+inside() {
+    mount -t proc -o nosuid,nodev,noexec proc /proc
+    mount_sys
+    mount -t tmpfs -o mode=755 tmpfs /run
+    mkdir -p /run/netns /run/lock
+    mount_lib "$FAKE_HOST_SCRATCH"
+
+    ip link set lo up
+    ip netns add neighbour
+    ip link add eth0 type veth peer name eth0 netns neighbour
+    ip addr add 10.99.0.1/24 dev eth0
+    ip addr add fd99::1/64 dev eth0 nodad
+    ip link set eth0 up
+    ip -n neighbour link set lo up
+    ip -n neighbour addr add 10.99.0.2/24 dev eth0
+    ip -n neighbour addr add fd99::2/64 dev eth0 nodad
+    ip -n neighbour addr add 203.0.113.9/32 dev lo
+    ip -n neighbour link set eth0 up
+    ip route add default via 10.99.0.2
+
+    export FAKE_HOST=1
+    # Not exec: this shell is the first process of the pid namespace and buries orphans.
+    local status=0
+    "$@" <&0 || status=$?
+    exit "$status"
+}
+
+# An own /var/lib/mydocker on the disk that the scratch directory is on. Where the real host has no directory of that
+# name to mount it on, one is made in an overlay over /var/lib.
+mount_lib() {
+    mkdir "$1/lib" "$1/upper" "$1/work"
+    [[ -d /var/lib/mydocker ]] ||
+        mount -t overlay -o "lowerdir=/var/lib,upperdir=$1/upper,workdir=$1/work" overlay /var/lib
+    mkdir -p /var/lib/mydocker
+    mount --bind "$1/lib" /var/lib/mydocker
+}
+
+# /sys shows the links of the namespace in which it was mounted, so it is mounted anew, and the cgroup trees in it.
+mount_sys() {
+    local hierarchies target options
+    if [[ $(findmnt -n -o FSTYPE /sys/fs/cgroup) == cgroup2 ]]; then
+        umount -R -l /sys
+        mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+        mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 /sys/fs/cgroup
+        return
+    fi
+    hierarchies=$(findmnt -rn -t cgroup,cgroup2 -o TARGET,FSTYPE,FS-OPTIONS | awk '!seen[$1]++')
+    umount -R -l /sys
+    mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+    mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+    while read -r target type options; do
+        mkdir -p "$target"
+        options=$(sed -E 's/(^|,)(rw|ro|seclabel|clone_children|release_agent=[^,]*)//g; s/^,//' <<<",$options")
+        case $type:$options in
+        cgroup2:*) options= ;;            # its options belong to the whole machine
+        *name=*) options=none,$options ;; # a hierarchy without controllers, such as systemd's own
+        esac
+        mount -t "$type" -o "nosuid,nodev,noexec${options:+,$options}" "$type" "$target"
+    done <<<"$hierarchies"
+}
+
+if [[ ${1-} == --inside ]]; then
+    shift
+    inside "$@"
+else
+    outside "$@"
+fi
