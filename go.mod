@@ -11,4 +11,9 @@ require (
 	github.com/vishvananda/netns v0.0.5
 )
 
-require golang.org/x/sys v0.46.0 // indirect
+require (
+	github.com/docker/go-units v0.5.0 // indirect
+	github.com/moby/sys/user v0.4.0 // indirect
+	golang.org/x/sys v0.46.0 // indirect
+	golang.org/x/term v0.40.0 // indirect
+)

