@@ -1,0 +1,78 @@
+# make            build ./mydocker
+# make help       say what else there is
+
+# The version that `mydocker version` says: the nearest tag and commit, or what the caller gives (make VERSION=1.2.3).
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+# One static file: no C library, no paths of the build machine, no code of the command-line library that only writes
+# documentation, no symbol table (a smaller file starts faster).
+export CGO_ENABLED = 0
+GO         ?= go
+BUILDFLAGS := -trimpath -tags urfave_cli_no_docs -ldflags '-s -w -X main.version=$(VERSION)'
+
+# How long `make fuzz` spends on each fuzz target, and what `make test` gives to go test besides.
+FUZZTIME  ?= 5s
+TESTFLAGS ?=
+
+.PHONY: mydocker
+mydocker: need-go ## build one static binary, ./mydocker
+	$(GO) build $(BUILDFLAGS) -o $@ .
+
+.PHONY: demo
+demo: ## show the whole thing on this host, then put the host back as it was (root)
+	./test/demo.sh
+
+.PHONY: test
+test: need-go mydocker ## run all tests (root; in namespaces that play the host, the real one is not touched)
+	@./test/install-deps.sh --check
+	MYDOCKER=$(CURDIR)/mydocker $(GO) test -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: lint
+lint: need-go ## gofmt, go vet, staticcheck
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); \
+	    if [ -n "$$bad" ]; then echo "not formatted, run gofmt -w on:"; echo "$$bad"; exit 1; fi
+	$(GO) vet -tags urfave_cli_no_docs ./...
+	$(GO) tool -modfile=test/tools/go.mod staticcheck -tags urfave_cli_no_docs ./...
+	@for script in .ci/run $$(git ls-files '*.sh'); do bash -n "$$script" || exit 1; done
+
+.PHONY: race
+race: need-go ## the tests of the packages under the race detector (root; needs a C compiler)
+	@./test/install-deps.sh --check
+	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(TESTFLAGS) $$($(GO) list ./... | grep -v /test/)
+
+.PHONY: fuzz
+fuzz: need-go ## every fuzz target for FUZZTIME (5s)
+	@$(GO) list -f '{{.Dir}}' ./... | while read -r dir; do \
+	    for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$dir"/*_test.go 2>/dev/null); do \
+	        echo "fuzz $$target in $$dir"; \
+	        $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+	    done; \
+	done
+
+.PHONY: bench
+bench: need-go mydocker ## measure against crun, runc, podman and docker, in namespaces (root; installs nothing)
+	$(GO) build -o bin/bench ./test/bench
+	./test/in-namespace.sh bin/bench -mydocker $(CURDIR)/mydocker $(BENCHFLAGS)
+
+.PHONY: cross
+cross: need-go ## build for the other architectures: bin/mydocker-linux-*
+	for arch in amd64 arm64 riscv64; do \
+	    GOARCH=$$arch GOOS=linux $(GO) build $(BUILDFLAGS) -o bin/mydocker-linux-$$arch . || exit 1; done
+
+.PHONY: install
+install: mydocker ## copy the binary to /usr/local/bin (PREFIX=/usr/local)
+	install -D -m 755 mydocker $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/mydocker
+
+.PHONY: clean
+clean: ## remove what make made
+	rm -rf mydocker bin
+
+.PHONY: help
+help: ## this text
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# Go is the one thing that cannot be installed for the reader: distributions' packages are often too old.
+.PHONY: need-go
+need-go:
+	@command -v $(GO) >/dev/null || { \
+	    echo "go is missing: install Go $$(sed -n 's/^go //p' go.mod) or later, see https://go.dev/doc/install"; exit 1; }

@@ -1,0 +1,55 @@
+#!/bin/bash
+# install-deps.sh            install what the tests need, by apt (root, Debian or Ubuntu)
+# install-deps.sh --check    only say what is missing; fails when something is
+#
+# The product itself needs iptables and nothing else; the rest are the judges (ip, iptables-save, runc, skopeo...) that
+# the tests ask what really happened.
+set -euo pipefail
+
+# program to look for, package that has it
+needs() {
+    cat <<'LIST'
+ip            iproute2
+iptables      iptables
+nft           nftables
+busybox       busybox-static
+unshare       util-linux
+lsns          util-linux
+brctl         bridge-utils
+conntrack     conntrack
+runc          runc
+crun          crun
+skopeo        skopeo
+umoci         umoci
+jq            jq
+curl          curl
+socat         socat
+strace        strace
+tcpdump       tcpdump
+ping          iputils-ping
+xz            xz-utils
+zstd          zstd
+make          make
+git           git
+LIST
+}
+
+export PATH=$PATH:/usr/sbin:/sbin
+missing=()
+while read -r program package; do
+    command -v "$program" >/dev/null || missing+=("$package")
+done < <(needs)
+((${#missing[@]})) || exit 0
+
+if [[ ${1-} == --check ]]; then
+    echo "the tests need packages that are not installed: ${missing[*]}" >&2
+    echo "run as root: test/install-deps.sh" >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "this is not Debian or Ubuntu; please install: ${missing[*]}" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get install -q -y --no-install-recommends "${missing[@]}"

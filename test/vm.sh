@@ -1,0 +1,17 @@
+#!/bin/bash
+# vm.sh - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
+# mydocker and in-namespace.sh stand beside this script; the guest has no Go and no compiler.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20
+
+[[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs ]] || { echo "vm.sh: no cgroup v2 here" >&2; exit 1; }
+
+# In the order: the limits alone, the runtime, then whole containers through the command line.
+for package in cgroups container; do
+    echo "--- $package"
+    (mkdir -p "$package" && cd "$package" && "../$package.test" -test.timeout 5m)
+done
+echo "--- e2e"
+mkdir -p test/e2e && cp in-namespace.sh test/
+(cd test/e2e && ../../e2e.test -test.timeout 10m -test.v -test.run '^Test(VM|Limits|RunFlags|Publish)')
