@@ -3,17 +3,26 @@ module github.com/mydocker/mydocker
 go 1.25.0
 
 require (
+	github.com/containerd/continuity v0.4.5
 	github.com/coreos/go-iptables v0.8.0
+	github.com/docker/go-units v0.5.0
+	github.com/moby/sys/user v0.4.0
 	github.com/opencontainers/runtime-spec v1.3.0
 	github.com/sirupsen/logrus v1.10.2
 	github.com/urfave/cli/v2 v2.27.7
 	github.com/vishvananda/netlink v1.3.1
 	github.com/vishvananda/netns v0.0.5
+	golang.org/x/sys v0.46.0
+	golang.org/x/term v0.40.0
 )
 
 require (
-	github.com/docker/go-units v0.5.0 // indirect
-	github.com/moby/sys/user v0.4.0 // indirect
-	golang.org/x/sys v0.46.0 // indirect
-	golang.org/x/term v0.40.0 // indirect
+	github.com/Microsoft/go-winio v0.6.2 // indirect
+	github.com/containerd/log v0.1.0 // indirect
+	github.com/distribution/reference v0.6.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/opencontainers/go-digest v1.0.0 // indirect
+	github.com/ulikunitz/xz v0.5.17 // indirect
+	golang.org/x/sync v0.8.0 // indirect
+	google.golang.org/protobuf v1.35.1 // indirect
 )

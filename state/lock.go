@@ -23,6 +23,24 @@ func AcquireShared(path string) (*Lock, error) { return lock(path, unix.LOCK_SH)
 // TryLock takes the lock if nobody has it; otherwise the error is ErrLocked.
 func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB) }
 
+// Held says whether a process holds the lock for itself alone. A file that is missing is not held; none is made.
+func Held(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, ignoreAbsent(err)
+	}
+	defer f.Close()
+	// A shared try, so that two who ask at once do not see each other.
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err {
+	case nil:
+		return false, nil
+	case unix.EWOULDBLOCK:
+		return true, nil
+	default:
+		return false, fmt.Errorf("ask for lock %s: %w", path, err)
+	}
+}
+
 // ErrLocked says that somebody else holds the lock.
 var ErrLocked = errors.New("locked by another process")
 

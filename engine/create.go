@@ -1,0 +1,344 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/mydocker/mydocker/image"
+	"github.com/mydocker/mydocker/network"
+	"github.com/mydocker/mydocker/state"
+)
+
+// Create writes a container's definition down. Nothing of it is in the kernel yet: that is `start`.
+func (e *Engine) Create(ctx context.Context, o CreateOptions) (id string, warnings []string, err error) {
+	done, err := e.beginCreating()
+	if err != nil {
+		return "", nil, exitWith(125, err)
+	}
+	defer done()
+	d, warnings, err := e.create(ctx, o, false)
+	if err != nil {
+		return "", warnings, err
+	}
+	return d.ID, warnings, nil
+}
+
+// create checks everything first and then acts: claim the name, write the definition. A failure takes both back.
+func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *Definition, warnings []string, err error) {
+	if err := needRoot(); err != nil {
+		return nil, nil, err
+	}
+	fail := func(err error) (*Definition, []string, error) {
+		return nil, warnings, exitWith(125, err)
+	}
+	if o.Name != "" {
+		if err := validName(o.Name); err != nil {
+			return fail(err)
+		}
+	}
+	if o.CIDFile != "" {
+		if _, err := os.Lstat(o.CIDFile); err == nil {
+			return fail(fmt.Errorf("container id file %s exists already; remove it or give another --cidfile", o.CIDFile))
+		}
+	}
+	img, err := e.imageFor(ctx, o)
+	if err != nil {
+		return fail(err)
+	}
+	d := &Definition{ID: newID(), Created: time.Now(), ImageID: img.ID, Layers: img.Layers, Options: o, ByRun: byRun}
+	if err := mergeImage(d, img.Config.Config); err != nil {
+		return fail(fmt.Errorf("image %s: %w", o.Image, err))
+	}
+	if err := e.checkNetworks(&d.Options); err != nil {
+		return fail(err)
+	}
+	if err := e.checkMounts(&d.Options); err != nil {
+		return fail(err)
+	}
+
+	// The directory first: a name whose owner has none is known to be left over.
+	if err = os.MkdirAll(e.Root.Container(d.ID), 0o710); err != nil {
+		return fail(err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.forget(d))
+		}
+	}()
+	if d.Name, err = e.claimName(o.Name, d.ID); err != nil {
+		return fail(err)
+	}
+	d.Options.Name = d.Name
+	if err = e.writeDefinition(d); err != nil {
+		return fail(err)
+	}
+	if err = e.createVolumes(d); err != nil {
+		return fail(err)
+	}
+	if len(d.AnonymousVolumes) > 0 {
+		if err = e.writeDefinition(d); err != nil {
+			return fail(err)
+		}
+	}
+	if o.CIDFile != "" {
+		if err = state.Replace(o.CIDFile, []byte(d.ID), state.Volatile); err != nil {
+			return fail(fmt.Errorf("write container id file: %w", err))
+		}
+	}
+	return d, warnings, nil
+}
+
+// exitWith gives an error the exit status that it has when nothing narrower is known.
+func exitWith(code int, err error) error {
+	var exit *ExitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	return &ExitError{Code: code, Err: err}
+}
+
+// imageFor finds the image, and pulls it first when it is missing or --pull=always asks for it.
+func (e *Engine) imageFor(ctx context.Context, o CreateOptions) (*image.Image, error) {
+	store, err := e.images()
+	if err != nil {
+		return nil, err
+	}
+	return e.ensureImage(ctx, store, o)
+}
+
+// mergeImage fills what the user left open from the image's configuration, by Docker's rules.
+func mergeImage(d *Definition, c image.ContainerConfig) error {
+	o := &d.Options
+	switch {
+	case o.Entrypoint == nil:
+		o.Entrypoint = c.Entrypoint
+		if len(o.Args) == 0 {
+			o.Args = c.Cmd
+		}
+	case len(o.Entrypoint) == 1 && o.Entrypoint[0] == "": // --entrypoint "" takes the image's away
+		o.Entrypoint = nil
+	}
+	if len(d.Command()) == 0 {
+		return errors.New("no command specified: the image has neither Cmd nor Entrypoint; name the command after the image")
+	}
+	o.Env = mergeEnv(c.Env, o.Env)
+	if o.WorkingDir == "" {
+		o.WorkingDir = c.WorkingDir
+	}
+	if o.WorkingDir == "" {
+		o.WorkingDir = "/"
+	}
+	if !path.IsAbs(o.WorkingDir) {
+		return fmt.Errorf("the working directory %q is invalid, it has to be an absolute path", o.WorkingDir)
+	}
+	if o.User == "" {
+		o.User = c.User
+	}
+	if o.StopSignal == "" {
+		o.StopSignal = c.StopSignal
+	}
+	if o.StopSignal == "" {
+		o.StopSignal = "SIGTERM"
+	}
+	if _, err := ParseSignal(o.StopSignal); err != nil {
+		return err
+	}
+	if len(c.Labels) > 0 {
+		labels := make(map[string]string, len(c.Labels)+len(o.Labels))
+		for k, v := range c.Labels {
+			labels[k] = v
+		}
+		for k, v := range o.Labels {
+			labels[k] = v
+		}
+		o.Labels = labels
+	}
+	if o.Hostname == "" {
+		o.Hostname = ShortID(d.ID)
+	}
+	for port := range c.ExposedPorts {
+		o.Expose = append(o.Expose, port)
+	}
+	for _, p := range o.Ports {
+		for i := range max(p.Count, 1) {
+			o.Expose = append(o.Expose, fmt.Sprintf("%d/%s", p.ContainerPort+i, p.Proto))
+		}
+	}
+	o.Expose = sortedUnique(o.Expose)
+	return mergeVolumes(o, c.Volumes)
+}
+
+// mergeVolumes adds an anonymous volume for each VOLUME of the image that the user has not mounted over.
+func mergeVolumes(o *CreateOptions, volumes map[string]struct{}) error {
+	mounted := make(map[string]bool)
+	for _, m := range o.Mounts {
+		if !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" {
+			return fmt.Errorf("invalid mount target %q: it has to be an absolute path other than /", m.Target)
+		}
+		if target := path.Clean(m.Target); mounted[target] {
+			return fmt.Errorf("duplicate mount point: %s", target)
+		} else {
+			mounted[target] = true
+		}
+	}
+	for target := range volumes {
+		if target = path.Clean("/" + target); !mounted[target] && target != "/" {
+			o.Mounts = append(o.Mounts, Mount{Type: "volume", Target: target})
+		}
+	}
+	// A mount below another has to come after it.
+	sort.SliceStable(o.Mounts, func(i, j int) bool {
+		return strings.Count(path.Clean(o.Mounts[i].Target), "/") < strings.Count(path.Clean(o.Mounts[j].Target), "/")
+	})
+	return nil
+}
+
+// mergeEnv lets later values of a variable replace earlier ones, in place.
+func mergeEnv(lists ...[]string) []string {
+	var env []string
+	at := make(map[string]int)
+	for _, list := range lists {
+		for _, kv := range list {
+			name, _, _ := strings.Cut(kv, "=")
+			if i, ok := at[name]; ok {
+				env[i] = kv
+				continue
+			}
+			at[name] = len(env)
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+func sortedUnique(list []string) []string {
+	seen := make(map[string]bool, len(list))
+	var out []string
+	for _, s := range list {
+		if !strings.Contains(s, "/") {
+			s += "/tcp"
+		}
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// Network modes that are no network.
+const (
+	modeNone      = "none"
+	modeHost      = "host"
+	modeContainer = "container:"
+	modePath      = "ns:"
+)
+
+// hasOwnSandbox says whether the container gets a network namespace of its own making.
+func hasOwnSandbox(mode string) bool {
+	return mode != modeHost && !strings.HasPrefix(mode, modeContainer) && !strings.HasPrefix(mode, modePath)
+}
+
+// isNetwork says whether the mode names a network to attach to.
+func isNetwork(mode string) bool { return hasOwnSandbox(mode) && mode != modeNone }
+
+// checkNetworks refuses what cannot work before anything is made.
+func (e *Engine) checkNetworks(o *CreateOptions) error {
+	if o.Network == "" || o.Network == "default" {
+		o.Network = "bridge"
+	}
+	if !isNetwork(o.Network) && len(o.Networks) > 0 {
+		return fmt.Errorf("conflicting options: --network %s cannot be combined with other networks", o.Network)
+	}
+	switch {
+	case o.Network == modeHost && (len(o.Ports) > 0 || o.PublishAll):
+		o.Ports, o.PublishAll = nil, false // as Docker: the ports are the host's already
+	case strings.HasPrefix(o.Network, modeContainer):
+		if len(o.Ports) > 0 || o.PublishAll {
+			return errors.New("conflicting options: port publishing and the container type network mode; publish on the container whose network is joined")
+		}
+		target, err := e.Find(strings.TrimPrefix(o.Network, modeContainer))
+		if err != nil {
+			return fmt.Errorf("--network %s: %w", o.Network, err)
+		}
+		o.Network = modeContainer + target.ID
+		o.Hostname = target.Options.Hostname
+	case strings.HasPrefix(o.Network, modePath):
+		p := strings.TrimPrefix(o.Network, modePath)
+		if _, err := os.Stat(p); err != nil || !filepath.IsAbs(p) {
+			return fmt.Errorf("--network %s: no network namespace is there (ip netns list shows the named ones under /run/netns)", o.Network)
+		}
+	}
+	for _, ref := range o.networkRefs() {
+		if _, err := e.networks.Network(ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// networkRefs are the networks to attach to, in the order of their interfaces.
+func (o *CreateOptions) networkRefs() []string {
+	if !isNetwork(o.Network) {
+		return nil
+	}
+	refs := []string{o.Network}
+	for _, n := range o.Networks {
+		refs = append(refs, n.Network)
+	}
+	return refs
+}
+
+// endpoints are the attachments of a container, the first of which publishes the ports.
+func (d *Definition) endpoints(img []network.PortMapping) []network.EndpointOptions {
+	o := &d.Options
+	if !isNetwork(o.Network) {
+		return nil
+	}
+	list := []network.EndpointOptions{{
+		ContainerID: d.ID, ContainerName: d.Name, Network: o.Network, Interface: "eth0",
+		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Ports: img,
+	}}
+	for i, n := range o.Networks {
+		list = append(list, network.EndpointOptions{
+			ContainerID: d.ID, ContainerName: d.Name, Network: n.Network, Interface: fmt.Sprintf("eth%d", i+1),
+			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases,
+		})
+	}
+	return list
+}
+
+// checkMounts refuses bind sources that are missing when --mount was used.
+func (e *Engine) checkMounts(o *CreateOptions) error {
+	for _, m := range o.Mounts {
+		switch m.Type {
+		case "bind":
+			if !filepath.IsAbs(m.Source) {
+				return fmt.Errorf("bind mount %s: the source %q has to be an absolute path", m.Target, m.Source)
+			}
+			_, err := os.Stat(m.Source)
+			if m.MustExist && errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("invalid mount config for type %q: bind source path does not exist: %s", m.Type, m.Source)
+			}
+		case "volume":
+			if m.Source != "" {
+				if err := validVolumeName(m.Source); err != nil {
+					return err
+				}
+			}
+		case "tmpfs":
+		default:
+			return fmt.Errorf("unknown mount type %q: bind, volume and tmpfs are supported", m.Type)
+		}
+	}
+	return nil
+}

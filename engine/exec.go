@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"github.com/mydocker/mydocker/container"
+	"github.com/mydocker/mydocker/state"
+)
+
+// Exec runs one more command in a running container and gives its exit status. It needs no monitor: the caller is the parent.
+func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams) (int, error) {
+	if err := needRoot(); err != nil {
+		return 125, err
+	}
+	d, err := e.Find(ref)
+	if err != nil {
+		return 1, err
+	}
+	c, err := e.running(d)
+	if err != nil {
+		return 1, err
+	}
+	if c.Status() == container.Paused {
+		return 1, fmt.Errorf("container %s is paused, unpause it first (mydocker unpause %s)", d.Name, d.Name)
+	}
+	p, err := e.execProcess(d, c, o)
+	if err != nil {
+		return 125, exitWith(125, err)
+	}
+	if o.Detach {
+		return e.execDetached(d, p)
+	}
+	if o.TTY {
+		return execTerminal(ctx, c, p, o, s)
+	}
+	opts := container.ExecOptions{Process: p, Stdout: s.Out, Stderr: s.Err}
+	if o.Interactive {
+		opts.Stdin = s.In
+	}
+	proc, err := c.Exec(ctx, opts)
+	if err != nil {
+		return startFailure(err)
+	}
+	stop := relaySignals(func(sig unix.Signal) error { return unix.Kill(proc.Pid(), sig) })
+	defer stop()
+	exit, err := proc.Wait()
+	return exit.Code, err
+}
+
+func startFailure(err error) (int, error) {
+	err = startError(err)
+	return exitCode(err), err
+}
+
+// execProcess is the process's part of the container's own config.json, with what the caller wants otherwise.
+func (e *Engine) execProcess(d *Definition, c *container.Container, o ExecOptions) (*specs.Process, error) {
+	if len(o.Args) == 0 {
+		return nil, errors.New("no command given to exec")
+	}
+	var spec specs.Spec
+	if err := state.ReadJSON(e.path(d.ID, "config.json"), &spec); err != nil {
+		return nil, err
+	}
+	p := spec.Process
+	p.Args, p.Terminal, p.ConsoleSize = o.Args, o.TTY, nil
+	if o.WorkingDir != "" {
+		if !path.IsAbs(o.WorkingDir) {
+			return nil, fmt.Errorf("the working directory %q is invalid, it has to be an absolute path", o.WorkingDir)
+		}
+		p.Cwd = o.WorkingDir
+	}
+	var home []string
+	if o.User != "" {
+		root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", c.Pid()), unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return nil, fmt.Errorf("look into container %s: %w", d.Name, err)
+		}
+		defer root.Close()
+		who, err := lookupUser(root, o.User, nil)
+		if err != nil {
+			return nil, err
+		}
+		p.User, home = who.User, []string{"HOME=" + who.home}
+	}
+	if o.TTY {
+		home = append(home, "TERM=xterm")
+	}
+	p.Env = mergeEnv(p.Env, home, o.Env)
+	if o.Privileged {
+		all := container.AllCapabilities()
+		p.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
+	}
+	return p, nil
+}
+
+// execTerminal stands between the caller's terminal and the one in the container.
+func execTerminal(ctx context.Context, c *container.Container, p *specs.Process, o ExecOptions, s Streams) (int, error) {
+	raw := s.In != nil && o.Interactive && term.IsTerminal(int(s.In.Fd()))
+	if s.In != nil {
+		if size, err := unix.IoctlGetWinsize(int(s.In.Fd()), unix.TIOCGWINSZ); err == nil {
+			p.ConsoleSize = &specs.Box{Height: uint(size.Row), Width: uint(size.Col)}
+		}
+	}
+	keys, err := parseDetachKeys(o.DetachKeys, true)
+	if err != nil {
+		return 125, exitWith(125, err)
+	}
+	proc, err := c.Exec(ctx, container.ExecOptions{Process: p})
+	if err != nil {
+		return startFailure(err)
+	}
+	console := proc.Console()
+	defer console.Close()
+	if raw {
+		old, err := term.MakeRaw(int(s.In.Fd()))
+		if err != nil {
+			return 125, fmt.Errorf("set the terminal to raw mode: %w", err)
+		}
+		defer term.Restore(int(s.In.Fd()), old)
+	}
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGWINCH)
+	defer func() { signal.Stop(ch); close(ch) }()
+	go func() {
+		for range ch {
+			if size, err := unix.IoctlGetWinsize(int(s.In.Fd()), unix.TIOCGWINSZ); err == nil {
+				_ = unix.IoctlSetWinsize(int(console.Fd()), unix.TIOCSWINSZ, size) // a dying terminal needs no size
+			}
+		}
+	}()
+	detached := make(chan struct{})
+	if o.Interactive && s.In != nil {
+		go func() {
+			if typeInto(console, s.In, keys) {
+				close(detached)
+			}
+		}()
+	}
+	copied := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(s.Out, console) // ends with EIO when the last process has closed the terminal
+		close(copied)
+	}()
+	select {
+	case <-detached:
+		return 0, nil
+	case <-copied:
+	}
+	exit, err := proc.Wait()
+	return exit.Code, err
+}
+
+// typeInto copies what is typed, and says whether the detach keys were.
+func typeInto(console io.Writer, in io.Reader, keys *detachKeys) (detached bool) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			out, detached := keys.filter(buf[:n])
+			if _, werr := console.Write(out); werr != nil {
+				return false
+			}
+			if detached {
+				return true
+			}
+		}
+		if err != nil {
+			return false
+		}
+	}
+}
+
+// execDetached lets a second process of ours be the parent, so that the command has somebody to wait for it.
+func (e *Engine) execDetached(d *Definition, p *specs.Process) (int, error) {
+	cmd, err := e.selfCommand("exec-child", monitorArgs{ID: d.ID, Process: p})
+	if err != nil {
+		return 125, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 125, err
+	}
+	defer r.Close()
+	cmd.ExtraFiles = []*os.File{w}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return 125, exitWith(125, fmt.Errorf("exec in %s: %w", d.Name, err))
+	}
+	var rep report
+	if err := json.NewDecoder(r).Decode(&rep); err != nil {
+		return 125, exitWith(125, fmt.Errorf("exec in %s: the process that should start the command ended early: %w", d.Name, err))
+	}
+	if rep.Error != "" {
+		return rep.Code, &ExitError{Code: rep.Code, Err: errors.New(rep.Error)}
+	}
+	return 0, nil
+}
+
+// ExecChildMain is `mydocker exec-child`: the parent of a command of `exec -d`.
+func ExecChildMain(args []string) int {
+	out := os.NewFile(reportFD, "report")
+	var a monitorArgs
+	tell := func(err error) {
+		_ = json.NewEncoder(out).Encode(asReport(err)) // nobody listening any more is no reason to stop
+		out.Close()
+	}
+	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &a) != nil || a.Process == nil {
+		tell(errors.New("exec-child: this command is for mydocker itself; use exec -d"))
+		return 125
+	}
+	e, err := Open(Config{Root: a.Config.Root})
+	if err != nil {
+		tell(err)
+		return 125
+	}
+	c, err := e.runtime.Load(a.ID)
+	if err != nil {
+		tell(err)
+		return 125
+	}
+	opts := container.ExecOptions{Process: a.Process}
+	proc, err := c.Exec(context.Background(), opts)
+	if err != nil {
+		tell(startError(err))
+		return 125
+	}
+	tell(nil)
+	if console := proc.Console(); console != nil {
+		go func() { _, _ = io.Copy(io.Discard, console) }() // somebody has to read, or the command would stall
+	}
+	settle()
+	exit, err := proc.Wait()
+	if err != nil {
+		return 1
+	}
+	return exit.Code
+}

@@ -1,0 +1,374 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/mydocker/mydocker/container"
+	"github.com/mydocker/mydocker/plan"
+	"github.com/mydocker/mydocker/state"
+)
+
+// A monitor stands over one running container: it is the parent that waits, writes the log, serves those who attach, applies
+// the restart policy, records how it ended and releases what it had. Its life is a lock: whoever wants to know whether a
+// container is looked after asks whether monitors/<id>/lock is held, and whoever wants to wait for the end waits for it.
+//
+//	start, run -d:  the command starts `mydocker monitor ID` in a session of its own and waits on a pipe for
+//	                "started" or the error
+//	run (plain):    the command is its own monitor, which saves a process; when the container has ended it hands the lock
+//	                to a reaper, which does the slow half of the release after the user has the prompt back
+type monitor struct {
+	e    *Engine
+	d    *Definition
+	lock *state.Lock
+	hub  *hub
+	log  *logWriter
+	sock net.Listener
+}
+
+func (e *Engine) monitorDir(id string) string  { return filepath.Join(e.Root.Run, "monitors", id) }
+func (e *Engine) monitorLock(id string) string { return filepath.Join(e.monitorDir(id), "lock") }
+
+// newMonitor takes the container's monitor lock, after waiting for a former monitor's release to end, and opens the log.
+func (e *Engine) newMonitor(d *Definition) (m *monitor, err error) {
+	m = &monitor{e: e, d: d}
+	if m.lock, err = state.AcquireLock(e.monitorLock(d.ID)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	if d.Options.LogDriver != "none" {
+		if m.log, err = openLog(e.path(d.ID, logFile), d.Options.LogOpts); err != nil {
+			return nil, err
+		}
+	}
+	m.hub = newHub(m.log)
+	if err = m.listen(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// listen opens the socket for `attach`. It is reached through the directory's descriptor, because a socket's path may
+// have 107 bytes at most (unix(7)) and --run-root may be long.
+func (m *monitor) listen() error {
+	dir := m.e.monitorDir(m.d.ID)
+	path, done, err := shortPath(dir, "attach.sock")
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := os.Remove(filepath.Join(dir, "attach.sock")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("listen for attach: %w", err)
+	}
+	l.SetUnlinkOnClose(false) // the name was only good for a moment; the directory goes with the release
+	m.sock = l
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed
+			}
+			m.hub.add(conn, false)
+		}
+	}()
+	return nil
+}
+
+// close lets go of everything but what the kernel holds for the container.
+func (m *monitor) close() {
+	if m.sock != nil {
+		m.sock.Close()
+		m.sock = nil
+	}
+	if m.log != nil {
+		if err := m.log.Close(); err != nil {
+			m.complain(err)
+		}
+		m.log = nil
+	}
+	if m.lock != nil {
+		m.lock.Release()
+		m.lock = nil
+	}
+}
+
+// complain keeps an error that nobody can be told any more where `inspect` shows it.
+func (m *monitor) complain(err error) {
+	life, readErr := m.e.readLife(m.d.ID)
+	if readErr != nil {
+		return // the container is being removed: there is nobody left to tell
+	}
+	life.Error = errors.Join(errors.New(life.Error), err).Error()
+	if err := m.e.writeLife(m.d.ID, life); err != nil {
+		return
+	}
+}
+
+// run starts the container and stays until it has ended for good. started is called once, with the result of the first
+// start. The kernel half of the release is left to the caller.
+func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, error) {
+	backoff := restartBackoff{}
+	for restarts := 0; ; restarts++ {
+		life := Life{StartedAt: now(), RestartCount: restarts}
+		if err := m.e.writeLife(m.d.ID, life); err != nil {
+			err = exitWith(125, err)
+			started(err)
+			return life, nil, err
+		}
+		l, err := m.e.bringUp(ctx, m.d, m.hub)
+		if err != nil {
+			err = startError(err)
+			life = m.failed(life, err)
+			if restarts == 0 {
+				started(err)
+				return life, l, err
+			}
+		} else {
+			if restarts == 0 {
+				started(nil)
+			}
+			exit, waitErr := l.wait()
+			life, err = m.ended(life, exit, waitErr)
+			if err != nil {
+				return life, l, err
+			}
+		}
+		again, err := m.shouldRestart(life, restarts)
+		if err != nil || !again {
+			return life, l, err
+		}
+		l.close()
+		if err := m.e.releaseKernel(m.d.ID, m.d.Name); err != nil {
+			return life, nil, err
+		}
+		if !m.pauseBeforeRestart(backoff.next(life)) {
+			return life, nil, nil
+		}
+		if fresh, err := m.e.readDefinition(m.d.ID); err == nil {
+			m.d = fresh // renamed, or updated
+		}
+	}
+}
+
+// startError gives an error of bringUp its exit status: 127 and 126 for the command, 125 for the rest.
+func startError(err error) error {
+	var command *container.CommandError
+	if errors.As(err, &command) {
+		return &ExitError{Code: command.Code, Err: err}
+	}
+	return exitWith(125, err)
+}
+
+func (m *monitor) failed(life Life, err error) Life {
+	life.FinishedAt = now()
+	life.Error = err.Error()
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		life.ExitCode = exit.Code
+	}
+	return m.remember(life)
+}
+
+func (m *monitor) ended(life Life, exit container.Exit, err error) (Life, error) {
+	life.FinishedAt = now()
+	life.ExitCode = exit.Code
+	life.OOMKilled = exit.OOMKilled
+	return m.remember(life), err
+}
+
+// remember records how it ended, keeping what a `stop` wrote meanwhile.
+func (m *monitor) remember(life Life) Life {
+	if m.d.Options.AutoRemove {
+		return life // gone in a moment
+	}
+	if written, err := m.e.readLife(m.d.ID); err == nil {
+		life.Stopped = written.Stopped
+	}
+	if err := m.e.writeLife(m.d.ID, life); err != nil {
+		life.Error = fmt.Sprintf("the end could not be recorded: %v", err)
+	}
+	return life
+}
+
+// finish releases everything, in the monitor's own process, and then lets the lock go.
+func (m *monitor) finish(l *live, life Life) error {
+	err := m.e.releaseClaims(m.d)
+	m.hub.end(life)
+	if l != nil {
+		l.close()
+	}
+	err = errors.Join(err, m.e.releaseKernel(m.d.ID, m.d.Name))
+	if m.d.Options.AutoRemove {
+		m.closeLog()
+		err = errors.Join(err, m.e.forget(m.d))
+	}
+	if err != nil && !m.d.Options.AutoRemove {
+		m.complain(err)
+	}
+	m.close()
+	return err
+}
+
+func (m *monitor) closeLog() {
+	if m.log != nil {
+		m.log.Close() // the file is removed in the next moment
+		m.log = nil
+		m.hub.log = nil
+	}
+}
+
+// report is what the monitor tells the command that started it, as one line of JSON.
+type report struct {
+	Error string
+	Code  int
+}
+
+// monitorArgs is the command line of a monitor: the engine's configuration and the container.
+type monitorArgs struct {
+	Config  monitorConfig
+	ID      string
+	Explain bool
+	// Process is the command of an `exec -d`.
+	Process *specs.Process `json:",omitempty"`
+}
+
+type monitorConfig struct {
+	Root     state.Root
+	Firewall string
+}
+
+// Descriptors that a monitor is started with.
+const (
+	reportFD  = 3 // a pipe: one report, then closed
+	patientFD = 4 // a socket: the client that started it, or nothing
+)
+
+// MonitorMain is `mydocker monitor`: it runs until its container has ended. explain makes the watcher of a monitor whose
+// command was called with --explain; it writes to stderr, which the two share.
+func MonitorMain(args []string, explain func() plan.Watcher) int {
+	var a monitorArgs
+	out := os.NewFile(reportFD, "report")
+	tell := func(err error) {
+		if out == nil {
+			return
+		}
+		if encodeErr := json.NewEncoder(out).Encode(asReport(err)); encodeErr == nil || err == nil {
+			out.Close()
+		}
+		out = nil
+	}
+	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &a) != nil {
+		tell(errors.New("monitor: this command is for mydocker itself; use run or start"))
+		return 125
+	}
+	c := Config{Root: a.Config.Root, Firewall: a.Config.Firewall}
+	if a.Explain {
+		c.Watch = explain()
+	}
+	e, err := Open(c)
+	if err != nil {
+		tell(err)
+		return 125
+	}
+	var patient net.Conn
+	if f := os.NewFile(patientFD, "client"); f != nil {
+		patient, _ = net.FileConn(f) // not a socket: nobody waits
+		f.Close()
+	}
+	if err := e.monitorContainer(a.ID, patient, tell); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func asReport(err error) report {
+	if err == nil {
+		return report{}
+	}
+	r := report{Error: err.Error(), Code: 125}
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		r.Code = exit.Code
+	}
+	return r
+}
+
+func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error)) error {
+	d, err := e.readDefinition(id)
+	if err != nil {
+		tell(err)
+		return err
+	}
+	m, err := e.newMonitor(d)
+	if err != nil {
+		tell(exitWith(125, err))
+		return err
+	}
+	if patient != nil {
+		m.hub.add(patient, true)
+	}
+	life, l, err := m.run(context.Background(), func(err error) {
+		if err == nil {
+			tell(nil)
+			settle()
+		}
+	})
+	// An error of the start is told after everything has been undone: then the user can try again at once.
+	finishErr := m.finish(l, life)
+	tell(err)
+	return errors.Join(err, finishErr)
+}
+
+// restartBackoff is Docker's: 100 ms, doubled each time up to a minute, and back to 100 ms after 10 s of good running.
+type restartBackoff struct{ last time.Duration }
+
+func (b *restartBackoff) next(life Life) time.Duration {
+	if life.FinishedAt.Sub(life.StartedAt) > 10*time.Second {
+		b.last = 0
+	}
+	b.last = min(max(2*b.last, 100*time.Millisecond), time.Minute)
+	return b.last
+}
+
+func (m *monitor) shouldRestart(life Life, restarts int) (bool, error) {
+	written, err := m.e.readLife(m.d.ID)
+	if err != nil || written.Stopped {
+		return false, err
+	}
+	if fresh, err := m.e.readDefinition(m.d.ID); err == nil {
+		m.d.Options.Restart = fresh.Options.Restart
+	}
+	switch p := m.d.Options.Restart; p.Name {
+	case "always", "unless-stopped":
+		return true, nil
+	case "on-failure":
+		return life.ExitCode != 0 && (p.MaximumRetryCount == 0 || restarts < p.MaximumRetryCount), nil
+	}
+	return false, nil
+}
+
+// pauseBeforeRestart waits, and says no when the container is stopped meanwhile.
+func (m *monitor) pauseBeforeRestart(d time.Duration) bool {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(min(50*time.Millisecond, d)) {
+		if written, err := m.e.readLife(m.d.ID); err != nil || written.Stopped {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// There is one teardown, in three steps; who failed half-way, `stop`, `rm`, --rm, the reaper and gc all call the same:
+//
+//	releaseClaims   name of the namespace, addresses, host ports: microseconds, so that the next command can have them
+//	releaseKernel   processes, cgroup, links, rules: what the kernel takes its time for
+//	forget          the records, and what the container wrote
+//
+// Each is idempotent, finds everything by the container's id, needs nothing alive, and does not stop at the first error.
+
+func (e *Engine) releaseClaims(d *Definition) error {
+	err := e.networks.ReleaseClaims(d.ID)
+	if hasOwnSandbox(d.Options.Network) && e.ownsName(d.Name, d.ID) {
+		err = errors.Join(err, e.networks.DeleteSandbox(d.Name))
+	}
+	return err
+}
+
+// ownsName guards what is found by the container's name: it may be somebody else's by now.
+func (e *Engine) ownsName(name, id string) bool {
+	owner, err := os.ReadFile(e.nameFile(name))
+	return err == nil && string(owner) == id
+}
+
+// releaseKernel takes a container out of the kernel. name is its name, if the namespace pinned under it is to go too.
+func (e *Engine) releaseKernel(id, name string) error {
+	err := e.runtime.Delete(id, true)
+	err = errors.Join(err, e.networks.Release(context.Background(), id))
+	if name != "" && e.ownsName(name, id) {
+		err = errors.Join(err, e.networks.DeleteSandbox(name))
+	}
+	if err != nil {
+		return fmt.Errorf("release container %s: %w", ShortID(id), err)
+	}
+	return os.RemoveAll(e.monitorDir(id))
+}
+
+// releaseOrphan releases a container that has no monitor any more, under its monitor's lock so that two do not do it at once.
+func (e *Engine) releaseOrphan(id string) error {
+	l, err := state.TryLock(e.monitorLock(id))
+	if errors.Is(err, state.ErrLocked) {
+		return nil // somebody else does it
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	d, err := e.readDefinition(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e.releaseKernel(id, "")
+	}
+	if err != nil {
+		return err
+	}
+	err = errors.Join(e.releaseClaims(d), e.releaseKernel(id, d.Name))
+	if err == nil && d.Options.AutoRemove {
+		err = e.forget(d)
+	}
+	return err
+}
+
+// unclaimName gives the container's name back.
+func (e *Engine) unclaimName(d *Definition) error { return state.Unclaim(e.nameFile(d.Name), d.ID) }
+
+// forget removes a --rm container's records and volumes.
+func (e *Engine) forget(d *Definition) error {
+	var err error
+	for _, v := range d.AnonymousVolumes {
+		err = errors.Join(err, e.removeVolume(v))
+	}
+	return errors.Join(err, e.forgetRecords(d))
+}
+
+// forgetRecords removes what the container wrote and what is known of it; the definition goes last, so that a removal that
+// was cut short is finished by gc.
+func (e *Engine) forgetRecords(d *Definition) error {
+	dir := e.Root.Container(d.ID)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e.unclaimName(d)
+	}
+	for _, entry := range entries {
+		if entry.Name() != definitionFile {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove the files of container %s: %w", d.Name, err)
+	}
+	return errors.Join(os.RemoveAll(dir), e.unclaimName(d))
+}
+
+// GC removes what crashes have left: what is in the kernel without a living container, records without an owner. It tells what
+// it removed. It never touches what it did not make.
+func (e *Engine) GC(ctx context.Context) (removed []string, err error) {
+	if err := needRoot(); err != nil {
+		return nil, err
+	}
+	// Alone: nothing is being created that has no record yet.
+	done, err := e.lockGC()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+
+	known, fromContainers, err := e.gcContainers()
+	removed = append(removed, fromContainers...)
+	unknown, unknownErr := e.gcUnknown(known)
+	removed = append(removed, unknown...)
+	names, nameErr := e.gcNames()
+	removed = append(removed, names...)
+	nets, netErr := e.networks.GC(ctx, func(id string) bool { return known[id] && e.busy(id) })
+	removed = append(removed, nets...)
+	return removed, errors.Join(err, unknownErr, nameErr, netErr)
+}
+
+// gcContainers goes through the definitions: those that nobody looks after hold nothing in the kernel, and those of `run
+// --rm` are gone.
+func (e *Engine) gcContainers() (known map[string]bool, removed []string, err error) {
+	known = map[string]bool{}
+	ids, err := e.ids()
+	if err != nil {
+		return known, nil, err
+	}
+	for _, id := range ids {
+		d, readErr := e.readDefinition(id)
+		if errors.Is(readErr, fs.ErrNotExist) {
+			if rmErr := os.RemoveAll(e.Root.Container(id)); rmErr != nil {
+				err = errors.Join(err, rmErr)
+			} else {
+				removed = append(removed, "half-made container "+ShortID(id))
+			}
+			continue
+		}
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		known[id] = true
+		did, gcErr := e.gcContainer(d)
+		err = errors.Join(err, gcErr)
+		if did != "" {
+			removed = append(removed, did)
+		}
+		if did != "" && d.Options.AutoRemove {
+			delete(known, id)
+		}
+	}
+	return known, removed, err
+}
+
+func (e *Engine) gcContainer(d *Definition) (did string, err error) {
+	held, err := state.Held(e.monitorLock(d.ID))
+	if err != nil || held {
+		return "", err
+	}
+	_, dirErr := os.Stat(e.monitorDir(d.ID))
+	had := dirErr == nil
+	if _, runErr := e.running(d); runErr == nil && !d.Options.AutoRemove {
+		return "", nil // its monitor is gone, it is not: that is for `stop` or `rm -f` to end
+	}
+	if d.Options.AutoRemove && (had || d.ByRun) {
+		return "container " + d.Name + " (--rm)", errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name), e.forget(d))
+	}
+	if !had {
+		return "", nil
+	}
+	return "what container " + d.Name + " left in the kernel", errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name))
+}
+
+// gcUnknown releases what the running tree knows and no definition does.
+func (e *Engine) gcUnknown(known map[string]bool) (removed []string, err error) {
+	for _, dir := range []string{filepath.Join(e.Root.Run, "monitors"), e.runtime.Root} {
+		entries, readErr := os.ReadDir(dir)
+		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+			err = errors.Join(err, readErr)
+		}
+		for _, entry := range entries {
+			id := entry.Name()
+			if known[id] || len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" || e.busyMonitor(id) {
+				continue
+			}
+			if relErr := e.releaseKernel(id, ""); relErr != nil {
+				err = errors.Join(err, relErr)
+				continue
+			}
+			removed = append(removed, "what the lost container "+ShortID(id)+" left in the kernel")
+		}
+	}
+	return removed, err
+}
+
+func (e *Engine) busyMonitor(id string) bool {
+	held, err := state.Held(e.monitorLock(id))
+	return err != nil || held
+}
+
+// gcNames gives back the names of containers that are gone.
+func (e *Engine) gcNames() (removed []string, err error) {
+	dir := filepath.Dir(e.nameFile("x"))
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		owner, readErr := os.ReadFile(filepath.Join(dir, name))
+		if readErr != nil {
+			continue // given up meanwhile
+		}
+		if _, statErr := os.Stat(e.Root.Container(string(owner))); statErr == nil && len(owner) == 64 {
+			continue
+		}
+		if rmErr := os.Remove(filepath.Join(dir, name)); rmErr != nil {
+			err = errors.Join(err, rmErr)
+			continue
+		}
+		if !strings.HasPrefix(name, ".") { // a temporary file of a claim that was cut short
+			removed = append(removed, "the name "+name)
+		}
+	}
+	return removed, err
+}

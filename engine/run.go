@@ -1,0 +1,325 @@
+package engine
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// Run is `create` and `start -a` in one: it stays until the container ends, and gives its exit status.
+func (e *Engine) Run(ctx context.Context, o RunOptions, s Streams) (code int, err error) {
+	busy, err := e.beginCreating()
+	if err != nil {
+		return 125, exitWith(125, err)
+	}
+	defer busy()
+	d, _, err := e.create(ctx, o.CreateOptions, true)
+	if err != nil {
+		return exitCode(err), err
+	}
+	if e.needsMonitorProcess(d) {
+		code, err = e.startAttached(ctx, d, attachOptions{in: o.OpenStdin, keys: o.DetachKeys, noProxy: o.NoSigProxy}, s, busy)
+	} else {
+		code, err = e.runHere(ctx, d, o, s, busy)
+	}
+	if err != nil {
+		var start *startFailed
+		if errors.As(err, &start) && d.Options.AutoRemove {
+			err = errors.Join(err, e.forget(d))
+		}
+	}
+	return code, err
+}
+
+// RunDetached is `run -d`: it returns when the container's command has been started.
+func (e *Engine) RunDetached(ctx context.Context, o RunOptions) (id string, warnings []string, err error) {
+	busy, err := e.beginCreating()
+	if err != nil {
+		return "", nil, exitWith(125, err)
+	}
+	defer busy()
+	d, warnings, err := e.create(ctx, o.CreateOptions, true)
+	if err != nil {
+		return "", warnings, err
+	}
+	if err := e.startMonitor(d, nil); err != nil {
+		if d.Options.AutoRemove {
+			err = errors.Join(err, e.forget(d))
+		}
+		return d.ID, warnings, err
+	}
+	return d.ID, warnings, nil
+}
+
+// beginCreating holds gc off while there is something that no record owns yet. The function that it returns ends that; it may
+// be called more than once.
+func (e *Engine) beginCreating() (done func(), err error) {
+	l, err := state.AcquireShared(e.Root.Lock("gc"))
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		if l != nil {
+			l.Release()
+			l = nil
+		}
+	}, nil
+}
+
+// needsMonitorProcess says whether the container has to be able to outlive this command: one on a terminal may be detached
+// from, one with a restart policy comes back.
+func (e *Engine) needsMonitorProcess(d *Definition) bool {
+	o := &d.Options
+	return o.TTY || o.Restart.Name != "" && o.Restart.Name != "no"
+}
+
+// lockGC is gc's side of it: it waits until nobody is creating, and nobody creates until done is called.
+func (e *Engine) lockGC() (done func() error, err error) {
+	l, err := state.AcquireLock(e.Root.Lock("gc"))
+	if err != nil {
+		return nil, err
+	}
+	return l.Release, nil
+}
+
+// startFailed marks an error after which nothing of the container is in the kernel.
+type startFailed struct{ error }
+
+func (s *startFailed) Unwrap() error { return s.error }
+
+// runHere lets this process be the monitor, and leaves the slow half of the release to a reaper.
+func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Streams, busy func()) (int, error) {
+	m, err := e.newMonitor(d)
+	if err != nil {
+		return 125, &startFailed{exitWith(125, err)}
+	}
+	busy()
+	m.hub.local = &localClient{out: s.Out, err: s.Err}
+	if o.OpenStdin && s.In != nil {
+		go m.hub.feed(s.In)
+	}
+	stopRelay := func() {}
+	life, l, err := m.run(ctx, func(startErr error) {
+		if startErr == nil && !o.NoSigProxy {
+			stopRelay = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
+		}
+	})
+	stopRelay()
+	if err != nil {
+		err = errors.Join(err, m.finishStart(l, life))
+		return exitCode(err), &startFailed{err}
+	}
+	if err := m.handOver(l, life); err != nil {
+		return life.ExitCode, err
+	}
+	return life.ExitCode, nil
+}
+
+// finishStart undoes a start that failed; the definition stays, unless the caller forgets it.
+func (m *monitor) finishStart(l *live, life Life) error {
+	err := m.e.releaseClaims(m.d)
+	m.hub.end(life)
+	if l != nil {
+		l.close()
+	}
+	err = errors.Join(err, m.e.releaseKernel(m.d.ID, m.d.Name))
+	m.close()
+	return err
+}
+
+// feed copies the command's own input to the container until its end.
+func (h *hub) feed(in io.Reader) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := in.Read(buf)
+		if n > 0 {
+			h.write(buf[:n])
+		}
+		if err != nil {
+			h.closeStdin()
+			return
+		}
+	}
+}
+
+// relaySignals passes on to the container what this process is told, as `docker run --sig-proxy` does. Signals that the
+// kernel or the Go runtime send for reasons of their own are not passed on.
+func relaySignals(send func(unix.Signal) error) (stop func()) {
+	ch := make(chan os.Signal, 32)
+	signal.Notify(ch)
+	go func() {
+		for sig := range ch {
+			switch sig {
+			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGWINCH, unix.SIGTTIN, unix.SIGTTOU:
+				continue
+			}
+			// A container that has just ended cannot be told; its end is noticed elsewhere.
+			_ = send(sig.(unix.Signal))
+		}
+	}()
+	return func() { signal.Stop(ch); close(ch) }
+}
+
+// handOver gives everything back that the next command may want at once, and leaves the rest to a reaper: a process that
+// holds the overlay open (so that the kernel does not sync it while the user waits), the host ports' sockets and the
+// monitor's lock.
+func (m *monitor) handOver(l *live, life Life) error {
+	err := m.e.releaseClaims(m.d)
+	m.hub.end(life)
+	if m.log != nil {
+		err = errors.Join(err, m.log.Close())
+		m.log = nil
+	}
+	if m.d.Options.AutoRemove {
+		err = errors.Join(err, m.e.unclaimName(m.d))
+	}
+	if reapErr := m.e.startReaper(m.d, m.lock.File(), l.rootfs); reapErr != nil {
+		// No process to be had: then the user waits.
+		err = errors.Join(err, m.finish(l, life))
+	}
+	return err
+}
+
+// startReaper starts `mydocker reap ID` in a session of its own. It inherits the lock, so that nobody starts the container
+// again before the reaper is done with it.
+func (e *Engine) startReaper(d *Definition, lock, rootfs *os.File) error {
+	cmd, err := e.selfCommand("reap", monitorArgs{ID: d.ID})
+	if err != nil {
+		return err
+	}
+	cmd.ExtraFiles = []*os.File{lock, rootfs}
+	return cmd.Start()
+}
+
+// ReapMain is `mydocker reap`: the slow half of a foreground container's release.
+func ReapMain(args []string) int {
+	var a monitorArgs
+	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &a) != nil {
+		return 125
+	}
+	e, err := Open(Config{Root: a.Config.Root, Firewall: a.Config.Firewall})
+	if err != nil {
+		return 125
+	}
+	d, err := e.readDefinition(a.ID)
+	if err != nil {
+		return 1
+	}
+	err = e.releaseKernel(d.ID, "") // the name may be somebody else's by now; its namespace went with the claims
+	unix.Close(reapRootfsFD)        // only now is the overlay unmounted and written out
+	if d.Options.AutoRemove {
+		err = errors.Join(err, e.forget(d))
+	}
+	if err != nil {
+		return 1 // what is left has a record, and gc finds it
+	}
+	return 0
+}
+
+// reapRootfsFD is the overlay's descriptor in the reaper; the one before it is the lock.
+const reapRootfsFD = 4
+
+// selfCommand is this program, once more, in a session of its own and with nothing inherited but what is named.
+func (e *Engine) selfCommand(verb string, a monitorArgs) (*exec.Cmd, error) {
+	a.Config = monitorConfig{Root: e.Root, Firewall: e.Firewall}
+	arg, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	return &exec.Cmd{
+		Path:        e.Executable,
+		Args:        []string{"mydocker", verb, string(arg)},
+		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=50"},
+		Dir:         "/",
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}, nil
+}
+
+// startMonitor starts a monitor for the container and waits until it has started the container's command.
+func (e *Engine) startMonitor(d *Definition, patient *os.File) error {
+	cmd, err := e.selfCommand("monitor", monitorArgs{ID: d.ID, Explain: e.Watch != nil})
+	if err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd.ExtraFiles = []*os.File{w}
+	if patient != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, patient)
+	}
+	if e.Watch != nil {
+		cmd.Stderr = os.Stderr
+	}
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return exitWith(125, fmt.Errorf("start the monitor of %s: %w", d.Name, err))
+	}
+	var rep report
+	if err := json.NewDecoder(bufio.NewReader(r)).Decode(&rep); err != nil {
+		state, waitErr := cmd.Process.Wait()
+		return exitWith(125, errors.Join(fmt.Errorf("the monitor of %s ended before it could start the container: %v (mydocker gc cleans up after it)", d.Name, state), waitErr))
+	}
+	if rep.Error != "" {
+		return &startFailed{&ExitError{Code: rep.Code, Err: errors.New(rep.Error)}}
+	}
+	return nil
+}
+
+// startAttached starts a monitor and stands beside it as its first client.
+func (e *Engine) startAttached(ctx context.Context, d *Definition, o attachOptions, s Streams, busy func()) (int, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 125, exitWith(125, err)
+	}
+	mine, theirs := os.NewFile(uintptr(fds[0]), "monitor"), os.NewFile(uintptr(fds[1]), "client")
+	conn, err := net.FileConn(mine)
+	mine.Close()
+	if err != nil {
+		theirs.Close()
+		return 125, exitWith(125, err)
+	}
+	defer conn.Close()
+	if o.tty = d.Options.TTY; o.tty {
+		// Before the process starts, so that it finds a terminal of the right size.
+		sendSize(&frameWriter{w: conn}, s.In)
+	}
+	err = e.startMonitor(d, theirs)
+	theirs.Close()
+	busy()
+	if err != nil {
+		return exitCode(err), err
+	}
+	return e.stand(ctx, d, conn, o, s)
+}
+
+// settle gives memory back that only the start needed: a monitor may stand for years.
+func settle() {
+	debug.SetGCPercent(20)
+	debug.FreeOSMemory()
+}
+
+// exitCode is the exit status that an error stands for.
+func exitCode(err error) int {
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return exit.Code
+	}
+	return 125
+}

@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/moby/sys/user"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/mydocker/mydocker/container"
+)
+
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// spec turns a definition into the runtime-spec document. netns is the path of the network namespace, "" for the host's;
+// rootfs is looked into for the names of users and groups.
+func (e *Engine) spec(d *Definition, netns string, rootfs *os.File) (*specs.Spec, error) {
+	o := &d.Options
+	who, err := lookupUser(rootfs, o.User, o.GroupAdd)
+	if err != nil {
+		return nil, err
+	}
+	resources, err := container.NewResources(limits(o.Resources))
+	if err != nil {
+		return nil, err
+	}
+	so := container.SpecOptions{
+		Args: d.Command(), Cwd: o.WorkingDir, TTY: o.TTY,
+		Env:      environment(o, who.home),
+		User:     who.User,
+		Hostname: o.Hostname, Domainname: o.Domainname,
+		ReadonlyRootfs: o.ReadOnly,
+		Mounts:         append(e.networkFileMounts(d), e.mounts(d)...),
+		ShmSize:        o.ShmSize,
+		Init:           o.Init,
+		NetNS:          netns,
+		Resources:      resources,
+		CgroupsPath:    path.Join("/", or(o.Resources.CgroupParent, "mydocker"), d.ID),
+		Rlimits:        o.Ulimits,
+		Sysctls:        o.Sysctls,
+		OOMScoreAdj:    o.OomScoreAdj,
+	}
+	if netns == "" {
+		so.NetNS = "host"
+	}
+	if so.Init {
+		if so.InitBinary, err = os.Readlink(e.Executable); err != nil {
+			so.InitBinary = e.Executable
+		}
+	}
+	if err := e.applyModes(&so, o); err != nil {
+		return nil, err
+	}
+	if err := applySecurity(&so, o); err != nil {
+		return nil, err
+	}
+	return container.NewSpec(so)
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func limits(r Resources) container.Limits {
+	return container.Limits{
+		Memory: r.Memory, MemorySwap: r.MemorySwap, MemoryReservation: r.MemoryReservation, NanoCPUs: r.NanoCPUs, CPUShares: r.CPUShares,
+		CPUPeriod: r.CPUPeriod, CPUQuota: r.CPUQuota, CpusetCpus: r.CpusetCpus, CpusetMems: r.CpusetMems, PidsLimit: r.PidsLimit,
+		BlkioWeight: r.BlkioWeight, OomKillDisable: r.OomKillDisable,
+	}
+}
+
+// environment is what the process finds: Docker's own variables, then the image's and the user's. Nothing of the host's.
+func environment(o *CreateOptions, home string) []string {
+	env := []string{defaultPath, "HOSTNAME=" + o.Hostname}
+	if o.TTY {
+		env = append(env, "TERM=xterm")
+	}
+	env = mergeEnv(env, o.Env)
+	for _, kv := range env {
+		if strings.HasPrefix(kv, "HOME=") {
+			return env
+		}
+	}
+	return append(env, "HOME="+home)
+}
+
+// applyModes sets the namespaces that are shared with the host or with another container.
+func (e *Engine) applyModes(so *container.SpecOptions, o *CreateOptions) error {
+	for _, m := range []struct {
+		flag, mode, file string
+		to               *string
+	}{
+		{"--pid", o.PidMode, "pid", &so.PIDNS}, {"--ipc", o.IpcMode, "ipc", &so.IPCNS}, {"--uts", o.UTSMode, "uts", &so.UTSNS},
+	} {
+		switch ref, ok := strings.CutPrefix(m.mode, modeContainer); {
+		case m.mode == "" || m.mode == "private" || m.mode == "shareable":
+		case m.mode == "host":
+			*m.to = "host"
+		case ok && m.flag != "--uts":
+			d, err := e.Find(ref)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", m.flag, m.mode, err)
+			}
+			c, err := e.running(d)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", m.flag, m.mode, err)
+			}
+			*m.to = fmt.Sprintf("/proc/%d/ns/%s", c.Pid(), m.file)
+		default:
+			return fmt.Errorf("invalid %s mode %q", m.flag, m.mode)
+		}
+	}
+	if so.UTSNS == "host" {
+		so.Hostname, so.Domainname = "", ""
+	}
+	return nil
+}
+
+func applySecurity(so *container.SpecOptions, o *CreateOptions) error {
+	s := o.Security
+	so.CapAdd, so.CapDrop, so.Privileged = s.CapAdd, s.CapDrop, s.Privileged
+	for _, opt := range s.SecurityOpt {
+		key, value, _ := strings.Cut(strings.Replace(opt, ":", "=", 1), "=")
+		switch {
+		case key == "no-new-privileges" && (value == "" || value == "true"):
+			so.NoNewPrivileges = true
+		case key == "no-new-privileges" && value == "false":
+		case key == "systempaths" && value == "unconfined":
+			so.MaskedPaths, so.ReadonlyPaths = []string{}, []string{}
+		case key == "label" && value == "disable":
+		case key == "apparmor":
+			so.AppArmorProfile = value
+			if value == "unconfined" {
+				so.AppArmorProfile = ""
+			}
+		default:
+			if err := applySeccomp(so, key, value); err != nil {
+				return err
+			}
+		}
+	}
+	for _, dev := range o.Devices {
+		host, rest, _ := strings.Cut(dev, ":")
+		target, access, _ := strings.Cut(rest, ":")
+		if target != "" && !strings.HasPrefix(target, "/") { // HOST:rwm
+			target, access = "", target
+		}
+		list, err := container.HostDevices(host, or(target, host), access)
+		if err != nil {
+			return err
+		}
+		so.Devices = append(so.Devices, list...)
+	}
+	if s.Privileged {
+		list, err := container.HostDevices("/dev", "/dev", "rwm")
+		if err != nil {
+			return err
+		}
+		so.Devices = append(so.Devices, list...)
+	}
+	return nil
+}
+
+// mounts are the user's and the image's.
+func (e *Engine) mounts(d *Definition) []specs.Mount {
+	var list []specs.Mount
+	for _, m := range d.Options.Mounts {
+		access := "rw"
+		if m.ReadOnly {
+			access = "ro"
+		}
+		propagation := or(m.Propagation, "rprivate")
+		switch m.Type {
+		case "bind":
+			list = append(list, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", access, propagation}})
+		case "volume":
+			source := filepath.Join(e.volumeData(m.Source), filepath.Clean("/"+m.Subpath))
+			list = append(list, specs.Mount{Destination: m.Target, Type: "bind", Source: source, Options: []string{"rbind", access, propagation}})
+		case "tmpfs":
+			opts := append([]string{"nosuid", "nodev", "noexec"}, m.TmpfsOptions...)
+			if m.ReadOnly {
+				opts = append(opts, "ro")
+			}
+			list = append(list, specs.Mount{Destination: m.Target, Type: "tmpfs", Source: "tmpfs", Options: opts})
+		}
+	}
+	return list
+}
+
+// account is the process's user with its home directory.
+type account struct {
+	specs.User
+	home string
+}
+
+// lookupUser resolves "name", "uid", "name:group" and so on in the root file system's /etc/passwd and /etc/group.
+func lookupUser(rootfs *os.File, spec string, groupAdd []string) (a account, err error) {
+	passwd, err := openInRoot(rootfs, "etc/passwd")
+	if err != nil {
+		return a, err
+	}
+	defer passwd.Close()
+	group, err := openInRoot(rootfs, "etc/group")
+	if err != nil {
+		return a, err
+	}
+	defer group.Close()
+	u, err := user.GetExecUser(spec, &user.ExecUser{Home: "/"}, passwd.reader(), group.reader())
+	if err != nil {
+		return a, fmt.Errorf("user %q of the container: %w (mydocker run IMAGE cat /etc/passwd shows those that the image knows)", spec, err)
+	}
+	a.home = u.Home
+	a.UID, a.GID = uint32(u.Uid), uint32(u.Gid)
+	gids := u.Sgids
+	if len(groupAdd) > 0 {
+		if err := group.rewind(); err != nil {
+			return a, err
+		}
+		more, err := user.GetAdditionalGroups(groupAdd, group.reader())
+		if err != nil {
+			return a, fmt.Errorf("--group-add: %w", err)
+		}
+		gids = append(gids, more...)
+	}
+	// The main group is one of the groups too (CVE-2022-29162 and its kin: a process without it could drop out of it).
+	seen := map[uint32]bool{}
+	for _, g := range append([]int{u.Gid}, gids...) {
+		if !seen[uint32(g)] {
+			seen[uint32(g)] = true
+			a.AdditionalGids = append(a.AdditionalGids, uint32(g))
+		}
+	}
+	return a, nil
+}
