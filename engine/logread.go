@@ -73,54 +73,39 @@ func (r *logReader) files() ([]string, error) {
 		if i > 0 {
 			name = fmt.Sprintf("%s.%d", r.path, i)
 		}
-		if _, err := os.Stat(name); err != nil {
-			if errors.Is(err, fs.ErrNotExist) && i > 0 {
-				return files, nil
-			}
-			if !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
-			continue
+		switch _, err := os.Stat(name); {
+		case err == nil:
+			files = append([]string{name}, files...)
+		case !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		case i > 0: // the newest may be missing for a moment, in the middle of a rotation
+			return files, nil
 		}
-		files = append([]string{name}, files...)
 	}
 }
 
-// openAtTail writes the rotated files and opens the current one, beginning at the --tail.
+// openAtTail opens the file in which the --tail begins, at its place; drain goes on from there to the newest.
 func (r *logReader) openAtTail() error {
 	files, err := r.files()
-	if err != nil {
+	if err != nil || len(files) == 0 {
 		return err
 	}
-	skip := make(map[string]int64, len(files))
+	first, offset := 0, int64(0)
 	if want := r.opts.Tail; want >= 0 {
-		for i := len(files) - 1; i >= 0; i-- {
-			var offset int64
-			if offset, want, err = tailOffset(files[i], want); err != nil {
+		for first = len(files) - 1; ; first-- {
+			if offset, want, err = tailOffset(files[first], want); err != nil {
 				return err
 			}
-			skip[files[i]] = offset
+			if want == 0 || first == 0 {
+				break
+			}
 		}
 	}
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			return err
-		}
-		if _, err := f.Seek(skip[name], io.SeekStart); err != nil {
-			return errors.Join(err, f.Close())
-		}
-		r.f = f
-		if name == r.path {
-			return nil
-		}
-		if done, err := r.drain(); err != nil || done {
-			r.opts.Tail = 0
-			return err
-		}
-		r.close()
+	if r.f, err = os.Open(files[first]); err != nil {
+		return err
 	}
-	return nil
+	_, err = r.f.Seek(offset, io.SeekStart)
+	return err
 }
 
 // tailOffset finds where the last want lines begin, and how many are still wanted from older files.
@@ -177,47 +162,78 @@ func (r *logReader) drain() (done bool, err error) {
 				return false, err
 			}
 		}
-		scan := bufio.NewReaderSize(r.f, 256<<10)
-		for {
-			line, err := scan.ReadSlice('\n')
-			if len(r.rest) > 0 || err != nil {
-				r.rest = append(r.rest, line...)
-				line = r.rest
-			}
-			if err == bufio.ErrBufferFull {
-				continue
-			}
-			if err == io.EOF {
-				break
-			}
-			if err != nil {
+		// Asked before reading: a file that has a successor is not written to any more.
+		successor, err := r.successor()
+		if err != nil {
+			return false, err
+		}
+		if done, err := r.readOn(); err != nil || done {
+			return done, err
+		}
+		if successor == "" {
+			if successor, err = r.successor(); err != nil || successor == "" {
 				return false, err
 			}
-			done, werr := r.emit(line)
-			r.rest = r.rest[:0]
-			if done || werr != nil {
-				return done, werr
-			}
+			continue // rotated while we read: once more, for what came between
 		}
-		// The file may have been rotated away under us: then go on with the new one.
-		same, err := r.isCurrent()
-		if err != nil || same {
+		f, err := os.Open(successor)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // rotated once more
+		}
+		if err != nil {
 			return false, err
 		}
 		r.close()
+		r.f = f
 	}
 }
 
-func (r *logReader) isCurrent() (bool, error) {
+// readOn emits whole lines up to the end of the open file.
+func (r *logReader) readOn() (done bool, err error) {
+	scan := bufio.NewReaderSize(r.f, 256<<10)
+	for {
+		line, err := scan.ReadSlice('\n')
+		if len(r.rest) > 0 || err != nil {
+			r.rest = append(r.rest, line...)
+			line = r.rest
+		}
+		switch err {
+		case nil:
+		case bufio.ErrBufferFull:
+			continue
+		case io.EOF:
+			return false, nil
+		default:
+			return false, err
+		}
+		done, err := r.emit(line)
+		r.rest = r.rest[:0]
+		if done || err != nil {
+			return done, err
+		}
+	}
+}
+
+// successor is the file after the open one, or "". A file is known by its inode, because rotation renames it under us;
+// if it has fallen off the end meanwhile, the oldest that is left comes next.
+func (r *logReader) successor() (string, error) {
 	mine, err := r.f.Stat()
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	current, err := os.Stat(r.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+	files, err := r.files()
+	if err != nil || len(files) == 0 {
+		return "", err
 	}
-	return err == nil && os.SameFile(mine, current), err
+	for i, name := range files {
+		if st, err := os.Stat(name); err == nil && os.SameFile(mine, st) {
+			if i == len(files)-1 {
+				return "", nil
+			}
+			return files[i+1], nil
+		}
+	}
+	return files[0], nil
 }
 
 func (r *logReader) emit(line []byte) (done bool, err error) {

@@ -1,0 +1,115 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestReplaceIsWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deep", "er", "file")
+	for _, d := range []Durability{Volatile, Durable} {
+		if err := ReplaceJSON(path, map[string]int{"a": 1}, d); err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]int
+		if err := ReadJSON(path, &got); err != nil || got["a"] != 1 {
+			t.Fatalf("got %v, %v", got, err)
+		}
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left beside the file: %v, %v", entries, err)
+	}
+}
+
+func TestReadDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.json")
+	if err := os.WriteFile(path, []byte(`{"a":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := ReadJSON(path, &v); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a torn record: %v", err)
+	}
+	if err := ReadJSON(path+"x", &v); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a missing record: %v", err)
+	}
+}
+
+func TestClaimHasOneWinner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "names", "web")
+	var wg sync.WaitGroup
+	won := make(chan string, 50)
+	for i := range 50 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			me := fmt.Sprint(i)
+			err := Claim(path, me)
+			var taken *Taken
+			switch {
+			case err == nil:
+				won <- me
+			case !errors.As(err, &taken) || taken.Owner == "":
+				t.Errorf("claim %s: %v", me, err)
+			}
+		}()
+	}
+	wg.Wait()
+	close(won)
+	var winners []string
+	for w := range won {
+		winners = append(winners, w)
+	}
+	if len(winners) != 1 {
+		t.Fatalf("winners: %v", winners)
+	}
+	if err := Unclaim(path, "somebody else"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Claim(path, "x"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("somebody else gave it back: %v", err)
+	}
+	if err := Unclaim(path, winners[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := Claim(path, "x"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLocks(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "locks", "l")
+	if held, err := Held(path); held || err != nil {
+		t.Fatalf("a lock that is not there is held: %v, %v", held, err)
+	}
+	l, err := AcquireLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("locked twice: %v", err)
+	}
+	if held, err := Held(path); !held || err != nil {
+		t.Errorf("held: %v, %v", held, err)
+	}
+	if err := l.Release(); err != nil {
+		t.Fatal(err)
+	}
+	s1, err1 := AcquireShared(path)
+	s2, err2 := AcquireShared(path)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := Held(path); held || err != nil {
+		t.Errorf("a shared lock counts as held: %v, %v", held, err)
+	}
+	if err := errors.Join(s1.Release(), s2.Release()); err != nil {
+		t.Fatal(err)
+	}
+}
