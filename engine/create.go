@@ -93,6 +93,7 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 			return fail(fmt.Errorf("write container id file: %w", err))
 		}
 	}
+	e.containerEvent(d, "create")
 	return d, warnings, nil
 }
 

@@ -38,6 +38,7 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	if err != nil {
 		return 125, exitWith(125, err)
 	}
+	e.containerEvent(d, "exec_start: "+commandLine(o.Args))
 	if o.Detach {
 		return e.execDetached(d, p)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -82,7 +83,7 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 	if err != nil {
 		return fmt.Errorf("cannot kill container %s: %w", ref, err)
 	}
-	if sig == unix.SIGKILL || sig.String() == d.Options.StopSignal {
+	if stop, parseErr := ParseSignal(d.Options.StopSignal); sig == unix.SIGKILL || parseErr == nil && sig == stop {
 		if err := e.markStopped(d.ID); err != nil {
 			return err
 		}
@@ -90,6 +91,7 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 	if err := c.Kill(sig); err != nil {
 		return fmt.Errorf("kill %s: %w", d.Name, err)
 	}
+	e.containerEvent(d, "kill", "signal", strconv.Itoa(int(sig)))
 	if sig == unix.SIGKILL {
 		return e.waitReleased(ctx, d.ID)
 	}
@@ -144,6 +146,7 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout *int, signal stri
 	if err := endProcess(ctx, c, sig, seconds); err != nil {
 		return fmt.Errorf("stop %s: %w", d.Name, err)
 	}
+	e.containerEvent(d, "stop")
 	return e.waitReleased(ctx, d.ID)
 }
 
@@ -242,7 +245,9 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *int) error {
 	if err := e.Stop(ctx, d.ID, timeout, ""); err != nil {
 		return err
 	}
-	_, err = e.Start(ctx, d.ID, StartOptions{}, Streams{})
+	if _, err = e.Start(ctx, d.ID, StartOptions{}, Streams{}); err == nil {
+		e.containerEvent(d, "restart")
+	}
 	return err
 }
 
@@ -396,6 +401,7 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 	if err := e.writeDefinition(d); err != nil {
 		return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
 	}
+	e.containerEvent(d, "rename", "oldName", old)
 	return state.Unclaim(e.nameFile(old), d.ID)
 }
 
@@ -405,7 +411,11 @@ func (e *Engine) Pause(ctx context.Context, ref string) error {
 		if c.Status() == container.Paused {
 			return fmt.Errorf("container %s is already paused", d.Name)
 		}
-		return c.Pause()
+		if err := c.Pause(); err != nil {
+			return err
+		}
+		e.containerEvent(d, "pause")
+		return nil
 	})
 }
 
@@ -415,7 +425,11 @@ func (e *Engine) Unpause(ctx context.Context, ref string) error {
 		if c.Status() != container.Paused {
 			return fmt.Errorf("container %s is not paused", d.Name)
 		}
-		return c.Resume()
+		if err := c.Resume(); err != nil {
+			return err
+		}
+		e.containerEvent(d, "unpause")
+		return nil
 	})
 }
 

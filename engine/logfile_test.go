@@ -33,7 +33,7 @@ func readLog(t *testing.T, path string, o LogOptions) string {
 	t.Helper()
 	var out bytes.Buffer
 	o.Stdout = &out
-	r := &logReader{path: path, opts: o}
+	r := newLogReader(path, o)
 	if err := r.openAtTail(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestLogFollowSeesRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	r := &logReader{path: path, opts: LogOptions{Tail: -1, Stdout: &out}}
+	r := newLogReader(path, LogOptions{Tail: -1, Stdout: &out})
 	if err := r.watch(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -140,6 +141,7 @@ func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, er
 				return life, l, err
 			}
 		} else {
+			m.e.containerEvent(m.d, "start")
 			if restarts == 0 {
 				started(nil)
 			}
@@ -189,6 +191,10 @@ func (m *monitor) ended(life Life, exit container.Exit, err error) (Life, error)
 	life.FinishedAt = now()
 	life.ExitCode = exit.Code
 	life.OOMKilled = exit.OOMKilled
+	if exit.OOMKilled {
+		m.e.containerEvent(m.d, "oom")
+	}
+	m.e.containerEvent(m.d, "die", "exitCode", strconv.Itoa(exit.Code))
 	return m.remember(life), err
 }
 

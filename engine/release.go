@@ -99,7 +99,11 @@ func (e *Engine) forgetRecords(d *Definition) error {
 	if err != nil {
 		return fmt.Errorf("remove the files of container %s: %w", d.Name, err)
 	}
-	return errors.Join(os.RemoveAll(dir), e.unclaimName(d))
+	if err := errors.Join(os.RemoveAll(dir), e.unclaimName(d)); err != nil {
+		return err
+	}
+	e.containerEvent(d, "destroy")
+	return nil
 }
 
 // GC removes what crashes have left: what is in the kernel without a living container, records without an owner. It tells what
