@@ -1,0 +1,191 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sh runs a shell command on the fake host and returns what it printed; it must succeed.
+func sh(t testing.TB, script string) string {
+	t.Helper()
+	out, err := exec.Command("bash", "-c", script).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return strings.TrimRight(string(out), "\n")
+}
+
+// cleanHost notes what the host is like, and compares at the end of the test. To be called before anything else, so
+// that it is the last clean-up to run.
+func cleanHost(t testing.TB) {
+	t.Helper()
+	before := hostState(t)
+	t.Cleanup(func() { sameHost(t, before) })
+}
+
+// sameHost fails the test if the host is not what it was. The kernel takes namespaces and their cables down in the
+// background, so the comparison has some patience.
+func sameHost(t testing.TB, before []string) {
+	t.Helper()
+	deadline := time.Now().Add(patience(3 * time.Second))
+	var difference string
+	for {
+		difference = diff(before, hostState(t))
+		if difference == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("the host is not as it was before (- before, + now):\n%s", difference)
+}
+
+// hostState is everything that mydocker could leave behind, a line each, sorted.
+func hostState(t testing.TB) []string {
+	t.Helper()
+	var lines []string
+	add := func(kind string, words ...string) { lines = append(lines, kind+": "+strings.Join(words, " ")) }
+	each := func(kind, text string) {
+		for line := range strings.Lines(text) {
+			if line = strings.TrimSpace(line); line != "" {
+				add(kind, line)
+			}
+		}
+	}
+	for line := range strings.Lines(sh(t, "ip -o link show")) {
+		f := strings.Fields(line)
+		add("link", strings.TrimSuffix(f[1], ":"))
+	}
+	// Addresses that the kernel itself gives (fe80::) come and go with carriers, neighbours with traffic.
+	each("address", sh(t, "ip -o addr show | awk '$4 !~ /^fe80/ {print $2, $3, $4}'"))
+	each("route", sh(t, "ip route show table all; ip -6 route show table all | grep -v -e fe80 -e ff00 -e linkdown || :"))
+	each("netns", sh(t, "ls /run/netns"))
+	each("rule", sh(t, "iptables-save | "+onlyRules))
+	each("rule6", sh(t, "ip6tables-save | "+onlyRules))
+	each("nft", sh(t, "nft list tables | grep -vE '^table (ip|ip6) (nat|filter|raw|mangle)$' || :"))
+	each("setting", sh(t, "grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/{all,default,lo,eth0}/{forwarding,route_localnet} /proc/sys/net/ipv6/conf/{all,default,eth0}/forwarding"))
+	each("mount", sh(t, "cut -d' ' -f2,3 /proc/self/mounts"))
+	for _, dir := range tree(t, "/sys/fs/cgroup", true) {
+		if strings.Contains(dir, "/mydocker/") {
+			add("cgroup", dir)
+		}
+	}
+	for _, file := range tree(t, "/run", false) {
+		if !strings.HasPrefix(file, "/run/mydocker/locks/") && !strings.HasPrefix(file, "/run/mydocker/ipam/") && file != "/run/xtables.lock" {
+			add("file", file)
+		}
+	}
+	for _, dir := range []string{"containers", "names", "networks", "volumes", "layers", "images/blobs/sha256"} {
+		entries, err := os.ReadDir("/var/lib/mydocker/" + dir)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			add("record", dir+"/"+e.Name())
+		}
+	}
+	for _, p := range processes(t) {
+		add("process", p)
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// onlyRules keeps rules, chains of somebody's own and policies, without counters and dates, each with its table.
+const onlyRules = `sed -E -e '/^(#|COMMIT)/d' -e 's/ ?\[[0-9:]+\]$//' -e '/^:(PREROUTING|INPUT|OUTPUT|FORWARD|POSTROUTING) ACCEPT$/d' | awk '/^\*/ {t = $0; next} {print t, $0}'`
+
+// tree is all paths under a directory.
+func tree(t testing.TB, root string, onlyDirs bool) []string {
+	t.Helper()
+	var paths []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if os.IsNotExist(err) { // gone while we looked
+				return nil
+			}
+			return err
+		}
+		if d.IsDir() || !onlyDirs {
+			paths = append(paths, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
+// processes is every process of the fake host that is a mydocker or was born in one of its containers: all but this
+// test, its own children and the first process.
+func processes(t testing.TB) []string {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := fmt.Sprint(os.Getpid())
+	var found []string
+	for _, dir := range dirs {
+		pid := filepath.Base(dir)
+		stat, err := os.ReadFile(dir + "/stat")
+		if err != nil || pid == "1" || pid == self {
+			continue // ended while we looked
+		}
+		// pid (comm) state ppid ...; comm may hold anything, even parentheses
+		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if f[1] == self || f[0] == "Z" && f[1] == "1" {
+			continue
+		}
+		cmdline, _ := os.ReadFile(dir + "/cmdline")
+		found = append(found, pid+" "+f[0]+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
+	}
+	return found
+}
+
+// diff is the lines that are in one sorted list only.
+func diff(before, after []string) string {
+	var b strings.Builder
+	for _, line := range before {
+		if _, ok := slices.BinarySearch(after, line); !ok {
+			b.WriteString("- " + line + "\n")
+		}
+	}
+	for _, line := range after {
+		if _, ok := slices.BinarySearch(before, line); !ok {
+			b.WriteString("+ " + line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// neighbour runs a command on the LAN neighbour.
+func neighbour(t testing.TB, command string) string {
+	t.Helper()
+	return sh(t, "ip netns exec neighbour "+command)
+}
+
+func match(t testing.TB, what, text, pattern string) {
+	t.Helper()
+	if !regexp.MustCompile(pattern).MatchString(text) {
+		t.Errorf("%s: %q does not match %q", what, text, pattern)
+	}
+}
+
+func equal[T comparable](t testing.TB, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}

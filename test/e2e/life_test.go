@@ -1,0 +1,502 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// ps as Docker shows it.
+func TestPs(t *testing.T) {
+	cleanHost(t)
+	up := sleeper(t, "ps-up", "-p", "8080:80")
+	ended := start(t, "ps-ended", "busybox", "sh", "-c", "exit 3")
+	must(t, "wait", ended.name)
+	created := must(t, "create", "--name", "ps-created", "busybox", "true")
+	t.Cleanup(func() { must(t, "rm", "ps-created") })
+
+	running := must(t, "ps")
+	match(t, "heading", running, `^CONTAINER ID\s+IMAGE\s+COMMAND\s+CREATED\s+STATUS\s+PORTS\s+NAMES\n`)
+	match(t, "the running one", running, `(?m)^`+up.id[:12]+`\s+busybox\s+"sh -c 'trap 'exit 0…"\s+\S.* ago\s+Up .*second.*0\.0\.0\.0:8080->80/tcp.*\s+ps-up$`)
+	if strings.Contains(running, "ps-ended") || strings.Contains(running, "ps-created") {
+		t.Errorf("ps shows what does not run:\n%s", running)
+	}
+	all := must(t, "ps", "-a")
+	match(t, "the ended one", all, `(?m)^`+ended.id[:12]+`.*\sExited \(3\) .* ago\s+ps-ended$`)
+	match(t, "the created one", all, `(?m)^`+created[:12]+`.*\sCreated\s+ps-created$`)
+	equal(t, "ps -q", must(t, "ps", "-q"), up.id[:12])
+	equal(t, "ps -aq --no-trunc", len(strings.Fields(must(t, "ps", "-aq", "--no-trunc"))), 3)
+	equal(t, "ps -n 1", must(t, "ps", "-n", "1", "--format", "{{.Names}}"), "ps-created")
+	equal(t, "ps -l", must(t, "ps", "-l", "--format", "{{.Names}}"), "ps-created")
+	equal(t, "ps --filter status", must(t, "ps", "-a", "--filter", "status=exited", "--format", "{{.Names}} {{.State}}"), "ps-ended exited")
+	equal(t, "ps --filter exited", must(t, "ps", "-a", "--filter", "exited=3", "--format", "{{.Names}}"), "ps-ended")
+	equal(t, "ps --filter name", must(t, "ps", "-a", "--filter", "name=ps-c", "--format", "{{.ID}}"), created[:12])
+	match(t, "ps --format json", must(t, "ps", "--format", "json"), `"Names":"ps-up"`)
+	match(t, "ps --format table", must(t, "ps", "--format", "table {{.Names}}\t{{.Image}}"), `^NAMES\s+IMAGE\nps-up\s+busybox$`)
+}
+
+// A container whose process has died is never shown as running, whatever killed it.
+func TestDeadIsNotRunning(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "killed")
+	if err := syscall.Kill(c.pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		if state := c.inspect("{{.State.Status}} {{.State.Running}} {{.State.ExitCode}}"); state != "exited false 137" {
+			return state
+		}
+		return ""
+	})
+	equal(t, "ps", must(t, "ps", "-q"), "")
+
+	// The monitor dies too: nobody is there to write anything down.
+	c = sleeper(t, "orphan")
+	pid := c.pid()
+	monitor := parentOf(t, pid)
+	syscall.Kill(monitor, syscall.SIGKILL)
+	syscall.Kill(pid, syscall.SIGKILL)
+	eventually(t, func() string {
+		if state := c.inspect("{{.State.Status}} {{.State.Running}}"); state != "exited false" {
+			return state
+		}
+		return ""
+	})
+	equal(t, "ps after both were killed", must(t, "ps", "-q"), "")
+	must(t, "start", c.name) // and it can be started again
+	equal(t, "state", c.inspect("{{.State.Status}}"), "running")
+}
+
+// parentOf is a process's parent, from /proc.
+func parentOf(t testing.TB, pid int) int {
+	t.Helper()
+	stat := read(t, fmt.Sprintf("/proc/%d/stat", pid))
+	var parent int
+	var state string
+	if _, err := fmt.Sscan(stat[strings.LastIndex(stat, ")")+1:], &state, &parent); err != nil {
+		t.Fatal(err)
+	}
+	return parent
+}
+
+func TestLogs(t *testing.T) {
+	cleanHost(t)
+	c := start(t, "logs", "busybox", "sh", "-c", "for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done; printf 'no newline'")
+	must(t, "wait", c.name)
+	r := my(t, "logs", c.name)
+	equal(t, "stdout", r.out, "out 1\nout 2\nout 3\nout 4\nout 5\nno newline")
+	equal(t, "stderr", r.err, "err 1\nerr 2\nerr 3\nerr 4\nerr 5\n")
+	r = my(t, "logs", "--tail", "2", c.name)
+	equal(t, "--tail 2", strings.Count(r.out+r.err, "\n")+strings.Count(r.out, "no newline"), 2)
+	equal(t, "--tail 0", must(t, "logs", "--tail", "0", c.name), "")
+	match(t, "-t", must(t, "logs", "-t", c.name), `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z out 1\n`)
+	equal(t, "--since the future", must(t, "logs", "--since", "2099-01-01T00:00:00Z", c.name), "")
+	equal(t, "--since an hour", strings.Count(must(t, "logs", "--since", "1h", c.name), "out"), 5)
+	equal(t, "--until an hour ago", must(t, "logs", "--until", "1h", c.name), "")
+}
+
+// logs -f follows until the container ends, and shows lines as they come.
+func TestLogsFollow(t *testing.T) {
+	cleanHost(t)
+	dir := t.TempDir()
+	c := start(t, "follow", "-v", dir+":/dir", "busybox", "sh", "-c", "echo one; while ! test -e /dir/go; do sleep 0.05; done; echo two")
+	cmd := exec.Command(binary, "logs", "-f", c.name)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	buffer := make([]byte, 100)
+	n, err := out.Read(buffer)
+	equal(t, fmt.Sprint("the first line, before the end", err), string(buffer[:n]), "one\n")
+	write(t, filepath.Join(dir, "go"), "")
+	n, err = out.Read(buffer)
+	equal(t, fmt.Sprint("the second line", err), string(buffer[:n]), "two\n")
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience(5 * time.Second)):
+		cmd.Process.Kill()
+		t.Error("logs -f does not end with the container")
+	}
+}
+
+// A log does not grow without end.
+func TestLogRotation(t *testing.T) {
+	cleanHost(t)
+	c := start(t, "rotation", "--log-opt", "max-size=64k", "--log-opt", "max-file=2", "busybox", "sh", "-c", "yes 0123456789012345678901234567890123456789 | head -n 20000")
+	equal(t, "exit status", must(t, "wait", c.name), "0")
+	total := 0
+	for _, file := range tree(t, "/var/lib/mydocker/containers/"+c.id, false) {
+		if strings.Contains(filepath.Base(file), "log") {
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += int(info.Size())
+		}
+	}
+	if total == 0 || total > 3*64*1024 {
+		t.Errorf("the log takes %d bytes, allowed are 2 files of 64k", total)
+	}
+	match(t, "the last lines are there", must(t, "logs", "--tail", "1", c.name), `^0123456789{0,}`)
+}
+
+func TestExec(t *testing.T) {
+	cleanHost(t)
+	c := start(t, "exec", "-e", "FROM=container", "-w", "/tmp", "busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
+	equal(t, "environment and working directory", c.sh("echo $FROM; pwd"), "container\n/tmp")
+	equal(t, "-e", must(t, "exec", "-e", "A=1,2", c.name, "sh", "-c", "echo $A"), "1,2")
+	equal(t, "-w", must(t, "exec", "-w", "/etc", c.name, "pwd"), "/etc")
+	equal(t, "-u", must(t, "exec", "-u", "7:8", c.name, "sh", "-c", "echo $(id -u):$(id -g)"), "7:8")
+	r := my(t, "exec", c.name, "sh", "-c", "echo out; echo err >&2; exit 9")
+	equal(t, "exec's streams and status", fmt.Sprint(r), fmt.Sprint(result{"out\n", "err\n", 9}))
+	r = myWith(t, strings.NewReader("typed\n"), nil, "exec", "-i", c.name, "cat")
+	equal(t, "-i", r.out, "typed\n")
+	equal(t, "no such command", my(t, "exec", c.name, "nothing-here").code, 127)
+	equal(t, "not executable", my(t, "exec", c.name, "/etc/passwd").code, 126)
+	equal(t, "killed", my(t, "exec", c.name, "sh", "-c", "kill -9 $$").code, 137)
+	equal(t, "arguments keep their borders", c.exec("printf", "[%s]", "a b", "", "*"), "[a b][][*]")
+
+	equal(t, "-d prints nothing", must(t, "exec", "-d", c.name, "sh", "-c", "echo done > /tmp/flag"), "")
+	eventually(t, func() string { return my(t, "exec", c.name, "cat", "/tmp/flag").err })
+	// It is the container's in every respect: namespaces, root, cgroup, capabilities.
+	for _, kind := range []string{"ipc", "mnt", "net", "pid", "uts", "cgroup"} {
+		equal(t, kind+" namespace", c.exec("readlink", "/proc/self/ns/"+kind), c.exec("readlink", "/proc/1/ns/"+kind))
+	}
+	equal(t, "cgroup", c.sh("diff /proc/self/cgroup /proc/1/cgroup && echo same"), "same")
+	equal(t, "capabilities", c.sh("grep CapEff /proc/self/status"), c.sh("grep CapEff /proc/1/status"))
+	must(t, "stop", c.name)
+	refused(t, 1, []string{"exec", "not running"}, "exec", c.name, "true")
+}
+
+// attach shows what comes from now on and ends with the container; stdin reaches it.
+func TestAttach(t *testing.T) {
+	cleanHost(t)
+	c := start(t, "attach", "-i", "busybox", "sh", "-c", "read line; echo got $line; exit 5")
+	r := myWith(t, strings.NewReader("hello\n"), nil, "attach", c.name)
+	equal(t, "output", r.out, "got hello\n")
+	equal(t, "exit status", r.code, 5)
+	equal(t, "it is in the log too", must(t, "logs", c.name), "got hello")
+}
+
+// stop is TERM, then KILL; the stop signal and the time are the container's.
+func TestStop(t *testing.T) {
+	cleanHost(t)
+	polite := sleeper(t, "polite")
+	equal(t, "stop prints the name", must(t, "stop", polite.name), "polite")
+	equal(t, "state of one that ends on TERM", polite.inspect("{{.State.Status}} {{.State.ExitCode}} {{.State.Running}}"), "exited 0 false")
+	equal(t, "stop of a stopped one", must(t, "stop", polite.name), "polite")
+
+	deaf := start(t, "deaf", "busybox", "sleep", "3600") // process 1 without a handler ignores TERM
+	began := time.Now()
+	must(t, "stop", "-t", "1", deaf.name)
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("stop -t 1 gave it %v", took)
+	}
+	equal(t, "state of one that ignores TERM", deaf.inspect("{{.State.Status}} {{.State.ExitCode}}"), "exited 137")
+
+	own := start(t, "own-signal", "--stop-signal", "USR1", "busybox", "sh", "-c", "trap 'exit 21' USR1; sleep 3600 & wait")
+	must(t, "stop", own.name)
+	equal(t, "stop signal of its own", own.inspect("{{.State.ExitCode}}"), "21")
+}
+
+func TestKill(t *testing.T) {
+	cleanHost(t)
+	c := start(t, "kill", "busybox", "sh", "-c", "trap 'echo hup' HUP; trap 'exit 9' USR1; while :; do sleep 0.05; done")
+	must(t, "kill", "-s", "HUP", c.name)
+	eventually(t, func() string {
+		if log := must(t, "logs", c.name); log != "hup" {
+			return "log: " + log
+		}
+		return ""
+	})
+	equal(t, "it goes on", c.inspect("{{.State.Running}}"), "true")
+	must(t, "kill", "--signal", "SIGUSR1", c.name)
+	equal(t, "exit status", must(t, "wait", c.name), "9")
+	refused(t, 1, []string{"kill", "not running"}, "kill", c.name)
+	refused(t, 1, []string{"NOSUCH"}, "kill", "-s", "NOSUCH", c.name)
+
+	d := start(t, "kill-hard", "busybox", "sleep", "3600")
+	must(t, "kill", d.name)
+	equal(t, "exit status after kill", must(t, "wait", d.name), "137")
+}
+
+func TestStartRestartWait(t *testing.T) {
+	cleanHost(t)
+	id := must(t, "create", "--name", "again", "-i", "busybox", "sh", "-c", "echo run >> /runs; wc -l < /runs; exit 4")
+	t.Cleanup(func() { must(t, "rm", "-f", "again") })
+	match(t, "create prints", id, "^[0-9a-f]{64}$")
+	equal(t, "start prints", must(t, "start", "again"), "again")
+	equal(t, "wait prints", must(t, "wait", "again"), "4")
+	r := my(t, "start", "-a", "again")
+	equal(t, "start -a: output", r.out, "2\n")
+	equal(t, "start -a: status", r.code, 4)
+
+	c := sleeper(t, "restart")
+	pid, ip := c.pid(), c.ip()
+	must(t, "restart", c.name)
+	if c.pid() == pid {
+		t.Error("restart left the process as it was")
+	}
+	equal(t, "address after restart", c.ip(), ip)
+	equal(t, "start of a running one", must(t, "start", c.name), "restart")
+
+	// Several waiters, told at the moment of the end.
+	waiting := make(chan string, 3)
+	for range 3 {
+		go func() { waiting <- must(t, "wait", c.name) }()
+	}
+	time.Sleep(50 * time.Millisecond)
+	must(t, "stop", c.name)
+	for range 3 {
+		equal(t, "waiter", <-waiting, "0")
+	}
+}
+
+func TestRemove(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "remove")
+	refused(t, 1, []string{"remove", "running", "-f"}, "rm", c.name)
+	must(t, "stop", c.name)
+	equal(t, "rm prints", must(t, "rm", c.name), "remove")
+	refused(t, 1, []string{"remove"}, "inspect", c.name)
+	refused(t, 1, []string{"remove"}, "rm", c.name)
+	sleeper(t, "remove") // the name is free again
+	must(t, "rm", "-f", "remove")
+
+	must(t, "create", "--name", "with-volume", "-v", "/data", "busybox", "true")
+	volumes := must(t, "volume", "ls", "-q")
+	match(t, "an anonymous volume", volumes, "^[0-9a-f]{64}$")
+	must(t, "rm", "-v", "with-volume")
+	equal(t, "volumes after rm -v", must(t, "volume", "ls", "-q"), "")
+}
+
+// --rm removes a container in the foreground and in the background, and whatever ended it.
+func TestRunRemove(t *testing.T) {
+	cleanHost(t)
+	see(t, "--name", "gone", "busybox", "true")
+	my(t, "run", "--rm", "--name", "gone", "busybox", "false")
+	my(t, "run", "--rm", "--name", "gone", "busybox", "no-such-command")
+	c := start(t, "gone", "--rm", "busybox", "sleep", "3600")
+	must(t, "stop", "-t", "0", c.name)
+	eventually(t, func() string { return must(t, "ps", "-aq") })
+	c = start(t, "gone", "--rm", "busybox", "sleep", "3600")
+	must(t, "kill", c.name)
+	eventually(t, func() string { return must(t, "ps", "-aq") })
+}
+
+// inspect has Docker's keys.
+func TestInspect(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "inspect", "--hostname", "box", "--pids-limit", "50", "-m", "64m", "-e", "A=1", "--label", "l=v", "-p", "8080:80", "-v", "/tmp:/host:ro", "--restart", "on-failure:3")
+	for format, want := range map[string]string{
+		"{{.Id}}":                            c.id,
+		"{{.Name}}":                          "/inspect",
+		"{{.Config.Hostname}}":               "box",
+		"{{.Config.Image}}":                  "busybox",
+		"{{.Path}}":                          "sh",
+		"{{index .Args 0}}":                  "-c",
+		"{{index .Config.Labels \"l\"}}":     "v",
+		"{{.State.Status}}":                  "running",
+		"{{.State.Running}}":                 "true",
+		"{{.State.Paused}}":                  "false",
+		"{{.State.OOMKilled}}":               "false",
+		"{{.State.ExitCode}}":                "0",
+		"{{.HostConfig.PidsLimit}}":          "50",
+		"{{.HostConfig.Memory}}":             "67108864",
+		"{{.HostConfig.PidMode}}":            "",
+		"{{.HostConfig.RestartPolicy.Name}}": "on-failure",
+		"{{.HostConfig.RestartPolicy.MaximumRetryCount}}": "3",
+		"{{.NetworkSettings.IPAddress}}":                  links(t, "inspect")["eth0"].Addresses[0].Local,
+		"{{.NetworkSettings.MacAddress}}":                 links(t, "inspect")["eth0"].MAC,
+		"{{.NetworkSettings.Gateway}}":                    links(t, "")["mydocker0"].Addresses[0].Local,
+		"{{.NetworkSettings.IPPrefixLen}}":                "16",
+		"{{.NetworkSettings.SandboxKey}}":                 "/run/netns/inspect",
+		"{{(index .Mounts 0).Destination}}":               "/host",
+		"{{(index .Mounts 0).RW}}":                        "false",
+		"{{.RestartCount}}":                               "0",
+		"{{json .Config.Env}}":                            `["A=1","PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]`,
+	} {
+		got := c.inspect(format)
+		if strings.HasPrefix(format, "{{json .Config.Env") {
+			got = "[" + strings.ReplaceAll(sortedLines(strings.ReplaceAll(strings.Trim(got, "[]"), ",", "\n")), "\n", ",") + "]"
+		}
+		equal(t, format, got, want)
+	}
+	pid := c.inspect("{{.State.Pid}}")
+	match(t, "the process", read(t, "/proc/"+pid+"/cmdline"), `^sh\x00-c\x00`)
+	raw := must(t, "inspect", c.name)
+	for _, key := range []string{"Pid", "PidMode", "PidsLimit", "IPAddress", "SecondaryIPAddresses", "StartedAt", "FinishedAt", "LogPath", "Driver"} {
+		if !strings.Contains(raw, `"`+key+`":`) {
+			t.Errorf("inspect has no key %q", key)
+		}
+	}
+	objects := fromJSON[[]map[string]any](t, raw)
+	equal(t, "objects", len(objects), 1)
+	equal(t, "two at once", len(fromJSON[[]any](t, must(t, "inspect", c.name, "busybox"))), 2)
+	refused(t, 1, []string{"nobody"}, "inspect", "nobody")
+	if r := my(t, "inspect", "-f", "{{.NoSuchKey}}", c.name); r.code == 0 {
+		t.Errorf("inspect -f of an unknown key: %q", r.out)
+	}
+}
+
+func TestRename(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "old-name")
+	other := sleeper(t, "other-name")
+	refused(t, 1, []string{"other-name"}, "rename", "old-name", other.name)
+	must(t, "rename", "old-name", "new-name")
+	t.Cleanup(func() { my(t, "rm", "-f", "new-name") })
+	equal(t, "name", must(t, "inspect", "-f", "{{.Name}}", c.id), "/new-name")
+	refused(t, 1, []string{"old-name"}, "inspect", "old-name")
+	match(t, "ip netns list follows", sh(t, "ip netns list"), `(?m)^new-name( |$)`)
+	equal(t, "exec", must(t, "exec", "new-name", "echo", "hi"), "hi")
+	must(t, "rm", "-f", "new-name")
+	sleeper(t, "old-name")
+}
+
+func TestPauseAndTop(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "pause")
+	must(t, "pause", c.name)
+	equal(t, "state", c.inspect("{{.State.Status}} {{.State.Paused}}"), "paused true")
+	match(t, "ps", must(t, "ps"), `Up .* \(Paused\)`)
+	must(t, "unpause", c.name)
+	equal(t, "state", c.inspect("{{.State.Status}}"), "running")
+	match(t, "top", must(t, "top", c.name), `(?s)PID.*CMD\n.*sh -c`)
+	must(t, "pause", c.name)
+	must(t, "rm", "-f", c.name)
+}
+
+// A foreground run hands signals on and ends with the container's status.
+func TestSignalsAreRelayed(t *testing.T) {
+	cleanHost(t)
+	for _, c := range []struct {
+		signal syscall.Signal
+		name   string
+	}{{syscall.SIGTERM, "TERM"}, {syscall.SIGINT, "INT"}, {syscall.SIGHUP, "HUP"}, {syscall.SIGUSR1, "USR1"}, {syscall.SIGWINCH, "WINCH"}} {
+		t.Run(c.name, func(t *testing.T) {
+			cmd := exec.Command(binary, "run", "--rm", "busybox", "sh", "-c", "trap 'echo got it; exit 33' "+c.name+"; echo ready; while :; do sleep 0.02; done")
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			buffer := make([]byte, 100)
+			n, _ := out.Read(buffer)
+			equal(t, "before the signal", string(buffer[:n]), "ready\n")
+			cmd.Process.Signal(c.signal)
+			n, _ = out.Read(buffer)
+			equal(t, "after the signal", string(buffer[:n]), "got it\n")
+			cmd.Wait()
+			equal(t, "exit status", cmd.ProcessState.ExitCode(), 33)
+		})
+	}
+}
+
+// A killed foreground client takes nothing with it that gc could not find.
+func TestForegroundClientKilled(t *testing.T) {
+	cleanHost(t)
+	cmd := exec.Command(binary, "run", "--rm", "--name", "left-alone", "busybox", "sh", "-c", "echo ready; sleep 3600")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Read(make([]byte, 10))
+	cmd.Process.Kill()
+	cmd.Wait()
+	my(t, "rm", "-f", "left-alone")
+	must(t, "gc")
+}
+
+// Everything that several processes do at once: names, addresses, ports and records stay consistent.
+func TestConcurrency(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "br0", "--subnet", "10.88.0.0/27")
+	const n = 16
+	type answer struct {
+		i int
+		r result
+	}
+	answers := make(chan answer, n)
+	for i := range n {
+		go func() {
+			answers <- answer{i, my(t, "run", "-d", "--name", fmt.Sprintf("many-%d", i), "-net", "br0", "-p", fmt.Sprintf("%d:80", 8100+i), "busybox", "sleep", "3600")}
+		}()
+	}
+	for range n {
+		if a := <-answers; a.r.code != 0 {
+			t.Errorf("run %d: status %d %s", a.i, a.r.code, a.r.err)
+		}
+	}
+	seen := map[string]string{}
+	for i := range n {
+		name := fmt.Sprintf("many-%d", i)
+		t.Cleanup(func() { my(t, "rm", "-f", name) })
+		ip := links(t, name)["eth0"].ipv4()
+		if other, ok := seen[ip]; ok || ip == "" {
+			t.Errorf("%s and %s both have address %q", name, other, ip)
+		}
+		seen[ip] = name
+	}
+	// One name, one port: exactly one of many gets it.
+	for _, flags := range [][]string{{"--name", "only-one"}, {"-p", "8200:80"}} {
+		won := make(chan int, n)
+		for range n {
+			go func() {
+				won <- my(t, append(append([]string{"run", "-d", "--label", "contest"}, flags...), "busybox", "sleep", "3600")...).code
+			}()
+		}
+		codes := map[int]int{}
+		for range n {
+			codes[<-won]++
+		}
+		equal(t, fmt.Sprint("winners of ", flags, " of ", codes), codes[0], 1)
+		equal(t, fmt.Sprint("losers of ", flags), codes[125], n-1)
+		// Docker keeps what could not be started as "created"; we may, too.
+		if ids := must(t, "ps", "-aq", "--filter", "label=contest"); ids != "" {
+			must(t, append([]string{"rm", "-f"}, strings.Fields(ids)...)...)
+		}
+	}
+	// All away at once.
+	gone := make(chan result, n)
+	for i := range n {
+		go func() { gone <- my(t, "rm", "-f", fmt.Sprintf("many-%d", i)) }()
+	}
+	for range n {
+		if r := <-gone; r.code != 0 {
+			t.Errorf("rm -f: %d %s", r.code, r.err)
+		}
+	}
+}
+
+// The help of every command is there and names its flags.
+func TestHelp(t *testing.T) {
+	top := must(t, "--help")
+	for _, verb := range []string{"run", "ps", "logs", "exec", "attach", "stop", "kill", "start", "restart", "wait", "rm", "inspect", "rename", "port", "gc", "network", "image", "images", "load", "import", "tag", "rmi"} {
+		if !regexp.MustCompile(`(?m)^\s+` + verb + `\b`).MatchString(top) {
+			t.Errorf("--help does not list %s", verb)
+		}
+		match(t, verb+" --help", must(t, verb, "--help"), "(?m)^Usage:  mydocker "+verb)
+	}
+	match(t, "version", must(t, "version"), `(?i)version`)
+}
