@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -79,3 +80,166 @@ func (e *Engine) ensureVolume(name string, anonymous bool, labels map[string]str
 
 // removeVolume deletes a volume and what is in it; absent is success.
 func (e *Engine) removeVolume(name string) error { return os.RemoveAll(e.volumeDir(name)) }
+
+// NoSuchVolume says that no volume has the name. It is an fs.ErrNotExist.
+type NoSuchVolume struct{ Name string }
+
+func (n *NoSuchVolume) Error() string {
+	return "no such volume: " + n.Name + " (mydocker volume ls lists them)"
+}
+func (n *NoSuchVolume) Is(target error) bool { return target == fs.ErrNotExist }
+
+// CreateVolume makes a volume, named at random when name is empty. One that exists is left as it is.
+func (e *Engine) CreateVolume(name string, labels map[string]string) (*Volume, error) {
+	anonymous := name == ""
+	if anonymous {
+		name = newID()
+	}
+	if err := e.ensureVolume(name, anonymous, labels); err != nil {
+		return nil, err
+	}
+	e.Emit(Event{Type: "volume", Action: "create", Actor: Actor{ID: name, Attributes: map[string]string{"driver": "local"}}})
+	return e.Volume(name)
+}
+
+// Volume finds one volume.
+func (e *Engine) Volume(name string) (*Volume, error) {
+	if validVolumeName(name) != nil {
+		return nil, &NoSuchVolume{name}
+	}
+	v := new(Volume)
+	err := state.ReadJSON(filepath.Join(e.volumeDir(name), "volume.json"), v)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &NoSuchVolume{name}
+	}
+	return v, err
+}
+
+// Volumes lists all volumes by name.
+func (e *Engine) Volumes() ([]*Volume, error) {
+	entries, err := os.ReadDir(filepath.Join(e.Root.Lib, "volumes"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	list := make([]*Volume, 0, len(entries))
+	for _, entry := range entries {
+		v, err := e.Volume(entry.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // being made, or removed
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
+// VolumeUsers names the containers that mount each volume.
+func (e *Engine) VolumeUsers() (map[string][]string, error) {
+	all, err := e.definitions()
+	if err != nil {
+		return nil, err
+	}
+	users := map[string][]string{}
+	for _, d := range all {
+		for _, m := range d.Options.Mounts {
+			if m.Type == "volume" {
+				users[m.Source] = append(users[m.Source], d.Name)
+			}
+		}
+	}
+	return users, nil
+}
+
+// RemoveVolume deletes a volume that no container uses. With force a missing one is no error.
+func (e *Engine) RemoveVolume(name string, force bool) error {
+	done, err := e.lockGC() // nobody may create a container with it meanwhile
+	if err != nil {
+		return err
+	}
+	defer done()
+	if _, err := e.Volume(name); err != nil {
+		if force && errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	users, err := e.VolumeUsers()
+	if err != nil {
+		return err
+	}
+	if in := users[name]; len(in) > 0 {
+		return fmt.Errorf("volume %s is in use by container %s: remove that first (mydocker rm %s)", name, in[0], in[0])
+	}
+	return e.destroyVolume(name)
+}
+
+func (e *Engine) destroyVolume(name string) error {
+	if err := e.removeVolume(name); err != nil {
+		return fmt.Errorf("remove volume %s: %w", name, err)
+	}
+	e.Emit(Event{Type: "volume", Action: "destroy", Actor: Actor{ID: name, Attributes: map[string]string{"driver": "local"}}})
+	return nil
+}
+
+// PruneVolumes removes the anonymous volumes that no container uses, or with all the named ones too. It tells their names
+// and how many bytes that freed.
+func (e *Engine) PruneVolumes(all bool, keep func(*Volume) bool) (removed []string, freed int64, err error) {
+	done, err := e.lockGC()
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
+	volumes, err := e.Volumes()
+	if err != nil {
+		return nil, 0, err
+	}
+	users, err := e.VolumeUsers()
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, v := range volumes {
+		if len(users[v.Name]) > 0 || !v.Anonymous && !all || keep != nil && keep(v) {
+			continue
+		}
+		size, sizeErr := diskUsage(v.Mountpoint)
+		if rmErr := errors.Join(sizeErr, e.destroyVolume(v.Name)); rmErr != nil {
+			err = errors.Join(err, rmErr)
+			continue
+		}
+		removed, freed = append(removed, v.Name), freed+size
+	}
+	return removed, freed, err
+}
+
+// diskUsage is the size of the files below dir in bytes, each inode once. Equals: du -sb DIR
+func diskUsage(dir string) (size int64, err error) {
+	type inode struct{ dev, ino uint64 }
+	seen := map[inode]bool{}
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // removed while we looked
+			}
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return nil
+		}
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || info.IsDir() {
+			return nil
+		}
+		if id := (inode{uint64(st.Dev), st.Ino}); !seen[id] {
+			seen[id] = true
+			size += info.Size()
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return size, err
+}

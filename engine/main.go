@@ -1,0 +1,25 @@
+package engine
+
+import "github.com/mydocker/mydocker/plan"
+
+// Main does the work of those of our processes that no user starts. It says whether args were for one of them.
+//
+//	monitor     stands over one container: waits, logs, serves attach, restarts, releases
+//	reap        the slow half of a foreground container's release
+//	exec-child  the parent of a command of `exec -d`
+//
+// explain makes the watcher of a monitor whose command was called with --explain.
+func Main(args []string, explain func() plan.Watcher) (code int, mine bool) {
+	if len(args) < 2 {
+		return 0, false
+	}
+	switch args[1] {
+	case "monitor":
+		return MonitorMain(args[2:], explain), true
+	case "reap":
+		return ReapMain(args[2:]), true
+	case "exec-child":
+		return ExecChildMain(args[2:]), true
+	}
+	return 0, false
+}
