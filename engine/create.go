@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -54,6 +55,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 		return fail(err)
 	}
 	d := &Definition{ID: newID(), Created: time.Now(), ImageID: img.ID, Layers: img.Layers, Options: o, ByRun: byRun}
+	if err := e.addVolumesFrom(&d.Options); err != nil {
+		return fail(err)
+	}
 	if err := mergeImage(d, img.Config.Config); err != nil {
 		return fail(fmt.Errorf("image %s: %w", o.Image, err))
 	}
@@ -199,6 +203,30 @@ func mergeVolumes(o *CreateOptions, volumes map[string]struct{}) error {
 	sort.SliceStable(o.Mounts, func(i, j int) bool {
 		return strings.Count(path.Clean(o.Mounts[i].Target), "/") < strings.Count(path.Clean(o.Mounts[j].Target), "/")
 	})
+	return nil
+}
+
+// addVolumesFrom adds the volumes and bind mounts of other containers (--volumes-from NAME[:ro]), unless something else is
+// mounted there.
+func (e *Engine) addVolumesFrom(o *CreateOptions) error {
+	for _, from := range o.VolumesFrom {
+		ref, mode, _ := strings.Cut(from, ":")
+		if mode != "" && mode != "ro" && mode != "rw" {
+			return fmt.Errorf("--volumes-from %s: the mode is ro or rw, not %q", from, mode)
+		}
+		other, err := e.Find(ref)
+		if err != nil {
+			return fmt.Errorf("--volumes-from %s: %w", from, err)
+		}
+		for _, m := range other.Options.Mounts {
+			taken := slices.ContainsFunc(o.Mounts, func(mine Mount) bool { return path.Clean(mine.Target) == path.Clean(m.Target) })
+			if m.Type == "tmpfs" || taken {
+				continue
+			}
+			m.ReadOnly = m.ReadOnly || mode == "ro"
+			o.Mounts = append(o.Mounts, m)
+		}
+	}
 	return nil
 }
 
