@@ -1,0 +1,24 @@
+package cli
+
+// commands is the whole command line, as a tree. It is built at each start, which costs a few microseconds, because the
+// flags of a verb are made only when it is chosen.
+func commands() *verb {
+	top := group("mydocker", "Containers and their networks, without a daemon",
+		attachVerb(), createVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), inspectVerb(), killVerb(), loadVerb(),
+		logsVerb(), pauseVerb(), portVerb(), psVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
+		stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
+		containerGroup(), imageGroup(), networkGroup(),
+	)
+	top.passthrough = true // the command's own options are not ours to read
+	return top.adopt()
+}
+
+func containerGroup() *verb {
+	return group("container", "Manage containers",
+		attachVerb(), createVerb(), execVerb(),
+		inspectKind("container", "Display detailed information on one or more containers", "CONTAINER [CONTAINER...]", `Examples:
+  $ mydocker container inspect -f '{{.State.Status}}' web`),
+		killVerb(), logsVerb(), psVerb().as("ls", "list", "ps"), pauseVerb(), portVerb(), renameVerb(), restartVerb(),
+		rmVerb().as("rm", "remove"), runVerb(), startVerb(), stopVerb(), topVerb(), unpauseVerb(), waitVerb(),
+	)
+}

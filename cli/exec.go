@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/engine"
+)
+
+func execVerb() *verb {
+	return &verb{
+		name: "exec", summary: "Execute a command in a running container",
+		usage: "[OPTIONS] CONTAINER COMMAND [ARG...]", min: 2, max: -1, passthrough: true, complete: "container",
+		about: `Examples:
+  $ mydocker exec -it web sh
+  $ mydocker exec -u nobody -w /tmp -e A=b web env
+  $ mydocker exec -d web sh -c 'sleep 60; touch /done'`,
+		flags: func() []urfave.Flag {
+			return []urfave.Flag{
+				yes("detach,d", "Detached mode: run command in the background"),
+				str("detach-keys", "string", "Override the key sequence for detaching a container"),
+				list("env,e", "Set environment variables"),
+				list("env-file", "Read in a file of environment variables"),
+				yes("interactive,i", "Keep STDIN open even if not attached"),
+				yes("privileged", "Give extended privileges to the command"),
+				yes("tty,t", "Allocate a pseudo-TTY"),
+				str("user,u", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
+				str("workdir,w", "string", "Working directory inside the container"),
+			}
+		},
+		run: func(s *session, c *urfave.Context) error {
+			o, err := execOptions(c, s.lookup)
+			if err != nil {
+				return usagef(s.verb, "%v", err)
+			}
+			if !o.Detach {
+				if err := checkTTY(o.TTY, o.Interactive, s.streams.In); err != nil {
+					return err
+				}
+			}
+			e, err := s.engine()
+			if err != nil {
+				return err
+			}
+			return status(e.Exec(context.Background(), c.Args().First(), o, s.streams))
+		},
+	}
+}
+
+func execOptions(c *urfave.Context, lookup lookupFunc) (o engine.ExecOptions, err error) {
+	o = engine.ExecOptions{
+		Args: c.Args().Tail(), User: c.String("user"), WorkingDir: c.String("workdir"), TTY: c.Bool("tty"),
+		Interactive: c.Bool("interactive"), Detach: c.Bool("detach"), Privileged: c.Bool("privileged"),
+		DetachKeys: c.String("detach-keys"),
+	}
+	if o.WorkingDir != "" && !strings.HasPrefix(o.WorkingDir, "/") {
+		return o, errRelative(o.WorkingDir)
+	}
+	if err := checkDetachKeys(o.DetachKeys); err != nil {
+		return o, err
+	}
+	o.Env, err = environment(c.StringSlice("env-file"), c.StringSlice("env"), lookup)
+	return o, err
+}
+
+func attachVerb() *verb {
+	return &verb{
+		name: "attach", summary: "Attach local standard input, output, and error streams to a running container",
+		usage: "[OPTIONS] CONTAINER", min: 1, max: 1, complete: "container",
+		about: `The keys ctrl-p ctrl-q leave the container running, if it has a terminal.
+
+Examples:
+  $ mydocker attach shell
+  $ mydocker attach --no-stdin --sig-proxy=false web`,
+		flags: func() []urfave.Flag {
+			return []urfave.Flag{
+				str("detach-keys", "string", "Override the key sequence for detaching a container"),
+				yes("no-stdin", "Do not attach STDIN"),
+				yesDefault("sig-proxy", true, "Proxy all received signals to the process"),
+			}
+		},
+		run: func(s *session, c *urfave.Context) error {
+			o := engine.AttachOptions{DetachKeys: c.String("detach-keys"), NoStdin: c.Bool("no-stdin"), NoSigProxy: !c.Bool("sig-proxy")}
+			if err := checkDetachKeys(o.DetachKeys); err != nil {
+				return usagef(s.verb, "%v", err)
+			}
+			e, err := s.engine()
+			if err != nil {
+				return err
+			}
+			return status(e.Attach(context.Background(), c.Args().First(), o, s.streams))
+		},
+	}
+}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/mydocker/mydocker/plan"
+)
+
+// explainer prints each operation when it is about to be done, as the command that it equals, and a failed one's error
+// beneath it. What it prints can be pasted into a root shell: everything that is no command is a comment.
+type explainer struct {
+	out   io.Writer
+	color bool
+	mu    sync.Mutex
+}
+
+// Watcher is what --explain gives to the monitor of a container: a process of its own, with the same standard error.
+func Watcher() plan.Watcher {
+	s := &session{lookup: os.LookupEnv}
+	return &explainer{out: os.Stderr, color: s.color(os.Stderr)}
+}
+
+func (e *explainer) Before(op plan.Op) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, err := io.WriteString(e.out, explainLine(op, e.color))
+	return err
+}
+
+func (e *explainer) After(op plan.Op, result error) error {
+	if result != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		fmt.Fprintf(e.out, "# failed: %s\n", strings.ReplaceAll(result.Error(), "\n", "; "))
+	}
+	return result
+}
+
+// explainLine is "command   # why", the why in a column of its own where the command is short enough.
+func explainLine(op plan.Op, color bool) string {
+	const column = 56
+	command, why := strings.TrimRight(op.Command(), "\n"), op.Why()
+	if why == "" {
+		return command + "\n"
+	}
+	last := command[strings.LastIndexByte(command, '\n')+1:]
+	pad := strings.Repeat(" ", max(1, column-len(last)))
+	if strings.HasPrefix(last, "#") { // no command at all: the line is a comment already
+		why = "(" + why + ")"
+		pad = " "
+	} else {
+		why = "# " + why
+	}
+	if color {
+		why = "\x1b[2m" + why + "\x1b[0m"
+	}
+	return command + pad + why + "\n"
+}

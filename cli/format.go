@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+)
+
+// listing is how a family of rows is shown: as a table, through a Go template, or as JSON. R is a struct of strings whose
+// fields are what a template may name; their headers are such a struct too.
+type listing[R any] struct {
+	header R
+	table  string // the default table's template, columns parted by \t
+	quiet  string // the template for -q
+}
+
+// print writes the rows by Docker's rules for --format: "" and "table" are the default table, "table TEMPLATE" is a table
+// of other columns, "json" is one object a row, and anything else is a template executed for each row.
+func (l listing[R]) print(w io.Writer, format string, quiet bool, rows []R) error {
+	body, isTable := strings.CutPrefix(format, "table")
+	body = strings.TrimSpace(body)
+	switch {
+	case format == "json":
+		body = "{{json .}}"
+	case quiet && body == "":
+		body, isTable = l.quiet, false
+	case format == "", isTable && body == "":
+		body, isTable = l.table, true
+	}
+	body = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(body)
+	row, err := parseTemplate(body, templateFunctions())
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	for _, r := range rows {
+		if err := row.Execute(&out, r); err != nil {
+			return templateError(err)
+		}
+		out.WriteByte('\n')
+	}
+	if !isTable {
+		_, err = w.Write(out.Bytes())
+		return err
+	}
+	head, err := parseTemplate(body, headerFunctions())
+	if err != nil {
+		return err
+	}
+	// Docker's own settings: columns at least 10 wide, three spaces between them.
+	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+	if err := head.Execute(tw, l.header); err != nil {
+		return templateError(err)
+	}
+	if _, err := tw.Write(append([]byte("\n"), out.Bytes()...)); err != nil {
+		return err
+	}
+	return tw.Flush()
+}
+
+// uses says whether a format needs a field that is dear to compute.
+func uses(format, field string) bool { return strings.Contains(format, "."+field) }
+
+func parseTemplate(text string, functions template.FuncMap) (*template.Template, error) {
+	t, err := template.New("").Funcs(functions).Parse(text)
+	if err != nil {
+		return nil, templateError(err)
+	}
+	return t, nil
+}
+
+func templateError(err error) error { return fmt.Errorf("template parsing error: %w", err) }
+
+// templateFunctions are Docker's.
+func templateFunctions() template.FuncMap {
+	return template.FuncMap{
+		"json":  toJSON,
+		"split": strings.Split,
+		"join":  join,
+		"title": strings.Title, //nolint:staticcheck // Docker's function, meant for ASCII words
+		"lower": strings.ToLower,
+		"upper": strings.ToUpper,
+		"pad": func(text string, before, after int) string {
+			if text == "" {
+				return text
+			}
+			return strings.Repeat(" ", max(before, 0)) + text + strings.Repeat(" ", max(after, 0))
+		},
+		"truncate": func(text string, length int) string {
+			if length < 0 || len(text) < length {
+				return text
+			}
+			return text[:length]
+		},
+	}
+}
+
+// headerFunctions leave a column's header as it is.
+func headerFunctions() template.FuncMap {
+	same := func(text string, _ ...any) string { return text }
+	functions := template.FuncMap{"pad": templateFunctions()["pad"]}
+	for _, name := range []string{"json", "split", "join", "title", "lower", "upper", "truncate"} {
+		functions[name] = same
+	}
+	return functions
+}
+
+// toJSON is a value's JSON on one line, with < > & as they are.
+func toJSON(v any) (string, error) {
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return strings.TrimSpace(out.String()), err
+}
+
+// join is strings.Join, which also takes the []any that decoded JSON is made of.
+func join(list any, separator string) (string, error) {
+	switch list := list.(type) {
+	case []string:
+		return strings.Join(list, separator), nil
+	case []any:
+		words := make([]string, len(list))
+		for i, v := range list {
+			words[i] = fmt.Sprint(v)
+		}
+		return strings.Join(words, separator), nil
+	case nil:
+		return "", nil
+	}
+	return "", fmt.Errorf("join needs a list, not a %T", list)
+}
+
+// writeIndented writes v as Docker's inspect does: four spaces, < > & as they are.
+func writeIndented(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "    ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// shortID is the form that tables show: the first 12 digits of an id, which may begin with "sha256:".
+func shortID(id string) string {
+	id = strings.TrimPrefix(id, "sha256:")
+	if len(id) > 12 {
+		return id[:12]
+	}
+	return id
+}
+
+// ellipsis cuts a text to a number of characters, the last of which then is "…".
+func ellipsis(text string, length int) string {
+	runes := []rune(text)
+	if len(runes) <= length {
+		return text
+	}
+	return string(runes[:length-1]) + "…"
+}

@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/engine"
+)
+
+// leastMemory is the least that Docker accepts for -m: below, not even the runtime's first process starts.
+const leastMemory = 6 << 20
+
+// readResources reads the limits of the cgroup.
+func readResources(c *urfave.Context, o *engine.CreateOptions) (err error) {
+	r := &o.Resources
+	r.CpusetCpus, r.CpusetMems = c.String("cpuset-cpus"), c.String("cpuset-mems")
+	r.CgroupParent = c.String("cgroup-parent")
+	r.OomKillDisable = c.Bool("oom-kill-disable")
+	for _, bytes := range []struct {
+		flag string
+		to   *int64
+	}{{"memory", &r.Memory}, {"memory-swap", &r.MemorySwap}, {"memory-reservation", &r.MemoryReservation}, {"shm-size", &o.ShmSize}} {
+		if *bytes.to, err = parseBytes(c, bytes.flag); err != nil {
+			return err
+		}
+	}
+	if r.NanoCPUs, err = parseCPUs(c.String("cpus"), runtime.NumCPU()); err != nil {
+		return err
+	}
+	r.CPUQuota, r.PidsLimit = c.Int64("cpu-quota"), c.Int64("pids-limit")
+	for _, n := range []struct {
+		flag string
+		max  uint64
+		set  func(uint64)
+	}{
+		{"cpu-shares", 262144, func(n uint64) { r.CPUShares = n }},
+		{"cpu-period", 1000000, func(n uint64) { r.CPUPeriod = n }},
+		{"blkio-weight", 1000, func(n uint64) { r.BlkioWeight = uint16(n) }},
+	} {
+		value := c.Int64(n.flag)
+		if value < 0 || uint64(value) > n.max {
+			return fmt.Errorf("invalid value %d for --%s: the range is 0 to %d", value, n.flag, n.max)
+		}
+		n.set(uint64(value))
+	}
+	return checkResources(r)
+}
+
+// checkResources refuses limits that contradict each other, in Docker's words.
+func checkResources(r *engine.Resources) error {
+	switch {
+	case r.Memory != 0 && r.Memory < leastMemory:
+		return fmt.Errorf("minimum memory limit allowed is 6MB")
+	case r.MemorySwap > 0 && r.Memory == 0:
+		return fmt.Errorf("you should always set --memory when using --memory-swap")
+	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
+		return fmt.Errorf("minimum --memory-swap should be larger than --memory: it is memory and swap together")
+	case r.MemoryReservation != 0 && r.Memory != 0 && r.MemoryReservation > r.Memory:
+		return fmt.Errorf("--memory-reservation has to be smaller than --memory")
+	case r.NanoCPUs != 0 && (r.CPUPeriod != 0 || r.CPUQuota != 0):
+		return fmt.Errorf("conflicting options: --cpus and --cpu-period or --cpu-quota cannot both be set")
+	case r.CPUPeriod != 0 && r.CPUPeriod < 1000:
+		return fmt.Errorf("--cpu-period cannot be less than 1ms (1000) or larger than 1s (1000000)")
+	case r.CPUQuota > 0 && r.CPUQuota < 1000:
+		return fmt.Errorf("--cpu-quota cannot be less than 1ms (1000)")
+	case r.BlkioWeight != 0 && r.BlkioWeight < 10:
+		return fmt.Errorf("range of --blkio-weight is from 10 to 1000")
+	}
+	for flag, set := range map[string]string{"cpuset-cpus": r.CpusetCpus, "cpuset-mems": r.CpusetMems} {
+		if !validCPUSet(set) {
+			return fmt.Errorf("invalid --%s %q: a list such as 0-2,4 is expected", flag, set)
+		}
+	}
+	return nil
+}
+
+// validCPUSet checks cpuset(7)'s list format: numbers and ranges, with commas between.
+func validCPUSet(set string) bool {
+	if set == "" {
+		return true
+	}
+	for _, part := range strings.Split(set, ",") {
+		first, last, isRange := strings.Cut(part, "-")
+		a, err := strconv.ParseUint(first, 10, 16)
+		if err != nil {
+			return false
+		}
+		if b, err := strconv.ParseUint(last, 10, 16); isRange && (err != nil || b < a) {
+			return false
+		}
+	}
+	return true
+}
+
+// parseBytes reads sizes such as 512m or 1.5g; a bare number is bytes. -1 is allowed for --memory-swap.
+func parseBytes(c *urfave.Context, flag string) (int64, error) {
+	text := c.String(flag)
+	if text == "" {
+		return 0, nil
+	}
+	if flag == "memory-swap" && text == "-1" {
+		return -1, nil
+	}
+	n, err := units.RAMInBytes(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("invalid size '%s' for --%s: a number with b, k, m or g is expected, such as 512m", text, flag)
+	}
+	return n, nil
+}
+
+// parseCPUs reads a decimal number of CPUs as billionths.
+func parseCPUs(text string, have int) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	cpus, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(cpus) || cpus < 0 {
+		return 0, fmt.Errorf("invalid --cpus '%s': a decimal number is expected, such as 1.5", text)
+	}
+	if cpus != 0 && cpus < 0.01 || cpus > float64(have) {
+		return 0, fmt.Errorf("range of --cpus is from 0.01 to %d.00, as there are only %d CPUs available", have, have)
+	}
+	return int64(math.Round(cpus * 1e9)), nil
+}
+
+// readLimits reads --ulimit and --device.
+func readLimits(c *urfave.Context, o *engine.CreateOptions) error {
+	for _, text := range c.StringSlice("ulimit") {
+		limit, err := units.ParseUlimit(text)
+		if err != nil {
+			return fmt.Errorf("invalid --ulimit '%s': %w", text, err)
+		}
+		o.Ulimits = append(o.Ulimits, specs.POSIXRlimit{
+			Type: "RLIMIT_" + strings.ToUpper(limit.Name),
+			// -1 is unlimited: all bits set, in the kernel too.
+			Soft: uint64(limit.Soft), Hard: uint64(limit.Hard),
+		})
+	}
+	for _, text := range c.StringSlice("device") {
+		if err := checkDevice(text); err != nil {
+			return fmt.Errorf("invalid --device '%s': %w", text, err)
+		}
+		o.Devices = append(o.Devices, text)
+	}
+	return nil
+}
+
+// checkDevice reads HOST[:CONTAINER][:rwm].
+func checkDevice(text string) error {
+	parts := strings.Split(text, ":")
+	if len(parts) > 3 || !strings.HasPrefix(parts[0], "/") {
+		return fmt.Errorf("an absolute path is expected: /dev/x[:/dev/y][:rwm]")
+	}
+	for i, part := range parts[1:] {
+		isLast := i == len(parts)-2
+		if strings.HasPrefix(part, "/") && i == 0 || isLast && part != "" && strings.Trim(part, "rwm") == "" {
+			continue
+		}
+		return fmt.Errorf("%q is neither an absolute path nor a mode made of r, w and m", part)
+	}
+	return nil
+}

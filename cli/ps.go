@@ -1,0 +1,221 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/engine"
+)
+
+// containerRow is what a template of `ps` may name.
+type containerRow struct {
+	Command, CreatedAt, ID, Image, Labels, LocalVolumes, Mounts, Names, Networks, Ports, RunningFor, Size, State, Status string
+
+	labels map[string]string
+	header bool
+}
+
+// Label is {{.Label "name"}}; as a column's header, the last part of the name.
+func (r containerRow) Label(name string) string {
+	if r.header {
+		return name[strings.LastIndexByte(name, '.')+1:]
+	}
+	return r.labels[name]
+}
+
+func containerListing(size bool) listing[containerRow] {
+	l := listing[containerRow]{
+		header: containerRow{Command: "COMMAND", CreatedAt: "CREATED AT", ID: "CONTAINER ID", Image: "IMAGE", Labels: "LABELS",
+			LocalVolumes: "LOCAL VOLUMES", Mounts: "MOUNTS", Names: "NAMES", Networks: "NETWORKS", Ports: "PORTS",
+			RunningFor: "CREATED", Size: "SIZE", State: "STATE", Status: "STATUS", header: true},
+		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`,
+		quiet: "{{.ID}}",
+	}
+	if size {
+		l.table += `\t{{.Size}}`
+	}
+	return l
+}
+
+func psVerb() *verb {
+	return &verb{
+		name: "ps", summary: "List containers", usage: "[OPTIONS]",
+		about: `--filter takes ancestor, before, exited, expose, id, label, name, network, publish, since, status and volume.
+--format takes "table", "table TEMPLATE", "json" or a Go template over .ID .Names .Image .Command .CreatedAt .RunningFor
+.Ports .State .Status .Size .Labels .Label .Mounts .LocalVolumes .Networks.
+
+Examples:
+  $ mydocker ps -a
+  $ mydocker ps --filter status=exited --format "table {{.Names}}\t{{.Status}}"
+  $ mydocker rm $(mydocker ps -aq)`,
+		flags: func() []urfave.Flag {
+			return []urfave.Flag{
+				yes("all,a", "Show all containers (default shows just running)"),
+				listOf("filter,f", "filter", "Filter output based on conditions provided"),
+				str("format", "string", formatUsage),
+				numberDefault("last,n", -1, "Show n last created containers (includes all states)"),
+				yes("latest,l", "Show the latest created container (includes all states)"),
+				yes("no-trunc", "Don't truncate output"),
+				yes("quiet,q", "Only display container IDs"),
+				yes("size,s", "Display total file sizes"),
+			}
+		},
+		run: ps,
+	}
+}
+
+const formatUsage = "Format output using a custom template:\n" +
+	"'table':            Print output in table format with column headers (default)\n" +
+	"'table TEMPLATE':   Print output in table format using the given Go template\n" +
+	"'json':             Print in JSON format\n" +
+	"'TEMPLATE':         Print output using the given Go template"
+
+func ps(s *session, c *urfave.Context) error {
+	f, err := parseFilters(c.StringSlice("filter"), "ancestor", "before", "exited", "expose", "id", "is-task",
+		"label", "label!", "name", "network", "publish", "since", "status", "volume")
+	if err != nil {
+		return usagef(s.verb, "%v", err)
+	}
+	limit := c.Int("last")
+	if c.Bool("latest") && limit == -1 {
+		limit = 1
+	}
+	keep, err := containerFilter(f, c.Bool("all") || limit > 0)
+	if err != nil {
+		return usagef(s.verb, "%v", err)
+	}
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	f.nameNetworks(e)
+	all, err := e.Containers(context.Background())
+	if err != nil {
+		return err
+	}
+	if all, err = betweenContainers(all, f); err != nil {
+		return err
+	}
+	size := c.Bool("size") || uses(c.String("format"), "Size")
+	var rows []containerRow
+	for _, sum := range all {
+		if limit > 0 && len(rows) == limit {
+			break
+		}
+		if !keep(sum) {
+			continue
+		}
+		if mounted, err := hasVolume(e, sum, f); err != nil {
+			return err
+		} else if !mounted {
+			continue
+		}
+		row := containerToRow(sum, !c.Bool("no-trunc"))
+		if size {
+			if row.Size, err = sizeText(e, sum); err != nil {
+				return err
+			}
+		}
+		rows = append(rows, row)
+	}
+	return containerListing(c.Bool("size")).print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
+}
+
+func containerToRow(sum *engine.Summary, trunc bool) containerRow {
+	row := containerRow{
+		Command: strconv.Quote(sum.Command), CreatedAt: sum.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		ID: sum.ID, Image: sum.Image, Labels: joinLabels(sum.Labels), Mounts: strings.Join(sum.Mounts, ","),
+		Names: strings.Join(sum.Names, ","), Networks: strings.Join(sum.Networks, ","), Ports: portsText(sum.Ports),
+		RunningFor: units.HumanDuration(time.Since(sum.Created)) + " ago", State: sum.State, Status: sum.Status,
+		LocalVolumes: strconv.Itoa(localVolumes(sum)), labels: sum.Labels,
+	}
+	if row.Image == "" {
+		row.Image = "<no image>"
+	}
+	if trunc {
+		row.ID = shortID(row.ID)
+		row.Command = strconv.Quote(ellipsis(sum.Command, 20))
+		mounts := make([]string, len(sum.Mounts))
+		for i, m := range sum.Mounts {
+			mounts[i] = ellipsis(m, 15)
+		}
+		row.Mounts = strings.Join(mounts, ",")
+	}
+	return row
+}
+
+// localVolumes counts the mounts that are volumes: those whose source is a name.
+func localVolumes(sum *engine.Summary) (n int) {
+	for _, m := range sum.Mounts {
+		if !strings.HasPrefix(m, "/") {
+			n++
+		}
+	}
+	return n
+}
+
+func joinLabels(labels map[string]string) string {
+	pairs := make([]string, 0, len(labels))
+	for k, v := range labels {
+		pairs = append(pairs, k+"="+v)
+	}
+	sort.Strings(pairs)
+	return strings.Join(pairs, ",")
+}
+
+// portsText is the PORTS column: published ports first as HOST->PORT, runs of neighbours as one range, then the exposed ones.
+func portsText(ports []engine.PortSummary) string {
+	ports = append([]engine.PortSummary(nil), ports...)
+	sort.SliceStable(ports, func(i, j int) bool {
+		a, b := ports[i], ports[j]
+		switch {
+		case (a.PublicPort != 0) != (b.PublicPort != 0):
+			return a.PublicPort == 0 // Docker lists what is not published first
+		case a.IP != b.IP:
+			return a.IP < b.IP
+		case a.Type != b.Type:
+			return a.Type < b.Type
+		}
+		return a.PrivatePort < b.PrivatePort
+	})
+	var texts []string
+	for i := 0; i < len(ports); {
+		j := i + 1
+		for j < len(ports) && follows(ports[j-1], ports[j]) {
+			j++
+		}
+		texts = append(texts, portText(ports[i], ports[j-1]))
+		i = j
+	}
+	return strings.Join(texts, ", ")
+}
+
+func follows(a, b engine.PortSummary) bool {
+	return a.IP == b.IP && a.Type == b.Type && b.PrivatePort == a.PrivatePort+1 &&
+		(a.PublicPort == 0 && b.PublicPort == 0 || a.PublicPort != 0 && b.PublicPort == a.PublicPort+1)
+}
+
+func portText(first, last engine.PortSummary) string {
+	span := func(a, b uint16) string {
+		if a == b {
+			return strconv.Itoa(int(a))
+		}
+		return fmt.Sprintf("%d-%d", a, b)
+	}
+	text := span(first.PrivatePort, last.PrivatePort) + "/" + first.Type
+	if first.PublicPort == 0 {
+		return text
+	}
+	ip := first.IP
+	if strings.Contains(ip, ":") {
+		ip = "[" + ip + "]"
+	}
+	return fmt.Sprintf("%s:%s->%s", ip, span(first.PublicPort, last.PublicPort), text)
+}

@@ -1,0 +1,157 @@
+package cli
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+)
+
+// docker28 is the commands and flags of Docker's command line, version 28, one command a line:
+//
+//	network rm: force,f=bool
+//
+// The line of "-" holds the global flags. It is read when a user is refused something, and when the compatibility table
+// is written: never on the way of a command that works.
+//
+//go:embed docker28.txt
+var docker28 string
+
+// dockerFlag is one flag of a Docker command.
+type dockerFlag struct {
+	names []string // the long one first
+	kind  string
+}
+
+// dockerCommand finds a command of Docker's by its words ("network create"; "" for the global flags).
+func dockerCommand(words string) (flags []dockerFlag, found bool) {
+	if words == "" {
+		words = "-"
+	}
+	for line := range strings.Lines(docker28) {
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name != words {
+			continue
+		}
+		for _, field := range strings.Fields(rest) {
+			names, kind, _ := strings.Cut(field, "=")
+			flags = append(flags, dockerFlag{strings.Split(names, ","), kind})
+		}
+		return flags, true
+	}
+	return nil, false
+}
+
+// refusal says why a flag that Docker has is not to be had here; "" when Docker has no such flag either, or spells it
+// the same and we do not know it for another reason.
+func refusal(v *verb, name string) string {
+	flags, _ := dockerCommand(v.words())
+	for _, f := range flags {
+		for _, n := range f.names {
+			if n == name {
+				return fmt.Sprintf("--%s is not supported: %s", f.names[0], flagReason(v.words(), f.names[0]))
+			}
+		}
+	}
+	if v.parent != nil {
+		for _, f := range globalFlags() {
+			for _, n := range f.Names() {
+				if n == name && len(n) > 1 {
+					return fmt.Sprintf("--%s is a global option and stands before the command: mydocker --%s %s …", n, n, v.words())
+				}
+			}
+		}
+	}
+	return ""
+}
+
+// flagReason is the second half of the sentence that refuses a flag of Docker's.
+func flagReason(command, flag string) string {
+	if reason, ok := flagReasons()[command+" --"+flag]; ok {
+		return reason
+	}
+	if reason, ok := flagReasons()["--"+flag]; ok {
+		return reason
+	}
+	return "mydocker has nothing that it could mean"
+}
+
+// flagReasons are the reasons, by flag, or by command and flag where one flag has two meanings.
+func flagReasons() map[string]string {
+	const (
+		noDaemon  = "there is no daemon to talk to; mydocker works on this machine, as root"
+		windows   = "it is for Windows containers"
+		notYet    = "mydocker does not implement it"
+		swarmOnly = "it is for Swarm, and mydocker works on one machine"
+		trust     = "content trust (Notary) is not implemented; name the image by its digest instead: IMAGE@sha256:…"
+	)
+	return map[string]string{
+		"--host": noDaemon, "--context": noDaemon, "--tls": noDaemon, "--tlscacert": noDaemon, "--tlscert": noDaemon,
+		"--tlskey": noDaemon, "--tlsverify": noDaemon, "--use-api-socket": noDaemon,
+		"--config":                "mydocker reads only ~/.docker/config.json for registries",
+		"--cpu-count":             windows,
+		"--cpu-percent":           windows,
+		"--isolation":             windows,
+		"--io-maxbandwidth":       windows,
+		"--io-maxiops":            windows,
+		"--disable-content-trust": trust,
+		"--gpus":                  "GPUs need the vendor's hook; give the devices with --device instead",
+		"--kernel-memory":         "the kernel dropped that limit in Linux 5.16; use --memory",
+		"--runtime":               "mydocker is its own runtime",
+		"--storage-opt":           "overlay keeps no quota for a container; put --root on a file system with project quotas",
+		"--platform":              notYet,
+		"--volume-driver":         "volumes are local directories; mount other storage on the host and bind it with -v",
+		"--link-local-ip":         notYet,
+		"--annotation":            notYet,
+		"--attach":                "streams are attached together: leave --detach out, or redirect the streams",
+		"--userns":                notYet,
+		"--cgroupns":              "each container has a cgroup namespace of its own",
+		"--device-cgroup-rule":    notYet,
+		"--memory-swappiness":     "cgroup v2 has no such limit; use --memory-swap",
+		"--checkpoint":            "checkpoints need CRIU, which mydocker does not use",
+		"--checkpoint-dir":        "checkpoints need CRIU, which mydocker does not use",
+		"--config-from":           swarmOnly,
+		"--config-only":           swarmOnly,
+		"--ingress":               swarmOnly,
+		"--scope":                 swarmOnly,
+		"--cluster":               swarmOnly,
+	}
+}
+
+// refusedCommand says why a command that Docker has is not to be had here; "" when Docker has none of that name.
+func refusedCommand(words string) string {
+	if _, ok := dockerCommand(words); !ok {
+		return ""
+	}
+	return fmt.Sprintf("'%s' is a command of Docker's that mydocker does not have: %s", words, commandReason(words))
+}
+
+func commandReason(words string) string {
+	first, _, _ := strings.Cut(words, " ")
+	switch first {
+	case "swarm", "node", "service", "stack", "config", "secret":
+		return "it is for Swarm, and mydocker works on one machine"
+	case "build", "builder", "buildx", "bake":
+		return "build images with buildah, and `mydocker load` them"
+	case "context":
+		return "there is no daemon that a context could point to"
+	case "plugin":
+		return "there are no plugins"
+	case "trust":
+		return "content trust (Notary) is not implemented; name images by their digest"
+	case "manifest":
+		return "use skopeo or `buildah manifest`"
+	case "search":
+		return "it asks Docker Hub's own service; look at https://hub.docker.com"
+	case "checkpoint":
+		return "checkpoints need CRIU, which mydocker does not use"
+	}
+	switch words {
+	case "image build":
+		return commandReason("build")
+	case "system dial-stdio":
+		return "there is no daemon to dial"
+	case "volume update":
+		return commandReason("swarm")
+	}
+	return "it is not implemented"
+}

@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/engine"
+)
+
+func runVerb() *verb {
+	return &verb{
+		name: "run", summary: "Create and run a new container from an image",
+		usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]", min: 1, max: -1, passthrough: true, complete: "image",
+		about: `The exit status is that of the command; 125 is an error of mydocker's own, 126 a command that cannot be
+executed, 127 one that is not found.
+
+Examples:
+  $ mydocker run --rm -it busybox sh
+  $ mydocker network create br0
+  $ mydocker run -d --name web -net br0 -p 8080:80 busybox httpd -f -h /www
+  $ mydocker run --rm -v "$PWD":/src:ro -w /src -m 256m --cpus 1.5 busybox ls -l
+  $ mydocker --explain run --rm busybox true`,
+		flags: func() []urfave.Flag {
+			return append(createFlags(),
+				yes("detach,d", "Run container in background and print container ID"),
+				str("detach-keys", "string", "Override the key sequence for detaching a container"),
+				yesDefault("sig-proxy", true, "Proxy received signals to the process"),
+			)
+		},
+		run: run,
+	}
+}
+
+func run(s *session, c *urfave.Context) error {
+	o := engine.RunOptions{Detach: c.Bool("detach"), DetachKeys: c.String("detach-keys"), NoSigProxy: !c.Bool("sig-proxy")}
+	var err error
+	if o.CreateOptions, err = createOptions(c, s.lookup); err != nil {
+		return usagef(s.verb, "%v", err)
+	}
+	if err := checkDetachKeys(o.DetachKeys); err != nil {
+		return usagef(s.verb, "%v", err)
+	}
+	if !o.Detach {
+		if err := checkTTY(o.TTY, o.OpenStdin, s.streams.In); err != nil {
+			return err
+		}
+	}
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	if o.Detach {
+		id, warnings, err := e.RunDetached(context.Background(), o)
+		s.warn(warnings)
+		if id != "" {
+			_, printErr := fmt.Fprintln(s.streams.Out, id)
+			err = errors.Join(err, printErr)
+		}
+		return err
+	}
+	return status(e.Run(context.Background(), o, s.streams))
+}
+
+func createVerb() *verb {
+	return &verb{
+		name: "create", summary: "Create a new container",
+		usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]", min: 1, max: -1, passthrough: true, complete: "image",
+		about: `The container is written down and not started; "mydocker start" does that.
+
+Examples:
+  $ mydocker create --name web -net br0 -p 8080:80 busybox httpd -f
+  $ mydocker start web`,
+		flags: createFlags,
+		run: func(s *session, c *urfave.Context) error {
+			o, err := createOptions(c, s.lookup)
+			if err != nil {
+				return usagef(s.verb, "%v", err)
+			}
+			e, err := s.engine()
+			if err != nil {
+				return err
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			id, warnings, err := e.Create(ctx, o)
+			s.warn(warnings)
+			if err == nil {
+				_, err = fmt.Fprintln(s.streams.Out, id)
+			}
+			return err
+		},
+	}
+}
+
+// interruptible is a context that ctrl-c ends, for what should clean up behind itself. Other commands simply die of it.
+func interruptible() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+}

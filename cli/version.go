@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+)
+
+// versionJSON is what a template of `version` may name. There is one program, which stands for Docker's client and server.
+type versionJSON struct {
+	Client  versionPart
+	Server  versionPart
+	Version string
+}
+
+type versionPart struct {
+	Version, GoVersion, Os, Arch, KernelVersion string //nolint:revive // Docker's keys
+}
+
+func versionVerb() *verb {
+	return &verb{
+		name: "version", summary: "Show the version information", usage: "[OPTIONS]",
+		about: `Examples:
+  $ mydocker version -f '{{.Client.Version}}'`,
+		flags: inspectFlags,
+		run: func(s *session, c *urfave.Context) error {
+			v := s.versions()
+			show, err := inspectPrinter(c.String("format"))
+			if err != nil {
+				return usagef(s.verb, "%v", err)
+			}
+			if show != nil {
+				return show(s.streams.Out, v)
+			}
+			p := v.Client
+			_, err = fmt.Fprintf(s.streams.Out, "mydocker:\n Version:    %s\n Go version: %s\n OS/Arch:    %s/%s\n Kernel:     %s\n",
+				p.Version, p.GoVersion, p.Os, p.Arch, p.KernelVersion)
+			return err
+		},
+	}
+}
+
+func (s *session) versions() versionJSON {
+	p := versionPart{Version: s.version, GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH}
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err == nil { // it fails only for a bad pointer
+		p.KernelVersion = unix.ByteSliceToString(uts.Release[:])
+	}
+	return versionJSON{Client: p, Server: p, Version: s.version}
+}

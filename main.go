@@ -1,0 +1,27 @@
+// Command mydocker runs containers, as Docker does, without a daemon.
+//
+// The process plays one of several parts. The first process of a container and the monitor beside it are this same program,
+// started again; they are recognised here, before anything of the command line is built, because a container's start waits
+// for them.
+package main
+
+import (
+	"os"
+
+	"github.com/mydocker/mydocker/cli"
+	"github.com/mydocker/mydocker/container"
+	"github.com/mydocker/mydocker/engine"
+)
+
+// version is stamped in by the linker: -ldflags "-X main.version=1.2.3".
+var version = "dev"
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		container.InitMain() // it becomes the container's own program
+	}
+	if code, mine := engine.Main(os.Args, cli.Watcher); mine {
+		os.Exit(code)
+	}
+	os.Exit(cli.Main(os.Args, version))
+}
