@@ -257,7 +257,7 @@ func TestStartRestartWait(t *testing.T) {
 	// Several waiters, told at the moment of the end.
 	waiting := make(chan string, 3)
 	for range 3 {
-		go func() { waiting <- must(t, "wait", c.name) }()
+		go func() { waiting <- strings.TrimSpace(my(t, "wait", c.name).out) }()
 	}
 	time.Sleep(50 * time.Millisecond)
 	must(t, "stop", c.name)
@@ -303,22 +303,22 @@ func TestInspect(t *testing.T) {
 	cleanHost(t)
 	c := sleeper(t, "inspect", "--hostname", "box", "--pids-limit", "50", "-m", "64m", "-e", "A=1", "--label", "l=v", "-p", "8080:80", "-v", "/tmp:/host:ro", "--restart", "on-failure:3")
 	for format, want := range map[string]string{
-		"{{.Id}}":                            c.id,
-		"{{.Name}}":                          "/inspect",
-		"{{.Config.Hostname}}":               "box",
-		"{{.Config.Image}}":                  "busybox",
-		"{{.Path}}":                          "sh",
-		"{{index .Args 0}}":                  "-c",
-		"{{index .Config.Labels \"l\"}}":     "v",
-		"{{.State.Status}}":                  "running",
-		"{{.State.Running}}":                 "true",
-		"{{.State.Paused}}":                  "false",
-		"{{.State.OOMKilled}}":               "false",
-		"{{.State.ExitCode}}":                "0",
-		"{{.HostConfig.PidsLimit}}":          "50",
-		"{{.HostConfig.Memory}}":             "67108864",
-		"{{.HostConfig.PidMode}}":            "",
-		"{{.HostConfig.RestartPolicy.Name}}": "on-failure",
+		"{{.Id}}":                                         c.id,
+		"{{.Name}}":                                       "/inspect",
+		"{{.Config.Hostname}}":                            "box",
+		"{{.Config.Image}}":                               "busybox",
+		"{{.Path}}":                                       "sh",
+		"{{index .Args 0}}":                               "-c",
+		"{{index .Config.Labels \"l\"}}":                  "v",
+		"{{.State.Status}}":                               "running",
+		"{{.State.Running}}":                              "true",
+		"{{.State.Paused}}":                               "false",
+		"{{.State.OOMKilled}}":                            "false",
+		"{{.State.ExitCode}}":                             "0",
+		"{{.HostConfig.PidsLimit}}":                       "50",
+		"{{.HostConfig.Memory}}":                          "67108864",
+		"{{.HostConfig.PidMode}}":                         "",
+		"{{.HostConfig.RestartPolicy.Name}}":              "on-failure",
 		"{{.HostConfig.RestartPolicy.MaximumRetryCount}}": "3",
 		"{{.NetworkSettings.IPAddress}}":                  links(t, "inspect")["eth0"].Addresses[0].Local,
 		"{{.NetworkSettings.MacAddress}}":                 links(t, "inspect")["eth0"].MAC,
