@@ -178,6 +178,14 @@ func mergeImage(d *Definition, c image.ContainerConfig) error {
 		}
 	}
 	o.Expose = sortedUnique(o.Expose)
+	if o.Health = mergeHealth(o.Health, c.Healthcheck); o.Health != nil {
+		if _, err := healthCommand(o.Health.Test); err != nil {
+			return err
+		}
+	}
+	if o.StopTimeout == nil {
+		o.StopTimeout = c.StopTimeout
+	}
 	return mergeVolumes(o, c.Volumes)
 }
 

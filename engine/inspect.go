@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mydocker/mydocker/image"
 	"github.com/mydocker/mydocker/network"
 )
 
@@ -50,6 +51,7 @@ type StateJSON struct {
 	Error      string
 	StartedAt  string
 	FinishedAt string
+	Health     *Health `json:",omitempty"`
 }
 
 // HostConfigJSON is what was asked of this host rather than of any.
@@ -144,8 +146,9 @@ type ConfigJSON struct {
 	WorkingDir   string
 	Entrypoint   []string
 	Labels       map[string]string
-	StopSignal   string `json:",omitempty"`
-	StopTimeout  *int   `json:",omitempty"`
+	StopSignal   string             `json:",omitempty"`
+	StopTimeout  *int               `json:",omitempty"`
+	Healthcheck  *image.Healthcheck `json:",omitempty"`
 }
 
 // NetworkSettingsJSON is how the container can be reached.
@@ -215,6 +218,7 @@ func (e *Engine) Inspect(ctx context.Context, ref string) (*ContainerJSON, error
 		State: StateJSON{
 			Status: st.name(), Running: st.Running || st.Restarting, Paused: st.Paused, Restarting: st.Restarting, OOMKilled: st.Life.OOMKilled,
 			Pid: st.Pid, ExitCode: st.Life.ExitCode, Error: st.Life.Error, StartedAt: dockerTime(st.Life.StartedAt), FinishedAt: dockerTime(st.Life.FinishedAt),
+			Health: st.Health,
 		},
 		Image: string(d.ImageID), ResolvConfPath: e.path(d.ID, "resolv.conf"), HostnamePath: e.path(d.ID, "hostname"),
 		HostsPath: e.path(d.ID, "hosts"), LogPath: e.path(d.ID, logFile), Name: "/" + d.Name, RestartCount: st.Life.RestartCount,
@@ -241,7 +245,7 @@ func configJSON(o *CreateOptions, command []string) ConfigJSON {
 		Hostname: o.Hostname, Domainname: o.Domainname, User: o.User, AttachStdin: o.OpenStdin, AttachStdout: true, AttachStderr: true,
 		Tty: o.TTY, OpenStdin: o.OpenStdin, StdinOnce: o.OpenStdin, Env: append([]string{}, mergeEnv([]string{defaultPath}, o.Env)...),
 		Cmd: o.Args, Image: o.Image, WorkingDir: o.WorkingDir, Entrypoint: o.Entrypoint, Labels: o.Labels, StopSignal: o.StopSignal,
-		StopTimeout: o.StopTimeout,
+		StopTimeout: o.StopTimeout, Healthcheck: o.Health,
 	}
 	if c.Labels == nil {
 		c.Labels = map[string]string{}

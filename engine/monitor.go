@@ -145,7 +145,9 @@ func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, er
 			if restarts == 0 {
 				started(nil)
 			}
+			endHealth := m.startHealth(l)
 			exit, waitErr := l.wait()
+			endHealth()
 			life, err = m.ended(life, exit, waitErr)
 			if err != nil {
 				return life, l, err

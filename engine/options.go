@@ -7,6 +7,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/mydocker/mydocker/image"
 	"github.com/mydocker/mydocker/network"
 )
 
@@ -63,8 +64,10 @@ type CreateOptions struct {
 	PidMode     string
 	IpcMode     string
 	UTSMode     string
-	LogDriver   string
-	LogOpts     map[string]string
+	// Health is the health check: fields left zero are the image's, then Docker's defaults; Test ["NONE"] turns it off.
+	Health    *image.Healthcheck
+	LogDriver string
+	LogOpts   map[string]string
 }
 
 // NetworkAttachment is one more network to join, besides CreateOptions.Network.

@@ -18,6 +18,7 @@ type status struct {
 	Running, Paused, Restarting bool
 	Pid                         int
 	Life                        Life
+	Health                      *Health // nil without a health check
 }
 
 // name is Docker's word for the state.
@@ -43,6 +44,13 @@ func (s status) sentence() string {
 	case "restarting":
 		return fmt.Sprintf("Restarting (%d) %s ago", s.Life.ExitCode, ago(s.Life.FinishedAt))
 	case "running":
+		if s.Health != nil {
+			word := s.Health.Status
+			if word == "starting" {
+				word = "health: starting"
+			}
+			return "Up " + ago(s.Life.StartedAt) + " (" + word + ")"
+		}
 		return "Up " + ago(s.Life.StartedAt)
 	case "created":
 		return "Created"
@@ -69,6 +77,11 @@ func (e *Engine) status(d *Definition) (s status, err error) {
 			s.Running, s.Pid = true, c.Pid()
 		case container.Paused:
 			s.Running, s.Paused, s.Pid = true, true, c.Pid()
+		}
+	}
+	if d.Options.Health != nil {
+		if s.Health, err = e.readHealth(d.ID); err != nil {
+			return s, err
 		}
 	}
 	if s.Running {
