@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +97,9 @@ func hostState(t testing.TB) []string {
 		}
 	}
 	for _, p := range processes(t) {
-		add("process", p)
+		if p.ours {
+			add("process", fmt.Sprint(p.pid), p.state, p.command)
+		}
 	}
 	slices.Sort(lines)
 	return lines
@@ -127,29 +130,41 @@ func tree(t testing.TB, root string, onlyDirs bool) []string {
 	return paths
 }
 
-// processes is every process of the fake host that is a mydocker or was born in one of its containers: all but this
-// test, its own children and the first process.
-func processes(t testing.TB) []string {
+// process is a line of ps.
+type process struct {
+	pid, parent int
+	state       string // "Z" is a zombie
+	command     string
+	// ours is a mydocker that runs by itself, or something born in a container: neither this test, nor its child, nor the
+	// fake host's first process, nor a dead one that the latter has yet to bury.
+	ours bool
+}
+
+// processes is all processes of the fake host.
+func processes(t testing.TB) []process {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	self := fmt.Sprint(os.Getpid())
-	var found []string
+	var found []process
 	for _, dir := range dirs {
-		pid := filepath.Base(dir)
 		stat, err := os.ReadFile(dir + "/stat")
-		if err != nil || pid == "1" || pid == self {
+		if err != nil {
 			continue // ended while we looked
 		}
 		// pid (comm) state ppid ...; comm may hold anything, even parentheses
-		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if f[1] == self || f[0] == "Z" && f[1] == "1" {
-			continue
+		p := process{}
+		if _, err := fmt.Sscan(string(stat[bytes.LastIndexByte(stat, ')')+1:]), &p.state, &p.parent); err != nil {
+			t.Fatal(err)
 		}
-		cmdline, _ := os.ReadFile(dir + "/cmdline")
-		found = append(found, pid+" "+f[0]+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
+		if p.pid, err = strconv.Atoi(filepath.Base(dir)); err != nil {
+			t.Fatal(err)
+		}
+		cmdline, _ := os.ReadFile(dir + "/cmdline") // empty when it has just ended
+		p.command = strings.TrimSpace(strings.ReplaceAll(string(cmdline), "\x00", " "))
+		p.ours = p.pid != 1 && p.pid != os.Getpid() && p.parent != os.Getpid() && (p.state != "Z" || p.parent != 1)
+		found = append(found, p)
 	}
 	return found
 }

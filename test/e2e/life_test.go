@@ -73,16 +73,16 @@ func TestDeadIsNotRunning(t *testing.T) {
 	equal(t, "state", c.inspect("{{.State.Status}}"), "running")
 }
 
-// parentOf is a process's parent, from /proc.
+// parentOf is a process's parent.
 func parentOf(t testing.TB, pid int) int {
 	t.Helper()
-	stat := read(t, fmt.Sprintf("/proc/%d/stat", pid))
-	var parent int
-	var state string
-	if _, err := fmt.Sscan(stat[strings.LastIndex(stat, ")")+1:], &state, &parent); err != nil {
-		t.Fatal(err)
+	for _, p := range processes(t) {
+		if p.pid == pid {
+			return p.parent
+		}
 	}
-	return parent
+	t.Fatalf("no process %d", pid)
+	return 0
 }
 
 func TestLogs(t *testing.T) {

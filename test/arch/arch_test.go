@@ -1,0 +1,181 @@
+// Package arch holds the rules of the architecture that a compiler does not check: which package may import which, and
+// which file may call into the kernel for what. See docs/architecture.md.
+package arch
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/mydocker/mydocker"
+
+// imports says what of ours each package may import. What is not listed may import nothing of ours.
+var imports = map[string][]string{
+	"":          {"cli", "container", "engine"},                                // main: starts the command line, or one of the program's other roles
+	"cli":       {"engine", "image", "network", "plan", "state"},               // flags and tables: the structs, never a system call
+	"engine":    {"image", "network", "container", "cgroups", "state", "plan"}, // the only one that knows all the others
+	"image":     {"state", "plan"},                                             // knows no container
+	"network":   {"state", "plan"},                                             // meets container only in engine, through the OCI spec
+	"container": {"cgroups", "state", "plan"},                                  // an OCI runtime that could stand alone
+	"cgroups":   {"plan"},                                                      // limits are files
+	"state":     {},                                                            // a leaf
+	"plan":      {},                                                            // a leaf
+}
+
+// libraries says which packages alone may import a module: its types must not spread.
+var libraries = map[string][]string{
+	"github.com/urfave/cli":                  {"cli"},
+	"github.com/vishvananda/netlink":         {"network"},
+	"github.com/vishvananda/netns":           {"network"},
+	"github.com/coreos/go-iptables":          {"network"},
+	"github.com/google/nftables":             {"network"},
+	"github.com/sirupsen/logrus":             {"cli", "engine", ""}, // below, errors are returned and nothing is printed
+	"github.com/google/go-containerregistry": {"image"},
+}
+
+// kernel says which files alone may make a system call. One file owns each kind of kernel resource; that is where to
+// look for how it is made and unmade.
+var kernel = []struct {
+	calls string // functions of package unix or syscall
+	files []string
+	why   string
+}{
+	{`Mount|Unmount|PivotRoot|MoveMount|OpenTree|MountSetattr|Fsopen|Fsconfig.*|Fsmount|Fspick`,
+		[]string{"container/rootfs.go", "image/mount.go", "network/sandbox.go"}, "a root file system, an overlay, a pinned namespace"},
+	{`Setns`, []string{"network/sandbox.go", "container/exec.go"}, "threads do not change namespaces anywhere else"},
+	{`Unshare`, []string{"network/sandbox.go", "container/exec.go", "container/init.go", "image/mount.go"}, "new namespaces"},
+	{`Flock`, []string{"state/lock.go"}, "locks"},
+	{`PidfdSendSignal|Kill`, []string{"container/signal.go"}, "a pid is not an identity: signals go through a pidfd that was compared"},
+	{`Prctl`, []string{"container/privileges.go"}, "privileges"},
+}
+
+// file is one parsed Go file of the product (no tests).
+type file struct {
+	path, pkg string
+	syntax    *ast.File
+}
+
+func product(t *testing.T) (files []file, set *token.FileSet) {
+	t.Helper()
+	set = token.NewFileSet()
+	root := os.DirFS("../..")
+	err := fs.WalkDir(root, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && p != "." && (strings.HasPrefix(d.Name(), ".") || p == "test" || d.Name() == "testdata" || p == "bin") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(p, ".go") || strings.HasSuffix(p, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(set, filepath.Join("../..", p), nil, parser.SkipObjectResolution|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(p)
+		if pkg == "." {
+			pkg = ""
+		}
+		files = append(files, file{p, pkg, f})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 20 {
+		t.Fatalf("only %d files found: is this test in the right place?", len(files))
+	}
+	return files, set
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	files, _ := product(t)
+	for _, f := range files {
+		if _, known := imports[f.pkg]; !known {
+			t.Errorf("%s: package %q is not in the table of imports", f.path, f.pkg)
+		}
+		for _, spec := range f.syntax.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ours, ok := strings.CutPrefix(name, module+"/"); ok && !slices.Contains(imports[f.pkg], ours) {
+				t.Errorf("%s imports %s: package %q may import %v", f.path, ours, f.pkg, imports[f.pkg])
+			}
+			for library, owners := range libraries {
+				if (name == library || strings.HasPrefix(name, library+"/")) && !slices.Contains(owners, f.pkg) {
+					t.Errorf("%s imports %s: that is for %q alone", f.path, name, owners)
+				}
+			}
+			if name == "C" || name == "syscall" && f.pkg == "cli" {
+				t.Errorf("%s imports %q", f.path, name)
+			}
+		}
+	}
+}
+
+// One owner for each kind of kernel resource.
+func TestKernelResourcesHaveOneOwner(t *testing.T) {
+	files, set := product(t)
+	seen := map[string]bool{}
+	for _, rule := range kernel {
+		calls := regexp.MustCompile("^(" + rule.calls + ")$")
+		for _, f := range files {
+			ast.Inspect(f.syntax, func(n ast.Node) bool {
+				call, ok := n.(*ast.CallExpr)
+				if !ok {
+					return true
+				}
+				selector, ok := call.Fun.(*ast.SelectorExpr)
+				if !ok {
+					return true
+				}
+				pkg, ok := selector.X.(*ast.Ident)
+				if !ok || pkg.Name != "unix" && pkg.Name != "syscall" || !calls.MatchString(selector.Sel.Name) {
+					return true
+				}
+				seen[rule.calls] = true
+				if !slices.Contains(rule.files, f.path) {
+					t.Errorf("%s: %s.%s is for %v alone (%s)", strings.TrimPrefix(set.Position(n.Pos()).String(), "../../"), pkg.Name, selector.Sel.Name, rule.files, rule.why)
+				}
+				return true
+			})
+		}
+		if !seen[rule.calls] {
+			t.Errorf("nobody calls %s: the rule is out of date", rule.calls)
+		}
+	}
+}
+
+// No init functions, so that "go to definition" always arrives and start-up costs nothing; only main exits.
+func TestNoHiddenStartUp(t *testing.T) {
+	files, set := product(t)
+	for _, f := range files {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s: func init", set.Position(fn.Pos()))
+			}
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			selector, ok := n.(*ast.SelectorExpr)
+			if !ok || selector.Sel.Name != "Exit" {
+				return true
+			}
+			if pkg, ok := selector.X.(*ast.Ident); ok && pkg.Name == "os" && f.pkg != "" {
+				t.Errorf("%s: os.Exit outside of main", set.Position(n.Pos()))
+			}
+			return true
+		})
+	}
+}
