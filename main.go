@@ -17,8 +17,8 @@ import (
 var version = "dev"
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "init" {
-		container.InitMain() // it becomes the container's own program
+	if container.Main(os.Args) {
+		return
 	}
 	if code, mine := engine.Main(os.Args, cli.Watcher); mine {
 		os.Exit(code)

@@ -72,7 +72,7 @@ func flagReason(command, flag string) string {
 	if reason, ok := flagReasons()["--"+flag]; ok {
 		return reason
 	}
-	return "mydocker has nothing that it could mean"
+	return "mydocker does not implement it"
 }
 
 // flagReasons are the reasons, by flag, or by command and flag where one flag has two meanings.
@@ -80,7 +80,6 @@ func flagReasons() map[string]string {
 	const (
 		noDaemon  = "there is no daemon to talk to; mydocker works on this machine, as root"
 		windows   = "it is for Windows containers"
-		notYet    = "mydocker does not implement it"
 		swarmOnly = "it is for Swarm, and mydocker works on one machine"
 		trust     = "content trust (Notary) is not implemented; name the image by its digest instead: IMAGE@sha256:…"
 	)
@@ -98,14 +97,9 @@ func flagReasons() map[string]string {
 		"--kernel-memory":         "the kernel dropped that limit in Linux 5.16; use --memory",
 		"--runtime":               "mydocker is its own runtime",
 		"--storage-opt":           "overlay keeps no quota for a container; put --root on a file system with project quotas",
-		"--platform":              notYet,
 		"--volume-driver":         "volumes are local directories; mount other storage on the host and bind it with -v",
-		"--link-local-ip":         notYet,
-		"--annotation":            notYet,
 		"--attach":                "streams are attached together: leave --detach out, or redirect the streams",
-		"--userns":                notYet,
 		"--cgroupns":              "each container has a cgroup namespace of its own",
-		"--device-cgroup-rule":    notYet,
 		"--memory-swappiness":     "cgroup v2 has no such limit; use --memory-swap",
 		"--checkpoint":            "checkpoints need CRIU, which mydocker does not use",
 		"--checkpoint-dir":        "checkpoints need CRIU, which mydocker does not use",
