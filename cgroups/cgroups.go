@@ -11,7 +11,9 @@ package cgroups
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -82,5 +84,43 @@ type BlkioStats struct{ Read, Write uint64 }
 // ErrUnavailable says that the host has not mounted a controller that a limit needs.
 var ErrUnavailable = errors.New("cgroup controller is not available")
 
-// Open names a group; it has no effect. The version is the host's.
-func Open(path string, w plan.Watcher) (Manager, error) { return nil, errors.ErrUnsupported }
+// Mount is where the host keeps its cgroups: systemd's place, which all distributions share.
+const Mount = "/sys/fs/cgroup"
+
+// Open names a group; it has no effect. The version is the host's: one statfs(2) tells it.
+func Open(path string, w plan.Watcher) (Manager, error) {
+	return openAt(Mount, path, w)
+}
+
+func openAt(mount, path string, w plan.Watcher) (Manager, error) {
+	if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" {
+		return nil, fmt.Errorf("cgroup path %q is not a clean absolute path below the root group", path)
+	}
+	v2, err := unified(mount)
+	if err != nil {
+		return nil, err
+	}
+	if v2 {
+		return &v2Group{mount: mount, path: path, watch: w}, nil
+	}
+	return &v1Group{mount: mount, path: path, watch: w}, nil
+}
+
+// IsV2 says whether the host has the one tree of version 2 (true) or a tree for each controller (false).
+func IsV2() (bool, error) { return unified(Mount) }
+
+func unified(mount string) (bool, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(mount, &st); err != nil {
+		return false, fmt.Errorf("no cgroups on this host: %s: %w", mount, err)
+	}
+	return st.Type == unix.CGROUP2_SUPER_MAGIC, nil
+}
+
+// Setting is one limit: a value to be written into a file of the group.
+type Setting struct {
+	Controller string // v1: the tree; v2: only for messages
+	File       string
+	Value      string
+	Reason     string
+}

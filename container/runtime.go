@@ -99,9 +99,3 @@ type CommandError struct {
 
 func (e *CommandError) Error() string { return fmt.Sprintf("exec: %q: %v", e.Command, e.Err) }
 func (e *CommandError) Unwrap() error { return e.Err }
-
-// Main is called first in main, before anything else is built. It says false when this process is not one that the
-// runtime started; otherwise it does the process's work and ends it, and does not return:
-//
-//	if container.Main(os.Args) { return }
-func Main(args []string) bool { return false }

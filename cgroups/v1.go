@@ -1,0 +1,293 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
+)
+
+// v1Group is a directory of the same name in the tree of every controller that the host has mounted.
+type v1Group struct {
+	mount, path string
+	watch       plan.Watcher
+}
+
+// v1Controllers are the trees that a container has a group in. The freezer comes first so that a group that is being
+// removed can be frozen until the last moment; "systemd" is systemd's own book-keeping tree, without limits.
+func v1Controllers() []string {
+	return []string{
+		"freezer", "devices", "memory", "cpu", "cpuacct", "cpuset", "pids", "blkio",
+		"hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "misc", "systemd",
+	}
+}
+
+func (g *v1Group) Path() string { return g.path }
+
+func (g *v1Group) dir(controller string) string { return filepath.Join(g.mount, controller, g.path) }
+
+// Create makes the group in each tree: `mkdir -p /sys/fs/cgroup/memory/mydocker/ID`, and so on.
+func (g *v1Group) Create() error {
+	for _, c := range v1Controllers() {
+		dir := g.dir(c)
+		err := makeDir(g.watch, dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			root := filepath.Join(g.mount, c)
+			if _, statErr := os.Stat(root); statErr != nil {
+				continue // the host has not mounted this controller; Set says so if a limit needs it
+			}
+			err = makeParents(g.watch, root, dir)
+		}
+		if err == nil && c == "cpuset" {
+			err = g.inheritCpuset(dir)
+		}
+		if err != nil {
+			return fmt.Errorf("create cgroup %s: %w", g.path, err)
+		}
+	}
+	return nil
+}
+
+// makeParents makes all directories between a mounted tree and a group.
+func makeParents(w plan.Watcher, root, dir string) error {
+	if dir == root {
+		return nil
+	}
+	if err := makeParents(w, root, filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return makeDir(w, dir)
+}
+
+// inheritCpuset copies the parent's CPUs and memory nodes into a new group: an empty cpuset refuses every process
+// (cpuset(7), "a cpuset must have cpus and mems before tasks can be attached").
+func (g *v1Group) inheritCpuset(dir string) error {
+	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		own, err := readFile(filepath.Join(dir, file))
+		if err != nil {
+			return err
+		}
+		if own != "" {
+			continue
+		}
+		parent := filepath.Dir(dir)
+		if parent == filepath.Join(g.mount, "cpuset") {
+			// The root's values are always set.
+		} else if err := g.inheritCpuset(parent); err != nil {
+			return err
+		}
+		value, err := readFile(filepath.Join(parent, file))
+		if err != nil {
+			return err
+		}
+		if err := write(g.watch, filepath.Join(dir, file), value, "a cpuset without CPUs and memory refuses processes"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *v1Group) Set(r *specs.LinuxResources) error {
+	if r == nil {
+		return nil
+	}
+	settings, err := V1Values(r)
+	if err != nil {
+		return err
+	}
+	for _, s := range settings {
+		path := filepath.Join(g.dir(s.Controller), s.File)
+		err := write(g.watch, path, s.Value, s.Reason)
+		if err != nil {
+			err = g.explainFailure(r, s, path, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// explainFailure turns a refused write into success where the order of two limits was the only trouble, and into a
+// sentence that names the missing controller where that is.
+func (g *v1Group) explainFailure(r *specs.LinuxResources, s Setting, path string, err error) error {
+	switch {
+	case s.File == v1MemoryLimit && errors.Is(err, unix.EINVAL) && r.Memory.Swap != nil:
+		// The memory limit may never be above that of memory and swap: when both grow, the second must go first.
+		swap := filepath.Join(g.dir(s.Controller), v1SwapLimit)
+		if err := write(g.watch, swap, strconv.FormatInt(*r.Memory.Swap, 10), "memory and swap grow before memory may"); err != nil {
+			return err
+		}
+		return write(g.watch, path, s.Value, s.Reason)
+	case s.File == v1SwapLimit && errors.Is(err, fs.ErrNotExist) && swapIsDefault(r.Memory):
+		return nil // a kernel without swap accounting: nobody asked for a swap limit of its own
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("set %s: %w: %s is not mounted or lacks this file: see `cat /proc/cgroups`", s.File, ErrUnavailable, s.Controller)
+	}
+	return fmt.Errorf("set %s: %w", s.File, err)
+}
+
+func swapIsDefault(m *specs.LinuxMemory) bool {
+	return *m.Swap == -1 || m.Limit != nil && *m.Swap == 2**m.Limit
+}
+
+func (g *v1Group) Add(pid int) error {
+	return g.each("cgroup.procs", strconv.Itoa(pid), "the process, with all its threads, joins the group")
+}
+
+// AddSelf moves only the calling thread, by the "tasks" file: no other thread of this process is limited. Writing 0
+// spares the kernel its global lock.
+func (g *v1Group) AddSelf() error {
+	return g.each("tasks", "0", "this thread joins the group; what it starts is born there")
+}
+
+func (g *v1Group) each(file, value, reason string) error {
+	joined := 0
+	for _, c := range v1Controllers() {
+		err := write(g.watch, filepath.Join(g.dir(c), file), value, reason)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("join cgroup %s: %w", g.path, err)
+		}
+		joined++
+	}
+	if joined == 0 {
+		return fmt.Errorf("join cgroup %s: %w", g.path, fs.ErrNotExist)
+	}
+	return nil
+}
+
+// Dir is nil: clone3 cannot give birth into a v1 group.
+func (g *v1Group) Dir() (*os.File, error) { return nil, nil }
+
+func (g *v1Group) Procs() ([]int, error) {
+	for _, c := range []string{"pids", "freezer", "memory", "devices"} {
+		if _, err := os.Stat(g.dir(c)); err == nil {
+			return procsBelow(g.dir(c))
+		}
+	}
+	return nil, nil
+}
+
+func (g *v1Group) Freeze() error {
+	return g.freezer("FROZEN", "stop every process of the group")
+}
+
+func (g *v1Group) Thaw() error {
+	return g.freezer("THAWED", "let every process of the group go on")
+}
+
+// freezer writes the wanted state and waits for it: a process in the middle of a fork can keep the group at FREEZING,
+// and then only asking again helps.
+func (g *v1Group) freezer(want, reason string) error {
+	path := filepath.Join(g.dir("freezer"), "freezer.state")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("freeze cgroup %s: freezer: %w", g.path, ErrUnavailable)
+	}
+	for try := range 200 {
+		if err := write(g.watch, path, want, reason); err != nil {
+			return err
+		}
+		got, err := readFile(path)
+		if err != nil {
+			return err
+		}
+		if got == want {
+			return nil
+		}
+		if try > 10 {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	err := fmt.Errorf("cgroup %s does not become %s: a process is stuck in the kernel (state D in `ps`)", g.path, want)
+	if want == "FROZEN" {
+		err = errors.Join(err, write(g.watch, path, "THAWED", "do not leave it half frozen"))
+	}
+	return err
+}
+
+func (g *v1Group) Frozen() (bool, error) {
+	text, err := readFile(filepath.Join(g.dir("freezer"), "freezer.state"))
+	return text == "FROZEN" || text == "FREEZING", ignoreAbsent(err)
+}
+
+func (g *v1Group) Signal(sig unix.Signal) error {
+	pids, err := g.Procs()
+	if err != nil {
+		return err
+	}
+	return signalAll(pids, sig)
+}
+
+// Delete kills what is left, thaws it so that it can die, and removes the group from every tree.
+func (g *v1Group) Delete() error {
+	var errs []error
+	for _, c := range v1Controllers() {
+		dir := g.dir(c)
+		if g.watch == nil {
+			if err := unix.Rmdir(dir); err == nil || err == unix.ENOENT {
+				continue // the usual case: the processes are gone
+			}
+		}
+		err := g.killAll(dir)
+		if err == nil {
+			err = removeDir(g.watch, dir)
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete cgroup %s: %w", g.path, err)
+	}
+	return nil
+}
+
+// killAll kills until nobody is left: a process that forks meanwhile is seen by the next look. A frozen one dies only
+// when it is thawed.
+func (g *v1Group) killAll(dir string) error {
+	for range 100 {
+		pids, err := procsBelow(dir)
+		if err != nil {
+			return err
+		}
+		if len(pids) == 0 {
+			return nil
+		}
+		if err := signalAll(pids, unix.SIGKILL); err != nil {
+			return err
+		}
+		if frozen, err := g.Frozen(); err == nil && frozen {
+			if err := g.Thaw(); err != nil {
+				return err
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return fmt.Errorf("processes in %s do not die", dir)
+}
+
+// Controllers lists the version 1 trees in which a group exists: those that its container can be shown.
+func Controllers(m Manager) []string {
+	g, ok := m.(*v1Group)
+	if !ok {
+		return nil
+	}
+	var list []string
+	for _, c := range v1Controllers() {
+		if _, err := os.Stat(g.dir(c)); err == nil {
+			list = append(list, c)
+		}
+	}
+	return list
+}

@@ -1,0 +1,176 @@
+package cgroups
+
+import (
+	"fmt"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+const (
+	v1MemoryLimit = "memory.limit_in_bytes"
+	v1SwapLimit   = "memory.memsw.limit_in_bytes"
+)
+
+// V1Values is the list of writes that resources mean in version 1, in the order in which they must be done. It is pure.
+func V1Values(r *specs.LinuxResources) ([]Setting, error) {
+	if len(r.Unified) > 0 {
+		return nil, fmt.Errorf("resources.unified: needs a host with cgroup v2: %w", ErrUnavailable)
+	}
+	var list settings
+	list.v1Devices(r.Devices)
+	list.v1Memory(r.Memory)
+	list.v1CPU(r.CPU)
+	if r.Pids != nil && r.Pids.Limit != nil {
+		list.add("pids", "pids.max", pidsLimit(*r.Pids.Limit), "at most so many processes and threads")
+	}
+	list.v1Blkio(r.BlockIO)
+	for _, h := range r.HugepageLimits {
+		list.add("hugetlb", "hugetlb."+h.Pagesize+".limit_in_bytes", utoa(h.Limit), "limit of huge pages")
+	}
+	list.rdma(r.Rdma)
+	if r.Network != nil {
+		if r.Network.ClassID != nil {
+			list.add("net_cls", "net_cls.classid", utoa(uint64(*r.Network.ClassID)), "mark the container's packets")
+		}
+		for _, p := range r.Network.Priorities {
+			list.add("net_prio", "net_prio.ifpriomap", fmt.Sprintf("%s %d", p.Name, p.Priority), "priority on an interface")
+		}
+	}
+	return list, nil
+}
+
+type settings []Setting
+
+func (l *settings) add(controller, file, value, reason string) {
+	*l = append(*l, Setting{controller, file, value, reason})
+}
+
+func (l *settings) number(controller, file string, value *int64, reason string) {
+	if value != nil {
+		l.add(controller, file, strconv.FormatInt(*value, 10), reason)
+	}
+}
+
+func (l *settings) v1Devices(rules []specs.LinuxDeviceCgroup) {
+	for _, d := range rules {
+		file, reason := "devices.deny", "devices the container may not use"
+		if d.Allow {
+			file, reason = "devices.allow", "a device the container may use"
+		}
+		l.add("devices", file, deviceRule(d), reason)
+	}
+}
+
+// deviceRule is "c 1:3 rwm", or "a" for all: Documentation/admin-guide/cgroup-v1/devices.rst.
+func deviceRule(d specs.LinuxDeviceCgroup) string {
+	kind := d.Type
+	if kind == "" || kind == "a" {
+		return "a"
+	}
+	number := func(n *int64) string {
+		if n == nil || *n < 0 {
+			return "*"
+		}
+		return strconv.FormatInt(*n, 10)
+	}
+	access := d.Access
+	if access == "" {
+		access = "rwm"
+	}
+	return kind + " " + number(d.Major) + ":" + number(d.Minor) + " " + access
+}
+
+func (l *settings) v1Memory(m *specs.LinuxMemory) {
+	if m == nil {
+		return
+	}
+	l.number("memory", v1MemoryLimit, m.Limit, "limit of memory in bytes")
+	l.number("memory", v1SwapLimit, m.Swap, "limit of memory and swap together")
+	l.number("memory", "memory.soft_limit_in_bytes", m.Reservation, "what it is pushed back to when memory is short")
+	l.number("memory", "memory.kmem.tcp.limit_in_bytes", m.KernelTCP, "limit of TCP buffers")
+	if m.Swappiness != nil {
+		l.add("memory", "memory.swappiness", utoa(*m.Swappiness), "how readily it is swapped out")
+	}
+	if m.DisableOOMKiller != nil {
+		value := "0"
+		if *m.DisableOOMKiller {
+			value = "1"
+		}
+		l.add("memory", "memory.oom_control", value, "wait instead of kill when memory is out")
+	}
+}
+
+func (l *settings) v1CPU(c *specs.LinuxCPU) {
+	if c == nil {
+		return
+	}
+	if c.Shares != nil {
+		l.add("cpu", "cpu.shares", utoa(*c.Shares), "share of the CPU when it is short; 1024 is one part")
+	}
+	// The period goes first: a quota is checked against the period that stands.
+	if c.Period != nil {
+		l.add("cpu", "cpu.cfs_period_us", utoa(*c.Period), "the period of the quota, in microseconds")
+	}
+	l.number("cpu", "cpu.cfs_quota_us", c.Quota, "CPU time in a period, in microseconds")
+	if c.Burst != nil {
+		l.add("cpu", "cpu.cfs_burst_us", utoa(*c.Burst), "unused CPU time that may be saved up")
+	}
+	if c.RealtimePeriod != nil {
+		l.add("cpu", "cpu.rt_period_us", utoa(*c.RealtimePeriod), "the period of real-time scheduling")
+	}
+	l.number("cpu", "cpu.rt_runtime_us", c.RealtimeRuntime, "real-time CPU time in a period")
+	l.number("cpu", "cpu.idle", c.Idle, "run only when nobody else wants to")
+	if c.Cpus != "" {
+		l.add("cpuset", "cpuset.cpus", c.Cpus, "the CPUs it may run on")
+	}
+	if c.Mems != "" {
+		l.add("cpuset", "cpuset.mems", c.Mems, "the memory nodes it may use")
+	}
+}
+
+func (l *settings) v1Blkio(b *specs.LinuxBlockIO) {
+	if b == nil {
+		return
+	}
+	if b.Weight != nil {
+		l.add("blkio", "blkio.bfq.weight", utoa(uint64(*b.Weight)), "share of the disks")
+	}
+	if b.LeafWeight != nil {
+		l.add("blkio", "blkio.leaf_weight", utoa(uint64(*b.LeafWeight)), "share of the disks against groups below")
+	}
+	for _, d := range b.WeightDevice {
+		if d.Weight != nil {
+			l.add("blkio", "blkio.bfq.weight_device", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, *d.Weight), "share of one disk")
+		}
+	}
+	throttle := func(file string, list []specs.LinuxThrottleDevice, reason string) {
+		for _, d := range list {
+			l.add("blkio", file, fmt.Sprintf("%d:%d %d", d.Major, d.Minor, d.Rate), reason)
+		}
+	}
+	throttle("blkio.throttle.read_bps_device", b.ThrottleReadBpsDevice, "bytes read from a disk in a second")
+	throttle("blkio.throttle.write_bps_device", b.ThrottleWriteBpsDevice, "bytes written to a disk in a second")
+	throttle("blkio.throttle.read_iops_device", b.ThrottleReadIOPSDevice, "reads from a disk in a second")
+	throttle("blkio.throttle.write_iops_device", b.ThrottleWriteIOPSDevice, "writes to a disk in a second")
+}
+
+func (l *settings) rdma(devices map[string]specs.LinuxRdma) {
+	for name, d := range devices {
+		if d.HcaHandles != nil {
+			l.add("rdma", "rdma.max", fmt.Sprintf("%s hca_handle=%d", name, *d.HcaHandles), "handles on an RDMA device")
+		}
+		if d.HcaObjects != nil {
+			l.add("rdma", "rdma.max", fmt.Sprintf("%s hca_object=%d", name, *d.HcaObjects), "objects on an RDMA device")
+		}
+	}
+}
+
+func pidsLimit(n int64) string {
+	if n <= 0 {
+		return "max"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+func utoa(n uint64) string { return strconv.FormatUint(n, 10) }

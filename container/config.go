@@ -1,0 +1,135 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// LoadSpec reads a bundle's config.json. Members that the runtime spec does not know are allowed, as it demands; members
+// that we know and do not support are refused by Validate.
+func LoadSpec(bundle string) (*specs.Spec, error) {
+	path := filepath.Join(bundle, "config.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("bundle %s has no readable config.json: %w", bundle, err)
+	}
+	spec, err := ParseSpec(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return spec, nil
+}
+
+// ParseSpec reads the text of a config.json.
+func ParseSpec(data []byte) (*specs.Spec, error) {
+	var spec specs.Spec
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return nil, err
+	}
+	return &spec, nil
+}
+
+// Validate refuses, by the name of the member, what the runtime cannot do: nothing in a config is silently ignored.
+func Validate(s *specs.Spec) error {
+	switch {
+	case s == nil:
+		return errors.New("it is empty")
+	case s.Version == "":
+		return errors.New("ociVersion is missing")
+	case !strings.HasPrefix(s.Version, "1."):
+		return fmt.Errorf("ociVersion: %q is not supported, 1.x is", s.Version)
+	case s.Linux == nil:
+		return errors.New("linux is missing")
+	case s.Root == nil || s.Root.Path == "":
+		return errors.New("root.path is missing")
+	case s.Process == nil:
+		return errors.New("process is missing")
+	case len(s.Process.Args) == 0 || s.Process.Args[0] == "":
+		return errors.New("process.args is empty")
+	case !filepath.IsAbs(s.Process.Cwd):
+		return fmt.Errorf("process.cwd: %q is not absolute", s.Process.Cwd)
+	}
+	for _, a := range append(s.Process.Args, s.Process.Env...) {
+		if strings.ContainsRune(a, 0) {
+			return fmt.Errorf("process: %q has a zero byte in it", a)
+		}
+	}
+	if err := validateNamespaces(s); err != nil {
+		return err
+	}
+	return unsupported(s)
+}
+
+func validateNamespaces(s *specs.Spec) error {
+	known := namespaceFlags()
+	seen := map[specs.LinuxNamespaceType]bool{}
+	for _, n := range s.Linux.Namespaces {
+		if _, ok := known[n.Type]; !ok {
+			return fmt.Errorf("linux.namespaces: unknown type %q", n.Type)
+		}
+		if seen[n.Type] {
+			return fmt.Errorf("linux.namespaces: %q is there twice", n.Type)
+		}
+		seen[n.Type] = true
+		if n.Path != "" && !filepath.IsAbs(n.Path) {
+			return fmt.Errorf("linux.namespaces: the path %q is not absolute", n.Path)
+		}
+		if n.Type == specs.UserNamespace && n.Path != "" {
+			return errors.New("linux.namespaces: joining a user namespace by its path is not supported")
+		}
+	}
+	if !seen[specs.MountNamespace] {
+		return errors.New("linux.namespaces: a container without a mount namespace would change the host's mounts: add {\"type\": \"mount\"}")
+	}
+	if s.Hostname != "" && !seen[specs.UTSNamespace] {
+		return errors.New("hostname: needs a uts namespace, or the host would be renamed")
+	}
+	if s.Domainname != "" && !seen[specs.UTSNamespace] {
+		return errors.New("domainname: needs a uts namespace, or the host's would be changed")
+	}
+	mapped := len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0
+	switch {
+	case mapped && !seen[specs.UserNamespace]:
+		return errors.New("linux.uidMappings, linux.gidMappings: need a user namespace")
+	case seen[specs.UserNamespace] && (len(s.Linux.UIDMappings) == 0 || len(s.Linux.GIDMappings) == 0):
+		return errors.New("linux.namespaces: a user namespace needs uidMappings and gidMappings")
+	}
+	return nil
+}
+
+// unsupported names the first member that asks for something that this runtime does not do.
+func unsupported(s *specs.Spec) error {
+	l, p := s.Linux, s.Process
+	for _, m := range []struct {
+		name string
+		used bool
+	}{
+		{"process.apparmorProfile", p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined"},
+		{"process.selinuxLabel", p.SelinuxLabel != ""},
+		{"process.scheduler", p.Scheduler != nil},
+		{"process.ioPriority", p.IOPriority != nil},
+		{"linux.mountLabel", l.MountLabel != ""},
+		{"linux.intelRdt", l.IntelRdt != nil},
+		{"linux.memoryPolicy", l.MemoryPolicy != nil},
+		{"linux.personality", l.Personality != nil},
+		{"linux.timeOffsets", len(l.TimeOffsets) > 0},
+		{"linux.netDevices", len(l.NetDevices) > 0},
+		{"linux.seccomp", l.Seccomp != nil},
+		{"windows", s.Windows != nil},
+		{"solaris", s.Solaris != nil},
+		{"vm", s.VM != nil},
+		{"zos", s.ZOS != nil},
+		{"freebsd", s.FreeBSD != nil},
+	} {
+		if m.used {
+			return fmt.Errorf("%s is not supported: %w", m.name, errors.ErrUnsupported)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,385 @@
+package container
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/cgroups"
+	"github.com/mydocker/mydocker/plan"
+	"github.com/mydocker/mydocker/state"
+)
+
+// Create brings a container up to its start barrier: recorded, in its group, everything mounted, the command found.
+// An error leaves nothing behind. fs.ErrExist: the id is in use.
+//
+// What does not depend on each other goes side by side: init's own start-up (a Go program needs a millisecond for it),
+// the making of the cgroup, and the caller's Rootfs.
+func (r *Runtime) Create(ctx context.Context, o CreateOptions) (_ *Container, err error) {
+	j, err := r.newJob(o)
+	if err != nil {
+		return nil, err
+	}
+	c := j.container
+	if err := j.record(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, j.undo())
+		}
+	}()
+	if err := j.bringUp(ctx); err != nil {
+		return nil, fmt.Errorf("create container %s: %w", o.ID, err)
+	}
+	return c, nil
+}
+
+// createJob is one Create on its way.
+type createJob struct {
+	runtime   *Runtime
+	options   CreateOptions
+	spec      *specs.Spec
+	rootPath  string
+	container *Container
+	group     cgroups.Manager
+	v2        bool
+	rootfs    *os.File
+	listener  *os.File
+}
+
+func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
+	if err := checkID(o.ID); err != nil {
+		return nil, err
+	}
+	spec := o.Spec
+	if spec == nil {
+		var err error
+		if spec, err = LoadSpec(o.Bundle); err != nil {
+			return nil, err
+		}
+	}
+	if err := Validate(spec); err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	bundle, err := filepath.Abs(o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	root := spec.Root.Path
+	if !filepath.IsAbs(root) {
+		root = filepath.Join(bundle, root)
+	}
+	if info, err := os.Stat(root); err != nil || !info.IsDir() {
+		return nil, errors.Join(fmt.Errorf("config.json: root.path: %s is not a directory", root), err)
+	}
+	path := spec.Linux.CgroupsPath
+	if path == "" {
+		path = "/mydocker/" + o.ID
+	}
+	path = filepath.Clean("/" + path)
+	group, err := cgroups.Open(path, r.Watch)
+	if err != nil {
+		return nil, err
+	}
+	v2, err := cgroups.IsV2()
+	if err != nil {
+		return nil, err
+	}
+	self, err := readStatFile("/proc/self/stat")
+	if err != nil {
+		return nil, err
+	}
+	c := &Container{runtime: r, state: State{
+		ID: o.ID, Bundle: bundle, Rootfs: root, Cgroup: path, Creator: os.Getpid(), CreatorStart: self.start,
+		Created: time.Now().UTC(), Annotations: spec.Annotations,
+	}}
+	return &createJob{runtime: r, options: o, spec: spec, rootPath: root, container: c, group: group, v2: v2}, nil
+}
+
+// record takes the id: of several who try, one succeeds. From here on somebody knows of whatever will exist.
+func (j *createJob) record() error {
+	data, err := json.MarshalIndent(j.container.state, "", "  ")
+	if err != nil {
+		return err
+	}
+	err = state.Claim(j.runtime.statePath(j.options.ID), string(data)+"\n")
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("container %q: %w", j.options.ID, fs.ErrExist)
+	}
+	if err != nil {
+		return fmt.Errorf("record container %s: %w", j.options.ID, err)
+	}
+	return nil
+}
+
+func (j *createJob) undo() error {
+	if p := j.container.process; p != nil {
+		p.abandon()
+	}
+	if j.rootfs != nil {
+		j.rootfs.Close()
+	}
+	if j.listener != nil {
+		j.listener.Close()
+	}
+	return j.runtime.remove(j.container)
+}
+
+func (j *createJob) bringUp(ctx context.Context) error {
+	if err := j.launchAndPrepare(); err != nil {
+		return err
+	}
+	p := j.container.process
+	config, err := buildConfig(j.spec, j.rootPath, j.hostFacts())
+	if err != nil {
+		return fmt.Errorf("config.json: %w", err)
+	}
+	config.Watched = j.runtime.Watch != nil
+	config.ExtraFiles = len(j.options.ExtraFiles)
+	config.HasBarrier = j.options.Detach
+	if err := j.addHookState(config); err != nil {
+		return err
+	}
+	p.steps, p.watch = append(config.Steps, config.AfterStart...), j.runtime.Watch
+	p.hooks = func() error {
+		s := j.container.OCIState()
+		s.Status = specs.StateCreating
+		return errors.Join(runHooks(j.spec.Hooks.Prestart, "prestart", s), runHooks(j.spec.Hooks.CreateRuntime, "createRuntime", s))
+	}
+	if err := j.joinGroup(); err != nil {
+		return err
+	}
+	if err := j.sendConfig(config); err != nil {
+		return err
+	}
+	if err := p.converse(ctx); err != nil {
+		return err
+	}
+	return j.handOver()
+}
+
+// launchAndPrepare does side by side what can be.
+func (j *createJob) launchAndPrepare() error {
+	rootfs := make(chan error, 1)
+	go func() { rootfs <- j.callRootfs() }()
+	launched := make(chan error, 1)
+	if j.v2 {
+		// Born in its group: the group must be there first.
+		if err := j.makeGroup(); err != nil {
+			return errors.Join(err, <-rootfs)
+		}
+		launched <- j.launch()
+		return errors.Join(<-launched, <-rootfs)
+	}
+	go func() { launched <- j.launch() }()
+	groupErr := j.makeGroup()
+	return errors.Join(<-launched, groupErr, <-rootfs)
+}
+
+func (j *createJob) callRootfs() (err error) {
+	if j.options.Rootfs != nil {
+		j.rootfs, err = j.options.Rootfs()
+	}
+	return wrap("root file system", err)
+}
+
+func (j *createJob) makeGroup() error {
+	if err := j.group.Create(); err != nil {
+		return err
+	}
+	return j.group.Set(j.spec.Linux.Resources)
+}
+
+func (j *createJob) launch() error {
+	files, null, err := stdio(j.options.Stdin, j.options.Stdout, j.options.Stderr)
+	if err != nil {
+		return err
+	}
+	if null != nil {
+		defer null.Close()
+	}
+	files = append(files, j.options.ExtraFiles...)
+	var cgroup *os.File
+	if j.v2 {
+		if cgroup, err = j.group.Dir(); err != nil {
+			return err
+		}
+		defer cgroup.Close()
+	}
+	executable := j.runtime.Executable
+	if executable == "" {
+		executable = "/proc/self/exe"
+	}
+	b := birthOf(j.spec)
+	return plan.Do(j.runtime.Watch, b, func() error {
+		p, err := launch(executable, b, files, cgroup, j.spec)
+		if err != nil {
+			return err
+		}
+		j.container.process = p
+		j.container.state.Pid = p.pid
+		stat, err := readStat(p.pid)
+		j.container.state.Start = stat.start
+		return err
+	})
+}
+
+// stdio fills what is missing with /dev/null.
+func stdio(in, out, errOut *os.File) (files []*os.File, null *os.File, err error) {
+	files = []*os.File{in, out, errOut}
+	for i, f := range files {
+		if f != nil {
+			continue
+		}
+		if null == nil {
+			if null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+				return nil, nil, err
+			}
+		}
+		files[i] = null
+	}
+	return files, null, nil
+}
+
+func (j *createJob) hostFacts() hostFacts {
+	h := hostFacts{cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.rootfs != nil}
+	if !j.v2 {
+		h.controllers = cgroups.Controllers(j.group)
+	}
+	return h
+}
+
+// joinGroup moves init, which in v1 could not be born there, while it still starts up: before it has done anything.
+func (j *createJob) joinGroup() error {
+	if err := state.ReplaceJSON(j.runtime.statePath(j.options.ID), j.container.state, state.Volatile); err != nil {
+		return err
+	}
+	if !j.v2 {
+		if err := j.group.Add(j.container.state.Pid); err != nil {
+			return err
+		}
+	}
+	if adj := j.spec.Process.OOMScoreAdj; adj != nil {
+		path := "/proc/" + strconv.Itoa(j.container.state.Pid) + "/oom_score_adj"
+		op := plan.Step{Cmd: fmt.Sprintf("echo %d > %s", *adj, path), Reason: "how readily the kernel kills it when memory is out"}
+		return plan.Do(j.runtime.Watch, op, func() error { return os.WriteFile(path, []byte(strconv.Itoa(*adj)), 0) })
+	}
+	return nil
+}
+
+func (j *createJob) sendConfig(config *initConfig) error {
+	var files []int
+	if j.rootfs != nil {
+		files = append(files, int(j.rootfs.Fd()))
+	}
+	if j.options.Detach {
+		dir, err := j.openBarrier()
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		files = append(files, int(j.listener.Fd()), int(dir.Fd()))
+	}
+	if err := j.container.process.conn.send(msgConfig, config.encode(), files...); err != nil {
+		return j.container.process.premature(err)
+	}
+	if j.rootfs != nil {
+		err := j.rootfs.Close()
+		j.rootfs = nil
+		return err
+	}
+	return nil
+}
+
+// openBarrier makes the socket at which init will wait. It is bound by way of /proc/self/fd, because a socket's name may
+// have only 108 bytes.
+func (j *createJob) openBarrier() (*os.File, error) {
+	dir, err := os.OpenFile(j.runtime.dir(j.options.ID), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		j.listener = os.NewFile(uintptr(fd), startSocket)
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), startSocket)})
+	}
+	if err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("make the start barrier: %w", err)
+	}
+	return dir, nil
+}
+
+// handOver gives away what init made for others: the terminal and the process id.
+func (j *createJob) handOver() error {
+	c, p := j.container, j.container.process
+	if j.listener != nil {
+		j.listener.Close()
+		j.listener = nil
+	}
+	if p.console >= 0 {
+		console := os.NewFile(uintptr(p.console), "console")
+		p.console = -1
+		if j.options.ConsoleSocket == "" {
+			c.console = console
+		} else {
+			err := sendConsole(j.options.ConsoleSocket, console)
+			if err = errors.Join(err, console.Close()); err != nil {
+				return err
+			}
+		}
+	}
+	if j.options.PidFile != "" {
+		return wrap("write the pid file", state.Replace(j.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile))
+	}
+	return nil
+}
+
+// sendConsole passes a terminal's master side to a listening unix socket, with its name as the message.
+func sendConsole(path string, console *os.File) error {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return fmt.Errorf("console socket: %w", err)
+	}
+	defer conn.Close()
+	if _, _, err := conn.WriteMsgUnix([]byte(console.Name()), unix.UnixRights(int(console.Fd())), nil); err != nil {
+		return fmt.Errorf("console socket: %w", err)
+	}
+	return nil
+}
+
+// addHookState gives hooks that run inside the container the state they want on their standard input.
+func (j *createJob) addHookState(config *initConfig) error {
+	fill := func(list []step, status specs.ContainerState) error {
+		for i := range list {
+			if list[i].Kind != stepContainerHook {
+				continue
+			}
+			s := specs.State{
+				Version: specs.Version, ID: j.options.ID, Status: status, Pid: j.container.state.Pid,
+				Bundle: j.container.state.Bundle, Annotations: j.spec.Annotations,
+			}
+			data, err := json.Marshal(s)
+			if err != nil {
+				return err
+			}
+			list[i].Data = append(append([]string{}, list[i].Data...), string(data))
+		}
+		return nil
+	}
+	return errors.Join(fill(config.Steps, specs.StateCreating), fill(config.AfterStart, specs.StateCreated))
+}

@@ -1,0 +1,85 @@
+package container
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// runHook runs one program of the bundle's hooks, with the container's state on its standard input:
+// runtime-spec, config.md, "POSIX-platform Hooks".
+func runHook(h specs.Hook, kind string, stateJSON []byte) error {
+	ctx := context.Background()
+	if h.Timeout != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
+		defer cancel()
+	}
+	var output bytes.Buffer
+	cmd := exec.CommandContext(ctx, h.Path)
+	if len(h.Args) > 0 {
+		cmd.Args = h.Args
+	}
+	cmd.Env = append([]string{}, h.Env...) // never nil: that would mean our own environment
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stateJSON), &output, &output
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = fmt.Errorf("it did not end within %d seconds", *h.Timeout)
+	}
+	if err != nil {
+		return fmt.Errorf("%s hook %s: %w: %s", kind, h.Path, err, strings.TrimSpace(output.String()))
+	}
+	return nil
+}
+
+func runHooks(hooks []specs.Hook, kind string, s specs.State) error {
+	if len(hooks) == 0 {
+		return nil
+	}
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	for _, h := range hooks {
+		if err := runHook(h, kind, data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runContainerHook runs a hook inside the container's namespaces. Its state came with the config, as the last of Data.
+func runContainerHook(s step) error {
+	if len(s.Data) == 0 {
+		return errors.New("a hook without its state")
+	}
+	h := specs.Hook{Path: s.Source, Args: s.Data[:len(s.Data)-1]}
+	if s.Type != "" {
+		h.Env = strings.Split(s.Type, "\x00")
+	}
+	if s.Num[0] > 0 {
+		timeout := int(s.Num[0])
+		h.Timeout = &timeout
+	}
+	return runHook(h, s.Target, []byte(s.Data[len(s.Data)-1]))
+}
+
+// OCIState is what `state` prints and what hooks are given: runtime-spec, runtime.md, "State".
+func (c *Container) OCIState() specs.State {
+	s := specs.State{Version: specs.Version, ID: c.state.ID, Bundle: c.state.Bundle, Annotations: c.state.Annotations}
+	switch status := c.Status(); status {
+	case Stopped:
+		s.Status = specs.StateStopped
+	default:
+		s.Status, s.Pid = specs.ContainerState(status), c.state.Pid
+	}
+	return s
+}

@@ -1,0 +1,304 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// initArg is the first argument of a process that becomes a container.
+const initArg = "init"
+
+// Main is called first in main, before anything else is built. It says false when this process is not one that the
+// runtime started; otherwise it does that process's work and ends it:
+//
+//	if container.Main(os.Args) {
+//		return
+//	}
+func Main(args []string) bool {
+	switch {
+	case len(args) > 0 && args[0] == InitPath:
+		os.Exit(reap(args[1:]))
+	case len(args) == 3 && args[1] == initArg:
+		// The thread keeps its powers, its namespaces and its parent's death to itself: it must be the one that executes.
+		runtime.LockOSThread()
+		fd, err := strconv.Atoi(args[2])
+		if err != nil || fd < 3 {
+			fmt.Fprintln(os.Stderr, "init is started by the runtime only")
+			os.Exit(125)
+		}
+		os.Exit(runInit(conn{fd}))
+	}
+	return false
+}
+
+// initializer is the child's half. Its descriptors are closed on exec, every one.
+type initializer struct {
+	conn    conn
+	config  *initConfig
+	root    int // the container's root file system
+	proc    int // its /proc as it was mounted, before anything was put over it
+	null    int // the host's /dev/null
+	devpts  int
+	console int
+	barrier int // listening socket, or -1
+	dir     int // the runtime's directory of this container, or -1
+	mask    int // an empty read-only tmpfs, made when first needed
+}
+
+// runInit never returns when all goes well: the process becomes the command.
+func runInit(c conn) int {
+	unix.CloseOnExec(c.fd)
+	if err := setDumpable(false); err != nil {
+		return tellFailure(c, err)
+	}
+	kind, payload, files, err := c.receive()
+	if err == io.EOF {
+		return 125 // the creator gave up
+	}
+	if err == nil && kind != msgConfig {
+		err = fmt.Errorf("expected the config, got message %d", kind)
+	}
+	if err != nil {
+		return tellFailure(c, err)
+	}
+	in := &initializer{conn: c, root: -1, proc: -1, null: -1, devpts: -1, console: -1, barrier: -1, dir: -1, mask: -1}
+	if in.config, err = decodeConfig(payload); err != nil {
+		return tellFailure(c, err)
+	}
+	if err := in.run(files); err != nil {
+		return tellFailure(in.conn, err)
+	}
+	return 0
+}
+
+func tellFailure(c conn, err error) int {
+	if sendErr := c.send(msgFailed, encodeError(err)); sendErr != nil {
+		return 125
+	}
+	return 1
+}
+
+func (in *initializer) run(files []int) error {
+	unix.Umask(0) // modes of what is made are what the steps say
+	rootfs, err := in.takeFiles(files)
+	if err != nil {
+		return err
+	}
+	for i, s := range in.config.Steps {
+		if err := in.step(i, s, rootfs); err != nil {
+			return err
+		}
+	}
+	path, err := in.prepareCommand()
+	if err != nil {
+		return err
+	}
+	if err := in.waitForStart(); err != nil {
+		return err
+	}
+	for i, s := range in.config.AfterStart {
+		if err := in.step(len(in.config.Steps)+i, s, rootfs); err != nil {
+			return err
+		}
+	}
+	return in.execute(path)
+}
+
+// takeFiles gives names to the descriptors that came with the config, in the order in which the creator sends them.
+func (in *initializer) takeFiles(files []int) (rootfs int, err error) {
+	want := 0
+	rootfs = -1
+	take := func(present bool, to *int) {
+		if present {
+			if want < len(files) {
+				*to = files[want]
+			}
+			want++
+		}
+	}
+	take(in.config.HasRootfs, &rootfs)
+	take(in.config.HasBarrier, &in.barrier)
+	take(in.config.HasBarrier, &in.dir)
+	if want != len(files) {
+		return -1, fmt.Errorf("expected %d descriptors, got %d", want, len(files))
+	}
+	return rootfs, nil
+}
+
+// step does one step; if the creator watches, under its eyes.
+func (in *initializer) step(n int, s step, rootfs int) error {
+	if !in.config.Watched {
+		return in.do(s, rootfs)
+	}
+	index := encoder{}
+	index.uint(uint64(n))
+	if err := in.ask(msgBefore, index.buf); err != nil {
+		return err
+	}
+	if err := in.do(s, rootfs); err != nil {
+		index.buf = append(index.buf, encodeError(err)...)
+	}
+	return in.ask(msgAfter, index.buf)
+}
+
+// ask sends a question and waits for the verdict: empty is consent.
+func (in *initializer) ask(t messageType, payload []byte) error {
+	if err := in.conn.send(t, payload); err != nil {
+		return err
+	}
+	kind, answer, _, err := in.conn.receive()
+	switch {
+	case err != nil:
+		return fmt.Errorf("the creator has gone: %w", err)
+	case kind != msgVerdict:
+		return fmt.Errorf("expected a verdict, got message %d", kind)
+	case len(answer) > 0:
+		return decodeError(answer)
+	}
+	return nil
+}
+
+func (in *initializer) do(s step, rootfs int) error {
+	var err error
+	switch s.Kind {
+	case stepUnshareCgroup:
+		err = wrap("unshare the cgroup namespace", unix.Unshare(unix.CLONE_NEWCGROUP))
+	case stepLoopback:
+		err = loopbackUp()
+	case stepHooks:
+		err = in.ask(msgHooks, nil)
+	case stepContainerHook:
+		err = runContainerHook(s)
+	case stepHostname:
+		err = wrap("set the host name", unix.Sethostname([]byte(s.Source)))
+	case stepDomainname:
+		err = wrap("set the domain name", unix.Setdomainname([]byte(s.Source)))
+	case stepRlimit:
+		err = setRlimit(0, s.Type, s.Num[0], s.Num[1], s.Num[2])
+	case stepUmask:
+		unix.Umask(int(s.Num[0]))
+	case stepNoNewPrivs:
+		err = setNoNewPrivs()
+	case stepBounding:
+		err = dropBounding(s.Num[0])
+	case stepUser:
+		if err = in.openStdio(s); err == nil {
+			err = setUser(s.Num[0], s.Num[1], s.Data)
+		}
+	case stepCapabilities:
+		err = setCapabilities(s.Num[0], s.Num[1], s.Num[2], s.Num[3])
+	default:
+		err = in.doRootfs(s, rootfs)
+	}
+	return err
+}
+
+// openStdio lets the container's user open /dev/stdout and its like again: pipes and sockets belong to whoever made
+// them. Files and terminals of the caller are not touched, they are not ours to give away.
+func (in *initializer) openStdio(user step) error {
+	for fd := range 3 {
+		var st unix.Stat_t
+		if err := unix.Fstat(fd, &st); err != nil {
+			return wrap("look at the standard streams", err)
+		}
+		kind := st.Mode & unix.S_IFMT
+		ours := kind == unix.S_IFIFO || kind == unix.S_IFSOCK || in.config.Terminal
+		if !ours || uint64(st.Uid) == user.Num[0] {
+			continue
+		}
+		err := unix.Fchown(fd, int(user.Num[0]), -1)
+		if err != nil && err != unix.EPERM && err != unix.EINVAL && err != unix.EROFS {
+			return wrap("give the standard streams to the user", err)
+		}
+	}
+	return nil
+}
+
+// waitForStart is the start barrier: the word comes from the creator, or from whoever connects to the barrier's socket.
+func (in *initializer) waitForStart() error {
+	if err := in.conn.send(msgReady, nil); err != nil {
+		return err
+	}
+	if in.config.HasBarrier {
+		for {
+			fd, _, err := unix.Accept4(in.barrier, unix.SOCK_CLOEXEC)
+			if err == unix.EINTR || err == unix.ECONNABORTED {
+				continue
+			}
+			if err != nil {
+				return wrap("wait for start", err)
+			}
+			unix.Close(in.conn.fd)
+			in.conn = conn{fd}
+			break
+		}
+	}
+	kind, _, _, err := in.conn.receive()
+	if err == io.EOF {
+		os.Exit(125) // the creator has ended: nobody will ever start this container
+	}
+	if err == nil && kind != msgStart {
+		err = fmt.Errorf("expected start, got message %d", kind)
+	}
+	if err == nil && in.dir >= 0 {
+		// The door goes away before the command runs: its absence means "running".
+		if e := unix.Unlinkat(in.dir, startSocket, 0); e != nil && e != unix.ENOENT && e != unix.EPERM && e != unix.EACCES {
+			err = wrap("remove the start barrier", e)
+		}
+	}
+	return err
+}
+
+// execute becomes the command. The socket closes with it, which tells the creator that it worked.
+func (in *initializer) execute(path string) error {
+	if err := resetSignals(); err != nil {
+		return err
+	}
+	// Whatever was opened by mistake, or inherited: nothing above the standard streams and the files that were asked for
+	// lives on in the command (CVE-2024-21626).
+	if err := unix.CloseRange(uint(3+in.config.ExtraFiles), ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return wrap("close all other descriptors", err)
+	}
+	argv, err := syscall.SlicePtrFromStrings(in.config.Args)
+	if err != nil {
+		return wrap("arguments", err)
+	}
+	envv, err := syscall.SlicePtrFromStrings(in.config.Env)
+	if err != nil {
+		return wrap("environment", err)
+	}
+	return commandError(in.config.Args[0], execve(path, argv, envv))
+}
+
+// prepareCommand goes to the working directory and finds the command there, with the powers that it will have.
+func (in *initializer) prepareCommand() (string, error) {
+	if err := unix.Chdir(in.config.Cwd); err != nil {
+		return "", fmt.Errorf("go to the working directory %q: %w", in.config.Cwd, err)
+	}
+	// A working directory outside the root would be a way to the host: the kernel says so by a name without a leading slash.
+	if wd, err := unix.Getwd(); err != nil || !strings.HasPrefix(wd, "/") {
+		return "", errors.Join(fmt.Errorf("the working directory %q is outside the container's root", in.config.Cwd), err)
+	}
+	if in.config.Terminal {
+		if err := in.controllingTerminal(); err != nil {
+			return "", err
+		}
+	}
+	in.config.Env = withHome(in.config.Env, in.config.UID)
+	return lookPath(in.config.Args[0], in.config.Env)
+}
+
+func wrap(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
+)
+
+// Start lets init execute the command and returns when that has happened. An error that is a *CommandError carries the
+// exit status for a command that cannot be executed; the first process has then ended.
+func (c *Container) Start() error {
+	if s := c.Status(); s != Created {
+		return fmt.Errorf("start container %s: it is %s, not created", c.state.ID, s)
+	}
+	op := plan.Step{Cmd: "# execve of the command", Reason: "the start barrier opens: init becomes the command"}
+	err := plan.Do(c.runtime.Watch, op, c.openBarrier)
+	if err != nil {
+		return fmt.Errorf("start container %s: %w", c.state.ID, err)
+	}
+	return nil
+}
+
+func (c *Container) openBarrier() error {
+	p := c.process
+	barrier := filepath.Join(c.runtime.dir(c.state.ID), startSocket)
+	if _, err := os.Lstat(barrier); err == nil {
+		fd, err := dial(barrier)
+		if err != nil {
+			return err
+		}
+		if p == nil {
+			p = &initProcess{pid: c.state.Pid, watch: c.runtime.Watch}
+		}
+		p = &initProcess{pid: p.pid, watch: p.watch, steps: p.steps, conn: conn{fd}}
+		defer unix.Close(fd)
+	} else if p == nil {
+		return fmt.Errorf("its creator alone can start it")
+	}
+	if err := p.conn.send(msgStart, nil); err != nil {
+		return err
+	}
+	if err := p.awaitExec(); err != nil {
+		return err
+	}
+	if c.process != nil {
+		c.process.started = true
+		unix.Close(c.process.conn.fd)
+	}
+	// Init takes the door away itself, unless its user may not.
+	return ignoreAbsent(os.Remove(barrier))
+}
+
+// dial connects to a socket whose path may be longer than the 108 bytes of a socket's name.
+func dial(path string) (int, error) {
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(dir)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))}); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("connect to the start barrier: %w", err)
+	}
+	return fd, nil
+}
+
+// Wait waits for the container's first process. Only the process that created the container can.
+func (c *Container) Wait() (Exit, error) {
+	if c.process == nil {
+		return Exit{}, fmt.Errorf("wait for container %s: only its creator can", c.state.ID)
+	}
+	exit, err := c.process.wait()
+	if err != nil {
+		return exit, err
+	}
+	if exit.Signal == unix.SIGKILL || exit.Code == 137 {
+		kills, err := c.oomKills()
+		if err != nil {
+			return exit, err
+		}
+		exit.OOMKilled = kills > 0
+	}
+	return exit, nil
+}
+
+func (c *Container) oomKills() (uint64, error) {
+	m, err := c.cgroup()
+	if err != nil {
+		return 0, err
+	}
+	return m.OOMKills()
+}
+
+// Release frees what the container holds in the kernel: its processes, its cgroup, and last its record. Absent is
+// success, and a failure keeps the record, so that the next call tries again.
+func (c *Container) Release() error { return c.runtime.Delete(c.state.ID, true) }
+
+// Delete is Release by id. Without force a container that is alive is refused, and one that is absent is
+// fs.ErrNotExist.
+func (r *Runtime) Delete(id string, force bool) error {
+	c, err := r.Load(id)
+	if errors.Is(err, fs.ErrNotExist) && force {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if s := c.Status(); s != Stopped {
+		if !force {
+			return fmt.Errorf("delete container %s: it is %s: stop it first, or use --force", id, s)
+		}
+		if err := c.killAndWait(); err != nil {
+			return err
+		}
+	}
+	return r.remove(c)
+}
+
+// killAndWait kills the first process; in a pid namespace of its own, the kernel kills all others with it.
+func (c *Container) killAndWait() error {
+	fd, err := c.openPid()
+	if errors.Is(err, ErrNotRunning) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("kill container %s: %w", c.state.ID, err)
+	}
+	if m, err := c.cgroup(); err == nil {
+		// A frozen process does not die before it is thawed.
+		if frozen, err := m.Frozen(); err == nil && frozen {
+			if err := m.Thaw(); err != nil {
+				return err
+			}
+		}
+	}
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	deadline := time.Now().Add(10 * time.Second)
+	for alive(c.state.Pid, c.state.Start) {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("container %s does not die: process %d is stuck in the kernel", c.state.ID, c.state.Pid)
+		}
+		if _, err := unix.Poll(poll, int(left.Milliseconds())+1); err != nil && err != unix.EINTR {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove takes away all that is recorded of a container that is dead: the group first, the record last.
+func (r *Runtime) remove(c *Container) error {
+	group, err := c.cgroup()
+	if err == nil {
+		err = group.Delete()
+	}
+	if err != nil {
+		return fmt.Errorf("release container %s: %w", c.state.ID, err)
+	}
+	dir := r.dir(c.state.ID)
+	for _, name := range []string{startSocket, "state.json"} {
+		if err := ignoreAbsent(os.Remove(filepath.Join(dir, name))); err != nil {
+			return fmt.Errorf("release container %s: %w", c.state.ID, err)
+		}
+	}
+	err = os.Remove(dir)
+	if errors.Is(err, unix.ENOTEMPTY) {
+		err = nil // somebody else keeps something here
+	}
+	return ignoreAbsent(err)
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

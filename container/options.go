@@ -1,0 +1,146 @@
+package container
+
+import (
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountOptions is what the words of a mount's options mean to the kernel.
+type mountOptions struct {
+	set, clear  uint64 // MOUNT_ATTR_ bits of the mount itself
+	setRec      uint64 // … and of everything below it
+	propagation uint64 // MS_ bits
+	bind        bool
+	recursive   bool
+	remount     bool
+	copyUp      bool
+	readonly    bool     // the superblock itself: "ro" for a new file system
+	data        []string // for the file system
+}
+
+type attribute struct{ set, clear uint64 }
+
+// mountAttribute maps a word to bits of mount_setattr(2). The access-time words exclude each other, so each clears them all.
+func mountAttribute(word string) (attribute, bool) {
+	switch word {
+	case "ro":
+		return attribute{set: unix.MOUNT_ATTR_RDONLY}, true
+	case "rw":
+		return attribute{clear: unix.MOUNT_ATTR_RDONLY}, true
+	case "nosuid":
+		return attribute{set: unix.MOUNT_ATTR_NOSUID}, true
+	case "suid":
+		return attribute{clear: unix.MOUNT_ATTR_NOSUID}, true
+	case "nodev":
+		return attribute{set: unix.MOUNT_ATTR_NODEV}, true
+	case "dev":
+		return attribute{clear: unix.MOUNT_ATTR_NODEV}, true
+	case "noexec":
+		return attribute{set: unix.MOUNT_ATTR_NOEXEC}, true
+	case "exec":
+		return attribute{clear: unix.MOUNT_ATTR_NOEXEC}, true
+	case "nosymfollow":
+		return attribute{set: unix.MOUNT_ATTR_NOSYMFOLLOW}, true
+	case "symfollow":
+		return attribute{clear: unix.MOUNT_ATTR_NOSYMFOLLOW}, true
+	case "nodiratime":
+		return attribute{set: unix.MOUNT_ATTR_NODIRATIME}, true
+	case "diratime":
+		return attribute{clear: unix.MOUNT_ATTR_NODIRATIME}, true
+	case "noatime":
+		return attribute{set: unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME}, true
+	case "strictatime":
+		return attribute{set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME}, true
+	case "relatime", "atime":
+		return attribute{set: unix.MOUNT_ATTR_RELATIME, clear: unix.MOUNT_ATTR__ATIME}, true
+	}
+	return attribute{}, false
+}
+
+func propagationFlag(word string) (uint64, bool) {
+	flag, ok := map[string]uint64{
+		"private": unix.MS_PRIVATE, "slave": unix.MS_SLAVE, "shared": unix.MS_SHARED, "unbindable": unix.MS_UNBINDABLE,
+	}[strings.TrimPrefix(word, "r")]
+	if ok && strings.HasPrefix(word, "r") {
+		flag |= unix.MS_REC
+	}
+	return flag, ok
+}
+
+func propagationName(flag uint64) string {
+	name := map[uint64]string{
+		unix.MS_PRIVATE: "private", unix.MS_SLAVE: "slave", unix.MS_SHARED: "shared", unix.MS_UNBINDABLE: "unbindable",
+	}[flag&^unix.MS_REC]
+	if flag&unix.MS_REC != 0 {
+		name = "r" + name
+	}
+	return name
+}
+
+// parseMountOptions reads fstab-style words: mount(8), runtime-spec config.md "Linux mount options".
+func parseMountOptions(words []string) (mountOptions, error) {
+	var o mountOptions
+	for _, word := range words {
+		if flag, ok := propagationFlag(word); ok {
+			o.propagation = flag
+			continue
+		}
+		if a, ok := mountAttribute(word); ok {
+			o.clear = o.clear&^a.set | a.clear
+			o.set = o.set&^a.clear | a.set
+			o.readonly = o.set&unix.MOUNT_ATTR_RDONLY != 0
+			continue
+		}
+		if a, ok := mountAttribute(strings.TrimPrefix(word, "r")); ok && strings.HasPrefix(word, "r") {
+			if a.set == 0 && a.clear != 0 || a.clear == unix.MOUNT_ATTR__ATIME {
+				return o, fmt.Errorf("mount option %q is not supported", word)
+			}
+			o.setRec |= a.set
+			continue
+		}
+		switch word {
+		case "bind":
+			o.bind = true
+		case "rbind":
+			o.bind, o.recursive = true, true
+		case "remount":
+			o.remount = true
+		case "tmpcopyup":
+			o.copyUp = true
+		case "defaults", "async", "nolazytime", "silent", "loud", "norelatime", "nostrictatime", "nomand", "noiversion":
+			// What the kernel does anyway, or a word that means "not" something that we never set.
+		case "idmap", "ridmap":
+			return o, fmt.Errorf("mount option %q needs a user namespace and is not supported", word)
+		default:
+			o.data = append(o.data, word)
+		}
+	}
+	return o, nil
+}
+
+// optionText is " -o a,b,c" for a step that mounts.
+func optionText(s step) string {
+	var words []string
+	for _, w := range []string{"ro", "nosuid", "nodev", "noexec", "nosymfollow", "nodiratime", "noatime", "strictatime"} {
+		a, _ := mountAttribute(w)
+		if a.set != 0 && s.Num[numAttrSet]&a.set == a.set {
+			words = append(words, w)
+		}
+		if a.set != 0 && s.Num[numAttrSetRec]&a.set == a.set {
+			words = append(words, "r"+w)
+		}
+	}
+	if p := s.Num[numPropagation]; p != 0 {
+		words = append(words, propagationName(p))
+	}
+	words = append(words, s.Data...)
+	if len(words) == 0 {
+		return ""
+	}
+	return " -o " + quote(strings.Join(words, ","))
+}
+
+func major(dev uint64) uint32 { return unix.Major(dev) }
+func minor(dev uint64) uint32 { return unix.Minor(dev) }

@@ -1,0 +1,395 @@
+package container
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// builder turns a bundle's config into steps. It is pure: what it must know of the host it is told.
+type builder struct {
+	spec     *specs.Spec
+	host     hostFacts
+	rootPath string // absolute
+	steps    []step
+}
+
+// hostFacts are what the steps depend on besides the config.
+type hostFacts struct {
+	cgroupV2    bool
+	cgroupPath  string
+	controllers []string // v1: the trees in which the container has a group
+	detached    bool     // the root file system comes as a mount, not as a path
+}
+
+// buildConfig is the whole of what init is told.
+func buildConfig(s *specs.Spec, rootPath string, host hostFacts) (*initConfig, error) {
+	b := &builder{spec: s, host: host, rootPath: rootPath}
+	if err := b.filesystem(); err != nil {
+		return nil, err
+	}
+	if err := b.process(); err != nil {
+		return nil, err
+	}
+	c := &initConfig{
+		HasRootfs: host.detached, Steps: b.steps, Args: s.Process.Args, Env: s.Process.Env, Cwd: s.Process.Cwd,
+		UID: uint64(s.Process.User.UID), Terminal: s.Process.Terminal,
+	}
+	if size := s.Process.ConsoleSize; size != nil {
+		c.Rows, c.Cols = uint64(size.Height), uint64(size.Width)
+	}
+	if s.Hooks != nil {
+		for _, h := range s.Hooks.StartContainer {
+			c.AfterStart = append(c.AfterStart, containerHook(h, "hook startContainer"))
+		}
+	}
+	return c, nil
+}
+
+func (b *builder) add(s step) { b.steps = append(b.steps, s) }
+
+// owns says whether the container gets a new namespace of this kind; joined ones are entered before init is born.
+func owns(s *specs.Spec, kind specs.LinuxNamespaceType) bool {
+	for _, n := range s.Linux.Namespaces {
+		if n.Type == kind {
+			return n.Path == ""
+		}
+	}
+	return false
+}
+
+// filesystem is everything up to the moment when the host's tree is gone.
+func (b *builder) filesystem() error {
+	s := b.spec
+	// Not at birth: the namespace's root is the group in which the process then is, and it has only now been moved there.
+	if owns(s, specs.CgroupNamespace) {
+		b.add(step{Kind: stepUnshareCgroup, Reason: "the container sees its own group as the root"})
+	}
+	if owns(s, specs.NetworkNamespace) {
+		b.add(step{Kind: stepLoopback, Reason: "a new network namespace has only a loopback, and that is down"})
+	}
+	if !owns(s, specs.MountNamespace) {
+		return nil // a container without a file system of its own: nothing to mount
+	}
+	propagation := uint64(unix.MS_SLAVE | unix.MS_REC)
+	if p := s.Linux.RootfsPropagation; p != "" {
+		flag, ok := propagationFlag(p)
+		if !ok {
+			return fmt.Errorf("linux.rootfsPropagation: unknown value %q", p)
+		}
+		if flag&unix.MS_PRIVATE != 0 {
+			propagation = unix.MS_PRIVATE | unix.MS_REC
+		}
+	}
+	b.add(step{Kind: stepPropagation, Num: [6]uint64{propagation}, Reason: "no mount of the container's may reach the host"})
+	root := step{Kind: stepRoot, Source: b.rootPath, Reason: "the root file system, as a mount of its own"}
+	if b.host.detached {
+		root.Num[0] = 1
+	}
+	b.add(root)
+	if s.Hooks != nil && len(s.Hooks.Prestart)+len(s.Hooks.CreateRuntime) > 0 {
+		b.add(step{Kind: stepHooks, Reason: "hooks that want the namespaces made and the root not yet changed"})
+	}
+	if err := b.mounts(); err != nil {
+		return err
+	}
+	if err := b.devices(); err != nil {
+		return err
+	}
+	if s.Hooks != nil {
+		for _, h := range s.Hooks.CreateContainer {
+			b.add(containerHook(h, "hook createContainer"))
+		}
+	}
+	return b.finishRoot()
+}
+
+func containerHook(h specs.Hook, reason string) step {
+	hook := step{Kind: stepContainerHook, Source: h.Path, Data: h.Args, Type: strings.Join(h.Env, "\x00"), Reason: reason}
+	if h.Timeout != nil {
+		hook.Num[0] = uint64(*h.Timeout)
+	}
+	return hook
+}
+
+// mounts are the config's, in its order.
+func (b *builder) mounts() error {
+	for _, m := range b.spec.Mounts {
+		if err := b.mount(m); err != nil {
+			return fmt.Errorf("mounts: %s: %w", m.Destination, err)
+		}
+	}
+	return nil
+}
+
+func (b *builder) mount(m specs.Mount) error {
+	o, err := parseMountOptions(m.Options)
+	if err != nil {
+		return err
+	}
+	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
+		return fmt.Errorf("uidMappings, gidMappings: id-mapped mounts are not supported")
+	}
+	if m.Destination == "" {
+		return fmt.Errorf("destination is missing")
+	}
+	s := step{Target: filepath.Clean("/" + m.Destination), Source: m.Source, Type: m.Type, Reason: mountReason(m)}
+	s.Num[numAttrSet], s.Num[numAttrClear], s.Num[numPropagation], s.Num[numAttrSetRec] = o.set, o.clear, o.propagation, o.setRec
+	switch {
+	case o.remount:
+		s.Kind, s.Data = stepRemount, o.data
+	case o.bind || m.Type == "bind":
+		if len(o.data) > 0 {
+			return fmt.Errorf("mount option %q means nothing for a bind mount", o.data[0])
+		}
+		if m.Source == "" {
+			return fmt.Errorf("the source of a bind mount is missing")
+		}
+		s.Kind, s.Type = stepBind, ""
+		if o.recursive {
+			s.Num[numRecursive] = 1
+		}
+	case m.Type == "cgroup" || m.Type == "cgroup2":
+		return b.cgroupMount(s)
+	case m.Type == "":
+		return fmt.Errorf("the type is missing")
+	default:
+		s.Kind, s.Data = stepMount, o.data
+		if s.Source == "" {
+			s.Source = m.Type
+		}
+		if o.copyUp {
+			s.Num[numFlags] |= flagCopyUp
+		}
+		// A proc or sys somewhere else than the container's own directory could have its masks walked around.
+		if m.Type == "proc" || m.Type == "sysfs" {
+			s.Num[numFlags] |= flagNoSymlink
+		}
+	}
+	b.add(s)
+	return nil
+}
+
+func mountReason(m specs.Mount) string {
+	switch m.Type {
+	case "proc":
+		return "the processes of the new pid namespace, and the kernel's settings"
+	case "sysfs":
+		return "devices and drivers; network interfaces are the new namespace's"
+	case "devpts":
+		return "terminals of its own"
+	case "mqueue":
+		return "POSIX message queues of the ipc namespace"
+	}
+	switch m.Destination {
+	case "/dev":
+		return "an empty /dev, so that no device of the host is in it"
+	case "/dev/shm":
+		return "POSIX shared memory"
+	}
+	return "as the config says"
+}
+
+// cgroupMount shows the container its own group. In v1 that is a tmpfs with one directory for each controller.
+func (b *builder) cgroupMount(s step) error {
+	if b.host.cgroupV2 {
+		if owns(b.spec, specs.CgroupNamespace) {
+			s.Kind, s.Type, s.Source, s.Reason = stepMount, "cgroup2", "cgroup", "the container's own group"
+		} else {
+			s.Kind, s.Source, s.Type, s.Reason = stepBind, filepath.Join("/sys/fs/cgroup", b.host.cgroupPath), "", "the container's own group"
+		}
+		b.add(s)
+		return nil
+	}
+	readonly := s.Num[numAttrSet] & unix.MOUNT_ATTR_RDONLY
+	base := s
+	base.Kind, base.Type, base.Source, base.Data = stepMount, "tmpfs", "tmpfs", []string{"mode=755"}
+	base.Reason = "a directory for each cgroup controller"
+	base.Num[numAttrSet] &^= readonly
+	b.add(base)
+	for _, c := range b.host.controllers {
+		g := s
+		g.Kind, g.Type, g.Source = stepCgroup1, c, filepath.Join("/sys/fs/cgroup", c, b.host.cgroupPath)
+		g.Target, g.Reason = filepath.Join(s.Target, c), "the container's own group"
+		b.add(g)
+	}
+	if readonly != 0 {
+		b.add(step{Kind: stepRemount, Target: s.Target, Num: [6]uint64{readonly}, Reason: "no more directories here"})
+	}
+	return nil
+}
+
+// devices fills /dev, unless the config binds a directory of the host there.
+func (b *builder) devices() error {
+	for _, m := range b.spec.Mounts {
+		if filepath.Clean(m.Destination) == "/dev" && (m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")) {
+			return nil
+		}
+	}
+	inUserNS := owns(b.spec, specs.UserNamespace)
+	seen := map[string]bool{}
+	for _, d := range slices.Concat(b.spec.Linux.Devices, DefaultDevices()) {
+		path := filepath.Clean("/" + d.Path)
+		if seen[path] {
+			continue // the config's own description of a default device counts
+		}
+		seen[path] = true
+		s, err := deviceStep(d, path)
+		if err != nil {
+			return err
+		}
+		if inUserNS {
+			s.Kind, s.Source = stepDeviceBind, d.Path
+		}
+		b.add(s)
+	}
+	links := []step{
+		{Source: "/proc/self/fd", Target: "/dev/fd"}, {Source: "/proc/self/fd/0", Target: "/dev/stdin"},
+		{Source: "/proc/self/fd/1", Target: "/dev/stdout"}, {Source: "/proc/self/fd/2", Target: "/dev/stderr"},
+		{Source: "/proc/kcore", Target: "/dev/core"}, {Source: "pts/ptmx", Target: "/dev/ptmx"},
+	}
+	for _, l := range links {
+		if seen[l.Target] {
+			continue
+		}
+		l.Kind, l.Reason = stepSymlink, "a name that programs expect"
+		b.add(l)
+	}
+	return nil
+}
+
+func deviceStep(d specs.LinuxDevice, path string) (step, error) {
+	kind, ok := map[string]uint64{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}[d.Type]
+	if !ok {
+		return step{}, fmt.Errorf("linux.devices: %s: unknown type %q", d.Path, d.Type)
+	}
+	mode := uint64(0o666)
+	if d.FileMode != nil {
+		mode = uint64(d.FileMode.Perm())
+	}
+	s := step{Kind: stepDevice, Target: path, Reason: "a device that the container may use"}
+	s.Num[0], s.Num[1] = kind|mode, unix.Mkdev(uint32(d.Major), uint32(d.Minor))
+	if d.UID != nil {
+		s.Num[2] = uint64(*d.UID)
+	}
+	if d.GID != nil {
+		s.Num[3] = uint64(*d.GID)
+	}
+	return s, nil
+}
+
+// finishRoot are the last looks at the host, and the change of root.
+func (b *builder) finishRoot() error {
+	s := b.spec
+	if s.Process.Terminal {
+		b.add(step{Kind: stepConsole, Reason: "the container's terminal"})
+		b.add(step{Kind: stepConsoleDevice, Target: "/dev/console", Reason: "the terminal under its usual name"})
+	}
+	names := slices.Sorted(maps.Keys(s.Linux.Sysctl))
+	for _, name := range names {
+		if err := b.sysctl(name, s.Linux.Sysctl[name]); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.Linux.ReadonlyPaths {
+		b.add(step{Kind: stepReadonlyPath, Target: filepath.Clean("/" + p), Reason: "writing here would change the host"})
+	}
+	for _, p := range s.Linux.MaskedPaths {
+		b.add(step{Kind: stepMaskPath, Target: filepath.Clean("/" + p), Reason: "reading here would tell about the host"})
+	}
+	if cwd := filepath.Clean(s.Process.Cwd); cwd != "/" {
+		b.add(step{Kind: stepMakeCwd, Target: cwd, Reason: "the working directory is made where it is missing"})
+	}
+	if p := s.Linux.RootfsPropagation; p != "" {
+		flag, _ := propagationFlag(p)
+		if flag&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
+			b.add(step{Kind: stepRootPropagation, Num: [6]uint64{flag}, Reason: "as the config says"})
+		}
+	}
+	if s.Root.Readonly {
+		b.add(step{Kind: stepReadonlyRoot, Reason: "the root file system may not be written"})
+	}
+	b.add(step{Kind: stepPivot, Reason: "the container's root becomes /, and the host's tree goes away"})
+	return nil
+}
+
+func (b *builder) sysctl(name, value string) error {
+	kind := sysctlNamespace(name)
+	if kind == "" {
+		return fmt.Errorf("linux.sysctl: %q is not in a separate kernel namespace: it would change the host", name)
+	}
+	shares := !slices.ContainsFunc(b.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+	if shares {
+		return fmt.Errorf("linux.sysctl: %q would change the host, whose %s namespace the container shares", name, kind)
+	}
+	path := strings.ReplaceAll(name, ".", "/")
+	if strings.Contains(name, "/") {
+		path = name // "net/ipv4/conf/eth0.1/forwarding": slashes, because an interface's name may hold dots
+	}
+	if !filepath.IsLocal(path) {
+		return fmt.Errorf("linux.sysctl: %q is not the name of a setting", name)
+	}
+	b.add(step{Kind: stepSysctl, Target: path, Source: value, Reason: "a kernel setting of the container's own namespaces"})
+	return nil
+}
+
+// process is what is done to the process itself; the order is explained at each step.
+func (b *builder) process() error {
+	s, p := b.spec, b.spec.Process
+	if s.Hostname != "" {
+		b.add(step{Kind: stepHostname, Source: s.Hostname, Reason: "a name of its own"})
+	}
+	if s.Domainname != "" {
+		b.add(step{Kind: stepDomainname, Source: s.Domainname, Reason: "a NIS domain of its own"})
+	}
+	steps, err := privilegeSteps(p)
+	if err != nil {
+		return err
+	}
+	b.steps = append(b.steps, steps...)
+	return nil
+}
+
+// privilegeSteps take powers away, in an order in which each can still be done. Exec does the same ones.
+func privilegeSteps(p *specs.Process) ([]step, error) {
+	var list []step
+	for _, r := range p.Rlimits {
+		number, ok := rlimitNumber(r.Type)
+		if !ok {
+			return nil, fmt.Errorf("process.rlimits: unknown limit %q", r.Type)
+		}
+		list = append(list, step{Kind: stepRlimit, Type: r.Type, Num: [6]uint64{number, r.Soft, r.Hard}, Reason: "a limit of the process"})
+	}
+	umask := uint64(0o022)
+	if p.User.Umask != nil {
+		umask = uint64(*p.User.Umask)
+	}
+	list = append(list, step{Kind: stepUmask, Num: [6]uint64{umask}, Reason: "how files are made"})
+	sets, err := parseCapabilities(p.Capabilities)
+	if err != nil {
+		return nil, err
+	}
+	if p.NoNewPrivileges {
+		list = append(list, step{Kind: stepNoNewPrivs, Reason: "set-uid programs give no powers"})
+	}
+	if p.Capabilities != nil {
+		// Before the user changes: dropping from the bounding set needs CAP_SETPCAP.
+		list = append(list, step{Kind: stepBounding, Num: [6]uint64{sets.bounding}, Reason: "no program may ever get more than these"})
+	}
+	user := step{Kind: stepUser, Num: [6]uint64{uint64(p.User.UID), uint64(p.User.GID)}, Reason: "the user and its groups; no group of the caller stays"}
+	for _, g := range p.User.AdditionalGids {
+		user.Data = append(user.Data, strconv.FormatUint(uint64(g), 10))
+	}
+	list = append(list, user)
+	if p.Capabilities != nil {
+		// Last: all the above need capabilities.
+		list = append(list, step{Kind: stepCapabilities, Num: [6]uint64{sets.permitted, sets.effective, sets.inheritable, sets.ambient}, Reason: "root's powers, cut down"})
+	}
+	return list, nil
+}
