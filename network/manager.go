@@ -3,39 +3,41 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
 )
 
-// Options say where records live and who watches. The zero Firewall means iptables.
+// Options say where records live and who watches.
 type Options struct {
 	Root     state.Root
 	Watch    plan.Watcher
-	Firewall string // iptables (default), nftables
+	Firewall string // iptables; "" is iptables
 }
 
 // Manager makes and removes networks, sandboxes and endpoints. It holds no state of its own: everything is in records and
 // in the kernel, so any number of processes may each have one.
 type Manager struct {
-	root  state.Root
-	watch plan.Watcher
+	root     state.Root
+	watch    plan.Watcher
+	backend  string
+	executor func() executor
 }
 
 // Open has no effect.
-func Open(o Options) *Manager { return &Manager{root: o.Root, watch: o.Watch} }
-
-// CreateOptions are the flags of `network create`. Empty means: choose.
-type CreateOptions struct {
-	Name, Driver         string
-	Subnet, Gateway      string // IPv4
-	IPRange              string
-	Subnet6, Gateway6    string
-	AuxAddresses         map[string]string
-	Internal, EnableIPv6 bool
-	Attachable           bool
-	Labels, Options      map[string]string
+func Open(o Options) *Manager {
+	return &Manager{
+		root: o.Root, watch: o.Watch, backend: o.Firewall,
+		executor: func() executor { return newKernel(o.Root) },
+	}
 }
 
 // EndpointOptions say how a container joins a network.
@@ -48,51 +50,303 @@ type EndpointOptions struct {
 	Ports                      []PortMapping
 }
 
-// Sandbox is a pinned network namespace.
-type Sandbox struct{ Name, Path string }
-
-var errNotYet = errors.New("not there yet")
-
-func (m *Manager) Create(ctx context.Context, o CreateOptions) (*Network, error) {
-	return nil, errNotYet
-}
-func (m *Manager) Networks() ([]*Network, error)                              { return nil, errNotYet }
-func (m *Manager) Network(ref string) (*Network, error)                       { return nil, errNotYet }
-func (m *Manager) Remove(ctx context.Context, ref string) error               { return errNotYet }
-func (m *Manager) Endpoints(networkID string) ([]*Endpoint, error)            { return nil, errNotYet }
-func (m *Manager) ContainerEndpoints(containerID string) ([]*Endpoint, error) { return nil, errNotYet }
-func (m *Manager) CreateSandbox(ctx context.Context, name, containerID string) (*Sandbox, error) {
-	return nil, errNotYet
-}
-func (m *Manager) DeleteSandbox(name string) error     { return errNotYet }
-func (m *Manager) RenameSandbox(old, new string) error { return errNotYet }
-func (s *Sandbox) Do(fn func() error) error            { return errNotYet }
-func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (*Endpoint, error) {
-	return nil, errNotYet
-}
-func (e *Endpoint) Hold() []*os.File                                     { return nil }
-func (m *Manager) ReleaseClaims(containerID string) error                { return errNotYet }
-func (m *Manager) Release(ctx context.Context, containerID string) error { return errNotYet }
-func (m *Manager) GC(ctx context.Context, alive func(containerID string) bool) (removed []string, err error) {
-	return nil, errNotYet
-}
-
-// HostsOptions are what /etc/hosts inside a container says.
-type HostsOptions struct {
-	Hostname, Domainname string
-	Addresses            []string // the container's own
-	Extra                []string // name:address
-	Links                []string // whole lines
-	IPv6                 bool
+// Attach gives a container a place on a network: a record, an address, its host ports; then a cable, a route and rules. If
+// any of it fails, all of it is released.
+func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (e *Endpoint, err error) {
+	n, err := m.Network(o.Network)
+	if err != nil {
+		return nil, err
+	}
+	if n.Driver != DriverBridge {
+		return nil, fmt.Errorf("network %s has nothing to attach to", n.Name)
+	}
+	e, old, err := m.claim(n, sb, o)
+	if err != nil {
+		return nil, fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
+	}
+	defer func() {
+		if err != nil {
+			e.closeHeld()
+			err = fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
+			err = errors.Join(err, m.releaseEndpoint(context.WithoutCancel(ctx), e))
+			e = nil
+		}
+	}()
+	x := m.executor()
+	defer x.close()
+	for _, o := range old {
+		if err = m.dismantle(ctx, x, o); err != nil {
+			return e, err
+		}
+	}
+	if err = m.realise(ctx, x, n); err != nil {
+		return e, err
+	}
+	return e, m.connect(ctx, x, n, e, sb)
 }
 
-func HostsFile(o HostsOptions) []byte { return nil }
-
-// ResolvOptions are what /etc/resolv.conf inside a container says.
-type ResolvOptions struct {
-	Host                     []byte // the host's file
-	Servers, Search, Options []string
-	Embedded                 bool // the resolver at 127.0.0.11 serves this container
+// connect wires the endpoint and publishes its ports: at the same time, because starting iptables takes longer than
+// everything else together; one after the other when somebody watches.
+func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoint, sb *Sandbox) error {
+	fw, err := m.firewallFor(e)
+	if err != nil {
+		return err
+	}
+	wire := func() error { return m.run(ctx, x, endpointPlan(n, e, sb)...) }
+	publish := func() error {
+		if fw == nil {
+			return nil
+		}
+		return m.run(ctx, x, fw.Publish(e))
+	}
+	var wireErr, publishErr error
+	if m.watch == nil && fw != nil {
+		done := make(chan error, 1)
+		go func() { done <- publish() }()
+		wireErr = wire()
+		publishErr = <-done
+	} else if wireErr = wire(); wireErr == nil {
+		publishErr = publish()
+	}
+	// A bridge that somebody has deleted, rules that somebody has flushed: make them again, once.
+	var missing *bridgeMissing
+	if noBridge := errors.As(wireErr, &missing); noBridge || publishErr != nil && ctx.Err() == nil {
+		if err := m.repair(ctx, x, n); err != nil {
+			return errors.Join(wireErr, publishErr, err)
+		}
+		if noBridge {
+			wireErr = wire()
+		}
+		if publishErr != nil || m.watch != nil && noBridge {
+			publishErr = publish()
+		}
+	}
+	return errors.Join(wireErr, publishErr)
 }
 
-func ResolvConf(o ResolvOptions) ([]byte, error) { return nil, errNotYet }
+// firewallFor is the backend that an endpoint with published ports needs, nil without.
+func (m *Manager) firewallFor(e *Endpoint) (Firewall, error) {
+	if len(e.Ports) == 0 {
+		return nil, nil
+	}
+	return m.firewall(e.Firewall)
+}
+
+// claim takes everything that two containers could quarrel about, and writes the endpoint's record, all under the locks of
+// the network's addresses and of the ports. old are endpoints that had the address before and have not left the kernel yet.
+func (m *Manager) claim(n *Network, sb *Sandbox, o EndpointOptions) (e *Endpoint, old []*Endpoint, err error) {
+	e, err = m.newEndpoint(n, sb, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	books, err := m.openBooks(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, books.close()) }()
+	if _, err := os.Stat(m.networkPath(n.ID)); err != nil {
+		return nil, nil, fmt.Errorf("network %s has been removed: %w", n.Name, err)
+	}
+	if _, err := os.Stat(m.endpointPath(n.ID, o.ContainerID)); err == nil {
+		return nil, nil, fmt.Errorf("container %s is on the network already: %w", o.ContainerName, fs.ErrExist)
+	}
+	if err := books.take(m, n, e, o); err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, books.giveBack(e))
+		}
+	}()
+	if e.MAC == nil {
+		e.MAC = macFor(e.Address.Addr())
+	}
+	if len(o.Ports) > 0 {
+		lock, err := m.lockPorts()
+		if err != nil {
+			return nil, nil, err
+		}
+		defer lock.Release()
+		if err := m.claimPorts(e, withHostBinding(n, o.Ports)); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err = m.saveEndpoint(e); err != nil {
+		e.closeHeld()
+		return nil, nil, errors.Join(err, m.unclaimPorts(e))
+	}
+	old, err = m.releasedAt(e)
+	return e, old, err
+}
+
+// withHostBinding puts ports without an address on the one that the network's option names.
+func withHostBinding(n *Network, ports []PortMapping) []PortMapping {
+	a, err := netip.ParseAddr(n.Options[OptHostBinding])
+	if err != nil || a.IsUnspecified() { // there is none: it was checked when the network was made
+		return ports
+	}
+	ports = slices.Clone(ports)
+	for i := range ports {
+		if !ports[i].HostIP.IsValid() {
+			ports[i].HostIP = a
+		}
+	}
+	return ports
+}
+
+// newEndpoint is an endpoint before it has an address.
+func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endpoint, error) {
+	e := &Endpoint{
+		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
+		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
+		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backend,
+	}
+	if e.Firewall == "" {
+		e.Firewall = FirewallIPTables
+	}
+	e.HostLink = hostLink(e.ID)
+	if o.MAC != "" {
+		mac, err := net.ParseMAC(o.MAC)
+		if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+			return nil, fmt.Errorf("%q is not a MAC address that an interface can have", o.MAC)
+		}
+		e.MAC = HardwareAddr(mac)
+	}
+	others, err := m.ContainerEndpoints(o.ContainerID)
+	if err != nil {
+		return nil, err
+	}
+	e.DefaultRoute = !n.Internal
+	for _, other := range others {
+		e.DefaultRoute = e.DefaultRoute && !other.DefaultRoute
+	}
+	if e.Interface == "" {
+		e.Interface = nextInterface(others)
+	} else if !validLinkName(e.Interface) {
+		return nil, fmt.Errorf("%q cannot be the name of an interface", e.Interface)
+	}
+	return e, nil
+}
+
+func nextInterface(others []*Endpoint) string {
+	for i := 0; ; i++ {
+		name := "eth" + strconv.Itoa(i)
+		if !slices.ContainsFunc(others, func(e *Endpoint) bool { return e.Interface == name }) {
+			return name
+		}
+	}
+}
+
+// releasedAt are the endpoints that had the same address: their links still answer for it until they are gone.
+func (m *Manager) releasedAt(e *Endpoint) ([]*Endpoint, error) {
+	released, err := m.releasedEndpoints()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(released, func(r *Endpoint) bool {
+		return r.NetworkID != e.NetworkID || r.Address != e.Address && r.HostLink != e.HostLink
+	}), nil
+}
+
+// ReleaseClaims gives a container's addresses and host ports back and unpins its namespace, so that a next container can
+// have them at once. It takes well under a millisecond; links and rules stay for Release.
+func (m *Manager) ReleaseClaims(containerID string) error {
+	eps, err := m.ContainerEndpoints(containerID)
+	errs := []error{err}
+	for _, e := range eps {
+		errs = append(errs, m.releaseClaims(e))
+	}
+	sb, err := m.Sandbox(containerID)
+	switch {
+	case err == nil:
+		errs = append(errs, m.unpin(sb.Name, containerID))
+	case !errors.Is(err, fs.ErrNotExist):
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// releaseClaims moves the record, under the lock of the addresses: from then on it no longer counts as the owner of address
+// and ports, so that a kill in the middle leaves marks without an owner, which the next look at the books clears, and
+// never an address with two owners.
+func (m *Manager) releaseClaims(e *Endpoint) error {
+	books, err := m.openBooksOf(e)
+	if err != nil {
+		return err
+	}
+	if err := m.moveToReleased(e); err != nil {
+		return errors.Join(err, books.close())
+	}
+	errs := []error{books.giveBack(e), books.close()}
+	if len(e.Ports) > 0 {
+		lock, err := m.lockPorts()
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		errs = append(errs, m.unclaimPorts(e), lock.Release())
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) moveToReleased(e *Endpoint) error {
+	from, to := m.endpointPath(e.NetworkID, e.ContainerID), m.releasedPath(e)
+	err := os.Rename(from, to)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(to), 0o711); err != nil {
+			return err
+		}
+		err = ignoreAbsent(os.Rename(from, to))
+	}
+	return err
+}
+
+// Release takes everything of a container's networks away: claims, rules, links, records, its namespace. It can be called
+// any number of times, at any moment, needs nothing to be alive, and does not stop at an error.
+func (m *Manager) Release(ctx context.Context, containerID string) error {
+	ctx = context.WithoutCancel(ctx)
+	errs := []error{m.ReleaseClaims(containerID)}
+	released, err := m.releasedEndpoints()
+	errs = append(errs, err)
+	x := m.executor()
+	defer x.close()
+	for _, e := range released {
+		if e.ContainerID == containerID {
+			errs = append(errs, m.dismantle(ctx, x, e))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// releaseEndpoint is Release for one endpoint.
+func (m *Manager) releaseEndpoint(ctx context.Context, e *Endpoint) error {
+	x := m.executor()
+	defer x.close()
+	if err := m.releaseClaims(e); err != nil {
+		return err
+	}
+	return m.dismantle(ctx, x, e)
+}
+
+// dismantle takes a released endpoint out of the kernel: rules first, then the cable, the record last.
+func (m *Manager) dismantle(ctx context.Context, x executor, e *Endpoint) error {
+	errs := []error{m.unpublish(ctx, x, e), m.run(ctx, x, deleteLink{Name: e.HostLink})}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("release %s from network %s: %w", e.ContainerName, e.NetworkName, err)
+	}
+	return ignoreAbsent(os.Remove(m.releasedPath(e)))
+}
+
+func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint) error {
+	if len(e.Ports) == 0 {
+		return nil
+	}
+	fw, err := m.firewall(e.Firewall)
+	if err != nil {
+		return err
+	}
+	op, err := fw.Unpublish(ctx, short(e.ID))
+	if err != nil || op == nil {
+		return err
+	}
+	return m.run(ctx, x, op)
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 )
@@ -88,7 +89,7 @@ type Endpoint struct {
 	Firewall      string        // the backend that made the rules, and must remove them
 	Released      bool          `json:"-"` // its claims are given back, its kernel objects may still be there
 
-	held []heldPort
+	held []*os.File // sockets that reserve the host ports
 }
 
 // HardwareAddr is a MAC address that is text in JSON.

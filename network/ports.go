@@ -1,20 +1,153 @@
 package network
 
-import "net/netip"
-import "os"
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+)
 
 // PortMapping is one -p: a host port, or a run of them, that leads to a container's.
 type PortMapping struct {
 	HostIP        netip.Addr `json:",omitzero"` // the zero Addr means every address of the host
-	HostPort      uint16     // 0: one is chosen
+	HostPort      uint16     // 0: one is chosen from the kernel's range of ephemeral ports
+	HostPortEnd   uint16     `json:",omitempty"` // not 0: the first free port from HostPort to this one is chosen
 	ContainerPort uint16
 	Count         uint16 // length of the range, at least 1
 	Proto         string // tcp, udp, sctp
 }
 
-func (p PortMapping) String() string { return fmt.Sprint(p.HostPort) }
+// String is how `ps` shows it: 0.0.0.0:8080->80/tcp.
+func (p PortMapping) String() string {
+	host := "0.0.0.0"
+	if p.HostIP.IsValid() {
+		host = p.HostIP.String()
+		if p.HostIP.Is6() {
+			host = "[" + host + "]"
+		}
+	}
+	return fmt.Sprintf("%s:%s->%s/%s", host, span(p.HostPort, p.Count), span(p.ContainerPort, p.Count), p.Proto)
+}
 
-func ParsePort(s string) ([]PortMapping, error) { return nil, fmt.Errorf("not there yet") }
+// span writes a run of ports: 80, or 80-89.
+func span(first, count uint16) string {
+	s := strconv.Itoa(int(first))
+	if count > 1 {
+		s += "-" + strconv.Itoa(int(first)+int(count)-1)
+	}
+	return s
+}
 
-type heldPort struct{ file *os.File }
+// ParsePort reads Docker's -p:
+//
+//	[[address:][port|first-last]:]port|first-last[/tcp|udp|sctp]
+//
+// An IPv6 address stands in brackets. Runs of ports must be equally long, except that a run of host ports may stand for one
+// container port: then the first free one is taken. Without a host port, one is chosen for each container port.
+func ParsePort(s string) ([]PortMapping, error) {
+	fail := func(why string) ([]PortMapping, error) {
+		return nil, fmt.Errorf("invalid port %q: %s; want [address:][hostPort:]containerPort[/tcp|udp|sctp]", s, why)
+	}
+	rest, proto, hasProto := strings.Cut(s, "/")
+	if !hasProto {
+		proto = "tcp"
+	}
+	proto = strings.ToLower(proto)
+	if proto != "tcp" && proto != "udp" && proto != "sctp" {
+		return fail(fmt.Sprintf("the protocol %q is not known", proto))
+	}
+	ip, host, inner, err := splitPort(rest)
+	if err != nil {
+		return fail(err.Error())
+	}
+	first, count, err := parseSpan(inner)
+	if err != nil {
+		return fail("container port: " + err.Error())
+	}
+	p := PortMapping{HostIP: ip, ContainerPort: first, Count: count, Proto: proto}
+	if host == "" {
+		all := make([]PortMapping, count)
+		for i := range all {
+			all[i] = p
+			all[i].ContainerPort, all[i].Count = first+uint16(i), 1
+		}
+		return all, nil
+	}
+	hostFirst, hostCount, err := parseSpan(host)
+	switch {
+	case err != nil:
+		return fail("host port: " + err.Error())
+	case count == 1 && hostCount > 1:
+		p.HostPort, p.HostPortEnd = hostFirst, hostFirst+hostCount-1
+	case hostCount != count:
+		return fail("the runs of host and container ports are not equally long")
+	default:
+		p.HostPort = hostFirst
+	}
+	return []PortMapping{p}, nil
+}
+
+// splitPort takes apart address, host port and container port.
+func splitPort(s string) (ip netip.Addr, host, inner string, err error) {
+	address := ""
+	if strings.HasPrefix(s, "[") {
+		end := strings.Index(s, "]:")
+		if end < 0 {
+			return ip, "", "", errors.New("the bracket is not closed")
+		}
+		address, s = s[1:end], s[end+2:]
+		if !strings.Contains(s, ":") {
+			return ip, "", "", errors.New("an address needs a host port, which may be empty, and a container port")
+		}
+	} else if strings.Count(s, ":") == 2 {
+		address, s, _ = strings.Cut(s, ":")
+	}
+	if address != "" {
+		if ip, err = netip.ParseAddr(address); err != nil || ip.Zone() != "" {
+			return ip, "", "", fmt.Errorf("%q is not an IP address", address)
+		}
+		if ip == netip.IPv4Unspecified() {
+			ip = netip.Addr{}
+		}
+	}
+	host, inner, found := strings.Cut(s, ":")
+	if !found {
+		host, inner = "", host
+	}
+	if strings.Contains(inner, ":") {
+		return ip, "", "", errors.New("too many colons; an IPv6 address stands in brackets")
+	}
+	return ip, host, inner, nil
+}
+
+// parseSpan reads 80 or 80-89.
+func parseSpan(s string) (first, count uint16, err error) {
+	a, b, isRange := strings.Cut(s, "-")
+	if !isRange {
+		b = a
+	}
+	from, err := parsePortNumber(a)
+	if err != nil {
+		return 0, 0, err
+	}
+	to, err := parsePortNumber(b)
+	if err != nil {
+		return 0, 0, err
+	}
+	if to < from {
+		return 0, 0, fmt.Errorf("%q ends before it starts", s)
+	}
+	return from, to - from + 1, nil
+}
+
+func parsePortNumber(s string) (uint16, error) {
+	if strings.Trim(s, "0123456789") != "" || s == "" {
+		return 0, fmt.Errorf("%q is not a number", s)
+	}
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%s is not a port: they go from 1 to 65535", s)
+	}
+	return uint16(n), nil
+}

@@ -1,0 +1,313 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// CreateOptions are the flags of `network create`. Empty means: choose.
+type CreateOptions struct {
+	Name, Driver         string
+	Subnet, Gateway      string // IPv4
+	IPRange              string
+	Subnet6, Gateway6    string
+	AuxAddresses         map[string]string
+	Internal, EnableIPv6 bool
+	Attachable           bool
+	Labels, Options      map[string]string
+}
+
+// Create makes a network: its record, its bridge and its rules. Whatever is wrong with the options is found before
+// anything is changed.
+func (m *Manager) Create(ctx context.Context, o CreateOptions) (*Network, error) {
+	if err := checkName(o.Name); err != nil {
+		return nil, err
+	}
+	switch o.Driver {
+	case "", DriverBridge:
+	default:
+		return nil, fmt.Errorf("network driver %q is not known: bridge is", o.Driver)
+	}
+	return m.create(ctx, o, pool())
+}
+
+// defaultNetwork is the network called bridge. Its record is made when it is first needed.
+func (m *Manager) defaultNetwork() (*Network, error) {
+	n, err := m.loadNetwork(builtInID(DefaultName))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return n, err
+	}
+	lock, err := m.lockNetworks()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	if n, err := m.loadNetwork(builtInID(DefaultName)); !errors.Is(err, fs.ErrNotExist) {
+		return n, err
+	}
+	k := &kernel{root: m.root}
+	defer k.close()
+	n, err = m.define(k, CreateOptions{Name: DefaultName, Options: map[string]string{
+		OptBridgeName: defaultLink, OptDefaultBrdge: "true",
+	}}, append([]netip.Prefix{defaultSubnet}, pool()...))
+	if err != nil {
+		return nil, fmt.Errorf("make the default network: %w", err)
+	}
+	n.ID = builtInID(DefaultName)
+	return n, state.ReplaceJSON(m.networkPath(n.ID), n, state.Durable)
+}
+
+func (m *Manager) lockNetworks() (*state.Lock, error) {
+	return state.AcquireLock(m.root.Lock("networks"))
+}
+
+func (m *Manager) create(ctx context.Context, o CreateOptions, candidates []netip.Prefix) (n *Network, err error) {
+	lock, err := m.lockNetworks()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	if err := m.sweepNetworks(ctx); err != nil {
+		return nil, err
+	}
+	k := &kernel{root: m.root}
+	n, err = m.define(k, o, candidates)
+	k.close()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.firewall(m.backend); err != nil {
+		return nil, err
+	}
+	if err := m.claimName(n); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.remove(context.WithoutCancel(ctx), n))
+		}
+	}()
+	if err = state.ReplaceJSON(m.networkPath(n.ID), n, state.Durable); err != nil {
+		return nil, err
+	}
+	x := m.executor()
+	defer x.close()
+	return n, m.ensure(ctx, x, n)
+}
+
+// claimName takes the network's name. The lock on all networks is held, so a claim without a network is what a kill left.
+func (m *Manager) claimName(n *Network) error {
+	err := state.Claim(m.networkName(n.Name), n.ID)
+	var held *state.Taken
+	if !errors.As(err, &held) {
+		return err
+	}
+	if _, e := os.Stat(m.networkPath(held.Owner)); errors.Is(e, fs.ErrNotExist) {
+		if err := state.Unclaim(m.networkName(n.Name), held.Owner); err != nil {
+			return err
+		}
+		return state.Claim(m.networkName(n.Name), n.ID)
+	}
+	return fmt.Errorf("network with name %s already exists: %w", n.Name, fs.ErrExist)
+}
+
+func checkName(name string) error {
+	switch name {
+	case "":
+		return errors.New("a network needs a name")
+	case DefaultName, HostName, NoneName, "default":
+		return fmt.Errorf("network name %q is reserved: choose another", name)
+	}
+	valid := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	if !strings.Contains(valid, name[:1]) || strings.Trim(name, valid+"_.-") != "" || len(name) > 128 {
+		return fmt.Errorf("%q cannot be a network's name: use letters, digits, _ . and -, and start with a letter or digit", name)
+	}
+	return nil
+}
+
+// define checks the options against each other and against the host, and makes the record. It changes nothing.
+func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) (*Network, error) {
+	others, err := recordedNetworks(m.networksDir())
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range others {
+		if other.Name == o.Name {
+			return nil, fmt.Errorf("network with name %s already exists: %w", o.Name, fs.ErrExist)
+		}
+	}
+	n := &Network{
+		ID: newID(), Name: o.Name, Driver: DriverBridge, Created: time.Now().UTC(), Scope: "local",
+		Internal: o.Internal, EnableIPv6: o.EnableIPv6 || o.Subnet6 != "", Attachable: o.Attachable,
+		Labels: nonNil(o.Labels), Options: nonNil(o.Options),
+	}
+	if err := m.chooseLink(k, n, others); err != nil {
+		return nil, err
+	}
+	if n.MTU, err = chooseMTU(k, n.Options); err != nil {
+		return nil, err
+	}
+	used, err := takenSubnets(k, others)
+	if err != nil {
+		return nil, err
+	}
+	if err := chooseAddresses(n, o, candidates, used); err != nil {
+		return nil, err
+	}
+	return n, checkOptions(n.Options)
+}
+
+func checkOptions(options map[string]string) error {
+	for _, key := range []string{OptICC, OptMasquerade} {
+		if v, ok := options[key]; ok {
+			b, err := strconv.ParseBool(v)
+			if err != nil {
+				return fmt.Errorf("option %s=%s: want true or false", key, v)
+			}
+			options[key] = strconv.FormatBool(b)
+		}
+	}
+	if v, ok := options[OptHostBinding]; ok {
+		if a, err := netip.ParseAddr(v); err != nil || !a.Is4() {
+			return fmt.Errorf("option %s=%s: want an IPv4 address", OptHostBinding, v)
+		}
+	}
+	return nil
+}
+
+// chooseLink settles what the bridge is called. A link of that name that is not ours is never taken over.
+func (m *Manager) chooseLink(k *kernel, n *Network, others []*Network) error {
+	n.Bridge = n.Options[OptBridgeName]
+	if n.Bridge == "" {
+		n.Bridge = bridgeLink(n.Name, n.ID)
+	}
+	if !validLinkName(n.Bridge) {
+		return fmt.Errorf("%q cannot be the name of a link: at most 15 letters, digits, _ . and -", n.Bridge)
+	}
+	for _, other := range others {
+		if other.Bridge == n.Bridge {
+			return fmt.Errorf("link %s is the bridge of network %s: choose another name: %w", n.Bridge, other.Name, fs.ErrExist)
+		}
+	}
+	l, _, err := k.link("", n.Bridge)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("an interface called %s exists (a %s) and is not mydocker's: choose another name, or see it with `ip -d link show %s`: %w",
+		n.Bridge, l.Type(), n.Bridge, fs.ErrExist)
+}
+
+func chooseMTU(k *kernel, options map[string]string) (int, error) {
+	v, ok := options[OptMTU]
+	if !ok {
+		return uplinkMTU(k)
+	}
+	mtu, err := strconv.Atoi(v)
+	if err != nil || mtu < 68 || mtu > 65535 {
+		return 0, fmt.Errorf("option %s=%s: want a number of bytes from 68 to 65535", OptMTU, v)
+	}
+	return mtu, nil
+}
+
+// chooseAddresses settles subnets, gateways and what is kept back.
+func chooseAddresses(n *Network, o CreateOptions, candidates []netip.Prefix, used []taken) (err error) {
+	if o.Subnet == "" {
+		if o.Gateway != "" || o.IPRange != "" {
+			return errors.New("--gateway and --ip-range need --subnet")
+		}
+		if n.Subnet, err = chooseSubnet(candidates, used); err != nil {
+			return err
+		}
+	} else if n.Subnet, err = ownSubnet(o.Subnet, 8, 30, used); err != nil {
+		return err
+	} else if !n.Subnet.Addr().Is4() {
+		return fmt.Errorf("subnet %s is not an IPv4 subnet", n.Subnet)
+	}
+	if n.Gateway, err = chooseGateway(n.Subnet, o.Gateway); err != nil {
+		return err
+	}
+	if n.EnableIPv6 {
+		n.Subnet6 = uniqueLocal(n.ID)
+		if o.Subnet6 != "" {
+			if n.Subnet6, err = ownSubnet(o.Subnet6, 16, 126, used); err != nil {
+				return err
+			}
+			if !n.Subnet6.Addr().Is6() {
+				return fmt.Errorf("subnet %s is not an IPv6 subnet", n.Subnet6)
+			}
+		}
+		if n.Gateway6, err = chooseGateway(n.Subnet6, o.Gateway6); err != nil {
+			return err
+		}
+	}
+	if o.IPRange != "" {
+		r, err := netip.ParsePrefix(o.IPRange)
+		if err != nil || r.Bits() < n.Subnet.Bits() || !n.Subnet.Contains(r.Addr()) {
+			return fmt.Errorf("ip range %q is not a part of subnet %s", o.IPRange, n.Subnet)
+		}
+		n.IPRange = r.Masked()
+	}
+	for name, text := range o.AuxAddresses {
+		a, err := netip.ParseAddr(text)
+		if err != nil || !(n.Subnet.Contains(a) || n.Subnet6.IsValid() && n.Subnet6.Contains(a)) {
+			return fmt.Errorf("auxiliary address %s=%s is not in subnet %s", name, text, n.Subnet)
+		}
+		if n.AuxAddresses == nil {
+			n.AuxAddresses = map[string]netip.Addr{}
+		}
+		n.AuxAddresses[name] = a
+	}
+	return nil
+}
+
+func ownSubnet(text string, minBits, maxBits int, used []taken) (netip.Prefix, error) {
+	p, err := parseSubnet(text)
+	if err != nil {
+		return p, err
+	}
+	if p.Addr().Is4() != (maxBits <= 32) {
+		return p, nil // the caller says which family it wanted
+	}
+	if p.Bits() < minBits || p.Bits() > maxBits {
+		return p, fmt.Errorf("subnet %s: a prefix length from %d to %d is possible", p, minBits, maxBits)
+	}
+	if t, bad := clash(p, used); bad {
+		return p, fmt.Errorf("subnet %s overlaps with %s (%s): choose another with --subnet: %w", p, t.by, t.prefix, fs.ErrExist)
+	}
+	return p, nil
+}
+
+// chooseGateway is the subnet's first address unless another is asked for.
+func chooseGateway(subnet netip.Prefix, text string) (netip.Addr, error) {
+	if text == "" {
+		return subnet.Addr().Next(), nil
+	}
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return a, fmt.Errorf("gateway %q is not an address", text)
+	}
+	if !subnet.Contains(a) || a == subnet.Addr() || a.Is4() && a == addOffset(subnet.Addr(), bitmapSize(subnet)-1) {
+		return a, fmt.Errorf("gateway %s is not an address that a machine in subnet %s can have", a, subnet)
+	}
+	return a, nil
+}
+
+func nonNil(m map[string]string) map[string]string {
+	c := make(map[string]string, len(m))
+	for k, v := range m {
+		c[k] = v
+	}
+	return c
+}

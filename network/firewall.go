@@ -1,0 +1,37 @@
+package network
+
+import (
+	"context"
+	"fmt"
+)
+
+// Backends.
+const (
+	FirewallIPTables = "iptables"
+)
+
+// Firewall turns intents into rules. Adding is for what is not there yet, removing takes absent as success, and each method
+// returns an operation, which is done by the loop that does all others; nil means that there is nothing to do.
+type Firewall interface {
+	// Name is what the endpoint's record remembers, so that whoever made the rules removes them.
+	Name() string
+	// Networks makes up the difference between the network-level rules that are there and those that exactly these
+	// networks need. Without networks, nothing of ours is left.
+	Networks(ctx context.Context, networks []*Network) (operation, error)
+	// Publish adds the rules of an endpoint's ports, before those of others: an old rule for the same port that has not
+	// been removed yet does not win.
+	Publish(e *Endpoint) operation
+	// Unpublish removes the rules of endpoints, which are named by the first 12 digits of their ids.
+	Unpublish(ctx context.Context, endpoints ...string) (operation, error)
+	// Published names the endpoints that have rules.
+	Published(ctx context.Context) ([]string, error)
+}
+
+// firewall is the backend of that name; "" is the default.
+func (m *Manager) firewall(name string) (Firewall, error) {
+	switch name {
+	case "", FirewallIPTables:
+		return newIPTables()
+	}
+	return nil, fmt.Errorf("firewall %q is not known: iptables is", name)
+}

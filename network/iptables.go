@@ -1,0 +1,241 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+)
+
+// ipTables is the backend that learners can see with `iptables -t nat -nvL`. Starting the program costs more than what it
+// does, so rules are added by one iptables-restore for all of them. Looking and the removal of single rules go through
+// go-iptables. Which kernel interface is used, nft or legacy, is what `iptables` is on this host.
+type ipTables struct {
+	restore, save, iptables string // paths
+}
+
+// errNoIptables says that the host has no iptables.
+var errNoIptables = errors.New("iptables is not installed, and networks need it: apt-get install iptables")
+
+func newIPTables() (*ipTables, error) {
+	var t ipTables
+	for name, path := range map[string]*string{"iptables-restore": &t.restore, "iptables-save": &t.save, "iptables": &t.iptables} {
+		var err error
+		if *path, err = findProgram(name); err != nil {
+			return nil, errNoIptables
+		}
+	}
+	return &t, nil
+}
+
+// findProgram looks in PATH, and then where system programs are: root's PATH does not always lead there.
+func findProgram(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path, nil
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
+		path := filepath.Join(dir, name)
+		if st, e := os.Stat(path); e == nil && st.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", err
+}
+
+func (t *ipTables) Name() string { return FirewallIPTables }
+
+// iptablesBatch is rules that are put in place by one run of iptables-restore: within a table all of them or none.
+type iptablesBatch struct {
+	firewall *ipTables
+	tables   []tableChange
+	checks   []string // conditions in table nat: if one does not hold, nothing is done
+	reason   string
+}
+
+// tableChange is commands for one table: -N, -F, -A, -I, -D, -X.
+type tableChange struct {
+	table    string
+	commands []string
+}
+
+// Command is the commands one by one.
+func (o iptablesBatch) Command() string {
+	var lines []string
+	for _, t := range o.tables {
+		for _, c := range t.commands {
+			line := "iptables " + c
+			if t.table != "filter" {
+				line = "iptables -t " + t.table + " " + c
+			}
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+func (o iptablesBatch) Why() string { return o.reason }
+
+// script is what iptables-restore reads.
+func (o iptablesBatch) script() []byte {
+	var b bytes.Buffer
+	for _, t := range o.tables {
+		fmt.Fprintf(&b, "*%s\n", t.table)
+		if t.table == "nat" {
+			for _, c := range o.checks {
+				fmt.Fprintf(&b, "-C %s\n", c)
+			}
+		}
+		for _, c := range t.commands {
+			fmt.Fprintln(&b, c)
+		}
+		fmt.Fprintln(&b, "COMMIT")
+	}
+	return b.Bytes()
+}
+
+func (o iptablesBatch) apply(ctx context.Context, _ *kernel) error {
+	cmd := exec.CommandContext(ctx, o.firewall.restore, "--noflush", "--wait")
+	cmd.Stdin = bytes.NewReader(o.script())
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("iptables-restore: %w: %s", err, firstLine(stderr.String()))
+	}
+	return nil
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
+// Publish costs one exec however many ports there are. The checks make it fail when somebody has emptied the tables;
+// the caller then puts our chains back and tries again.
+func (t *ipTables) Publish(e *Endpoint) operation {
+	change := tableChange{table: "nat"}
+	for _, r := range portRules(e) {
+		change.commands = append(change.commands, "-I MYDOCKER 1 "+r)
+	}
+	if len(change.commands) == 0 {
+		return nil
+	}
+	o := iptablesBatch{firewall: t, tables: []tableChange{change}, reason: "who asks for the host's port is led to the container"}
+	for _, h := range portHooks() {
+		o.checks = append(o.checks, h.chain+" "+h.rule)
+	}
+	return o
+}
+
+// Unpublish finds the rules by the endpoints' ids in their comments, whatever else they say.
+func (t *ipTables) Unpublish(ctx context.Context, endpoints ...string) (operation, error) {
+	rules, err := t.portRulesThere()
+	if err != nil || len(rules) == 0 {
+		return nil, err
+	}
+	var gone []string
+	for _, r := range rules {
+		if slices.Contains(endpoints, endpointOf(r)) {
+			gone = append(gone, r)
+		}
+	}
+	if len(gone) == 0 {
+		return nil, nil
+	}
+	return deletePortRules{t, gone}, nil
+}
+
+// Published reads the ids in the comments.
+func (t *ipTables) Published(context.Context) ([]string, error) {
+	rules, err := t.portRulesThere()
+	var ids []string
+	for _, r := range rules {
+		if id := endpointOf(r); id != "" && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, err
+}
+
+// portRulesThere are the rules in the chain of the published ports, without the leading "-A MYDOCKER ".
+func (t *ipTables) portRulesThere() ([]string, error) {
+	ipt, err := goiptables.New(goiptables.Path(t.iptables))
+	if err != nil {
+		return nil, err
+	}
+	there, err := ipt.ChainExists("nat", "MYDOCKER")
+	if err != nil || !there {
+		return nil, err
+	}
+	lines, err := ipt.List("nat", "MYDOCKER")
+	var rules []string
+	for _, l := range lines {
+		if r, ok := strings.CutPrefix(l, "-A MYDOCKER "); ok {
+			rules = append(rules, r)
+		}
+	}
+	return rules, err
+}
+
+// endpointOf is the last word of a port rule's comment: the first 12 digits of the endpoint's id.
+func endpointOf(rule string) string {
+	_, rest, found := strings.Cut(rule, `--comment "`+commentMark)
+	text, _, closed := strings.Cut(rest, `"`)
+	id := text[strings.LastIndex(text, " ")+1:]
+	if !found || !closed || len(id) != 12 || strings.Trim(id, "0123456789abcdef") != "" {
+		return ""
+	}
+	return id
+}
+
+// deletePortRules removes rules of published ports. All at once if they are all there; otherwise, because somebody else is
+// removing them too, one by one.
+type deletePortRules struct {
+	firewall *ipTables
+	rules    []string
+}
+
+func (o deletePortRules) batch() iptablesBatch {
+	change := tableChange{table: "nat"}
+	for _, r := range o.rules {
+		change.commands = append(change.commands, "-D MYDOCKER "+r)
+	}
+	return iptablesBatch{firewall: o.firewall, tables: []tableChange{change}}
+}
+
+func (o deletePortRules) Command() string { return o.batch().Command() }
+func (o deletePortRules) Why() string     { return "the host's ports are its own again" }
+
+func (o deletePortRules) apply(ctx context.Context, k *kernel) error {
+	if o.batch().apply(ctx, k) == nil {
+		return nil
+	}
+	ipt, err := goiptables.New(goiptables.Path(o.firewall.iptables))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range o.rules {
+		errs = append(errs, ipt.DeleteIfExists("nat", "MYDOCKER", splitRule(r)...))
+	}
+	return errors.Join(errs...)
+}
+
+// splitRule takes a rule apart into arguments. Only a comment is ever quoted, and it has no quote in it.
+func splitRule(rule string) []string {
+	var args []string
+	for i, part := range strings.Split(rule, `"`) {
+		if i%2 == 1 {
+			args = append(args, part)
+		} else {
+			args = append(args, strings.Fields(part)...)
+		}
+	}
+	return args
+}

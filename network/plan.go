@@ -1,0 +1,111 @@
+package network
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/mydocker/mydocker/plan"
+)
+
+// An operation is a plan.Op that the kernel executor knows how to do. Each kind is a struct in the file of its mechanism.
+type operation interface {
+	plan.Op
+	apply(ctx context.Context, k *kernel) error
+}
+
+// executor does operations: the kernel, or in tests a fake that keeps books.
+type executor interface {
+	do(ctx context.Context, op operation) error
+	close()
+}
+
+// bridgePlan makes a network's bridge. Each operation is "make it so": what is there already is left.
+func bridgePlan(n *Network) []operation {
+	ops := []operation{
+		addBridge{Name: n.Bridge, MAC: macFor(n.Gateway), MTU: n.MTU},
+		// Locally made packets from 127.0.0.1 may leave through the bridge: that is how 127.0.0.1:PORT reaches a container.
+		// The rules in the raw table keep containers from using it the other way round.
+		setSysctl{Key: "net/ipv4/conf/" + n.Bridge + "/route_localnet", Value: "1", Reason: "let 127.0.0.1:PORT on the host reach a container"},
+		setSysctl{Key: "net/ipv4/conf/" + n.Bridge + "/rp_filter", Value: "1", Reason: "drop packets whose source address is not the network's"},
+	}
+	if n.Internal {
+		// Nothing of the host may answer for published ports here either.
+		ops[1] = setSysctl{Key: "net/ipv4/conf/" + n.Bridge + "/route_localnet", Value: "0", Reason: "an internal network has no way to the host's loopback"}
+	}
+	ops = append(ops, bridgeIPv6(n)...)
+	ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway, n.Subnet.Bits()), Reason: "the bridge's address is the containers' gateway"})
+	if n.EnableIPv6 {
+		ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()), Reason: "the IPv6 gateway"})
+	}
+	ops = append(ops, setUp{Link: n.Bridge})
+	if !n.Internal {
+		ops = append(ops, forwarding{Key: "net/ipv4/ip_forward"})
+		if n.EnableIPv6 {
+			ops = append(ops, forwarding{Key: "net/ipv6/conf/all/forwarding"})
+		}
+	}
+	return ops
+}
+
+// bridgeIPv6 keeps the host deaf to what containers say by IPv6: no router advertisement of theirs changes its routes.
+func bridgeIPv6(n *Network) []operation {
+	conf := "net/ipv6/conf/" + n.Bridge + "/"
+	ops := []operation{setSysctl{Key: conf + "accept_ra", Value: "0", Optional: true, Reason: "a container is no router of the host's"}}
+	value := "1"
+	if n.EnableIPv6 {
+		value = "0"
+	}
+	return append(ops, setSysctl{Key: conf + "disable_ipv6", Value: value, Optional: true, Reason: "IPv6 only where the network has it"})
+}
+
+// bridgeUndo takes a network's bridge away.
+func bridgeUndo(n *Network) []operation { return []operation{deleteLink{Name: n.Bridge}} }
+
+// endpointPlan wires one container: the cable, its address, its route. The published ports' rules are a separate
+// operation (Firewall.Publish), because they need nothing of this and can be done at the same time.
+func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
+	ops := []operation{addVeth{
+		Host: e.HostLink, Bridge: e.Bridge, MTU: e.MTU,
+		Sandbox: sb.Name, Path: sb.Path, Inside: e.Interface, MAC: e.MAC,
+	}}
+	if len(e.Ports) > 0 {
+		ops = append(ops, bridgePort{Link: e.HostLink, Flag: "hairpin", Reason: "a packet may leave through the port it came in by: the container asks for its own published port"})
+	}
+	if n.Options[OptICC] == "false" {
+		ops = append(ops, bridgePort{Link: e.HostLink, Flag: "isolated", Reason: "containers on this network do not talk to each other"})
+	}
+	ops = append(ops, addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address, Reason: "the container's address"})
+	if e.Address6.IsValid() {
+		ops = append(ops,
+			sandboxSysctl{Sandbox: sb, Key: "net/ipv6/conf/" + e.Interface + "/disable_ipv6", Value: "0", Reason: "this network has IPv6"},
+			addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address6, Reason: "the container's IPv6 address"})
+	}
+	if e.DefaultRoute {
+		ops = append(ops, routesFor(e, sb)...)
+	}
+	return ops
+}
+
+// routesFor are the default routes through an endpoint.
+func routesFor(e *Endpoint, sb *Sandbox) (ops []operation) {
+	if e.Gateway.IsValid() {
+		ops = append(ops, addRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Gateway: e.Gateway})
+	}
+	if e.Gateway6.IsValid() {
+		ops = append(ops, addRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Gateway: e.Gateway6})
+	}
+	return ops
+}
+
+// run does a list of operations, one after the other, until one fails.
+func (m *Manager) run(ctx context.Context, x executor, ops ...operation) error {
+	for _, op := range ops {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := plan.Do(m.watch, op, func() error { return x.do(ctx, op) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// A published host port is held twice. The claim, a line in RUN/ports/<proto>/<port>, says which container has it, and
+// stands as long as the container's endpoint does. The socket, bound and never listened on, keeps other programs from
+// taking the port; it is held by the container's monitor and needs no clean-up.
+
+// PortTaken says that a host port is not free, and who has it. It is an fs.ErrExist.
+type PortTaken struct {
+	Port          PortMapping
+	ContainerID   string // "" when it is not a container of ours
+	ContainerName string
+	Program       string // "" when it could not be found out
+	PID           int
+}
+
+func (e *PortTaken) Error() string {
+	s := fmt.Sprintf("publish %s: port is already allocated", e.Port)
+	switch {
+	case e.ContainerID != "":
+		return fmt.Sprintf("%s to container %s: stop that container, or choose another host port", s, e.ContainerName)
+	case e.Program != "":
+		return fmt.Sprintf("%s: program %s (pid %d) uses it: stop it, or choose another host port", s, e.Program, e.PID)
+	}
+	return s + ": another program uses it (`ss -lntup` shows which): stop it, or choose another host port"
+}
+
+// Is says that the error is of the kind "exists already".
+func (e *PortTaken) Is(target error) bool { return target == fs.ErrExist }
+
+// Hold are the sockets that reserve the endpoint's host ports. Whoever stands over the container keeps them open; they are
+// there only in the Endpoint that Attach has returned.
+func (e *Endpoint) Hold() []*os.File { return e.held }
+
+func (e *Endpoint) closeHeld() {
+	for _, f := range e.held {
+		f.Close() // nothing was written to it
+	}
+	e.held = nil
+}
+
+// claimPorts takes the host ports that are asked for: all of them or none. Where one is to be chosen, it is written into
+// the endpoint. The lock on the ports is held, and until the endpoint's record is written.
+func (m *Manager) claimPorts(e *Endpoint, wanted []PortMapping) (err error) {
+	defer func() {
+		if err != nil {
+			e.closeHeld()
+			err = errors.Join(err, m.unclaimPorts(e))
+			e.Ports = nil
+		}
+	}()
+	for _, p := range wanted {
+		if p.Count == 0 {
+			p.Count = 1
+		}
+		if p, err = m.claimMapping(e, p); err != nil {
+			return err
+		}
+		e.Ports = append(e.Ports, p)
+	}
+	return nil
+}
+
+// claimMapping claims one mapping, choosing its port first where that is left to us.
+func (m *Manager) claimMapping(e *Endpoint, p PortMapping) (PortMapping, error) {
+	if p.HostPort == 0 {
+		return m.claimAny(e, p)
+	}
+	first, last := p.HostPort, max(p.HostPort, p.HostPortEnd)
+	for port := int(first); ; port++ {
+		p.HostPort, p.HostPortEnd = uint16(port), 0
+		err := m.claimRange(e, p)
+		var held *PortTaken
+		if !errors.As(err, &held) || port == int(last) {
+			return p, err
+		}
+	}
+}
+
+// claimAny lets the kernel choose: a socket bound to port 0 gets a free one of net.ipv4.ip_local_port_range.
+func (m *Manager) claimAny(e *Endpoint, p PortMapping) (PortMapping, error) {
+	for range 100 {
+		f, port, err := reserve(p, 0)
+		if err != nil {
+			return p, err
+		}
+		if f == nil {
+			return p, fmt.Errorf("publish %s: this kernel has no %s: name the host port", p, p.Proto)
+		}
+		p.HostPort = port
+		err = m.claimPort(e, p, port)
+		var held *PortTaken
+		if errors.As(err, &held) { // of a container whose monitor is gone
+			f.Close()
+			p.HostPort = 0
+			continue
+		}
+		e.held = append(e.held, f)
+		return p, err
+	}
+	return p, fmt.Errorf("publish %s: no free port found in net.ipv4.ip_local_port_range", p)
+}
+
+func (m *Manager) claimRange(e *Endpoint, p PortMapping) (err error) {
+	before := len(e.held)
+	var done uint16
+	defer func() {
+		if err != nil {
+			for _, f := range e.held[before:] {
+				f.Close()
+			}
+			e.held = e.held[:before]
+			for i := range done {
+				err = errors.Join(err, m.unclaimPort(e, p.Proto, p.HostPort+i, p.HostIP))
+			}
+		}
+	}()
+	for i := range p.Count {
+		if err := m.claimPort(e, p, p.HostPort+i); err != nil {
+			return err
+		}
+		done++
+		f, _, err := reserve(p, p.HostPort+i)
+		if errors.Is(err, unix.EADDRINUSE) {
+			return portHolder(p, p.HostPort+i)
+		}
+		if err != nil {
+			return err
+		}
+		if f != nil {
+			e.held = append(e.held, f)
+		}
+	}
+	return nil
+}
+
+// claim is one line of a claims file: address, network, container, endpoint, container name.
+type portClaim struct {
+	ip                                netip.Addr
+	network, container, endpoint, who string
+}
+
+func (c portClaim) String() string {
+	ip := "*"
+	if c.ip.IsValid() {
+		ip = c.ip.String()
+	}
+	return strings.Join([]string{ip, c.network, c.container, c.endpoint, c.who}, " ") + "\n"
+}
+
+func (m *Manager) claimsPath(proto string, port uint16) string {
+	return filepath.Join(m.root.Run, "ports", proto, strconv.Itoa(int(port)))
+}
+
+func readClaims(path string) ([]portClaim, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, ignoreAbsent(err)
+	}
+	var claims []portClaim
+	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+		f := strings.Fields(line)
+		if len(f) != 5 { // cut short by a kill before its endpoint had a record: it claims nothing
+			continue
+		}
+		c := portClaim{network: f[1], container: f[2], endpoint: f[3], who: f[4]}
+		if f[0] != "*" {
+			if c.ip, err = netip.ParseAddr(f[0]); err != nil {
+				continue
+			}
+		}
+		claims = append(claims, c)
+	}
+	return claims, nil
+}
+
+// claimPort writes the claim for one port, unless somebody's claim to it, or to a part of it, is good.
+func (m *Manager) claimPort(e *Endpoint, p PortMapping, port uint16) error {
+	path := m.claimsPath(p.Proto, port)
+	claims, err := readClaims(path)
+	if err != nil {
+		return err
+	}
+	text := ""
+	for _, c := range claims {
+		if !m.claimGood(c) && c.endpoint != e.ID {
+			continue
+		}
+		if sameAddress(c.ip, p.HostIP) {
+			one := p
+			one.HostPort, one.ContainerPort, one.Count = port, p.ContainerPort+(port-p.HostPort), 1
+			return &PortTaken{Port: one, ContainerID: c.container, ContainerName: c.who}
+		}
+		text += c.String()
+	}
+	mine := portClaim{p.HostIP, e.NetworkID, e.ContainerID, e.ID, e.ContainerName}
+	if text == "" {
+		return writeNew(path, mine.String())
+	}
+	return state.Replace(path, []byte(text+mine.String()), state.Volatile)
+}
+
+// writeNew writes a claims file that holds one claim. No temporary file is needed: one that is cut short claims nothing.
+func writeNew(path, text string) error {
+	err := os.WriteFile(path, []byte(text), 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+			return err
+		}
+		err = os.WriteFile(path, []byte(text), 0o600)
+	}
+	return err
+}
+
+// claimGood says whether the endpoint that a claim speaks of has a record.
+func (m *Manager) claimGood(c portClaim) bool {
+	var e Endpoint
+	err := state.ReadJSON(m.endpointPath(c.network, c.container), &e)
+	return err == nil && e.ID == c.endpoint || err != nil && !errors.Is(err, fs.ErrNotExist)
+}
+
+// sameAddress says whether two publications of one port get in each other's way: no address means all of them.
+func sameAddress(a, b netip.Addr) bool {
+	return !a.IsValid() || !b.IsValid() || a == b || a.IsUnspecified() && a.Is4() == b.Is4() || b.IsUnspecified() && a.Is4() == b.Is4()
+}
+
+// unclaimPorts gives all of an endpoint's ports back. The lock on the ports is held.
+func (m *Manager) unclaimPorts(e *Endpoint) error {
+	var errs []error
+	for _, p := range e.Ports {
+		for i := range p.Count {
+			errs = append(errs, m.unclaimPort(e, p.Proto, p.HostPort+i, p.HostIP))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) unclaimPort(e *Endpoint, proto string, port uint16, ip netip.Addr) error {
+	path := m.claimsPath(proto, port)
+	claims, err := readClaims(path)
+	if err != nil {
+		return err
+	}
+	text, mine := "", false
+	for _, c := range claims {
+		if c.endpoint == e.ID && c.ip == ip {
+			mine = true
+			continue
+		}
+		text += c.String()
+	}
+	switch {
+	case !mine:
+		return nil
+	case text == "":
+		return ignoreAbsent(os.Remove(path))
+	}
+	return state.Replace(path, []byte(text), state.Volatile)
+}
+
+func (m *Manager) lockPorts() (*state.Lock, error) { return state.AcquireLock(m.root.Lock("ports")) }

@@ -1,0 +1,204 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// A network is realised when its bridge and rules are in the kernel. RUN/networks/<id>.json is written before the first
+// effect, RUN/networks/<id>.ready after the last one: its presence is all that a run on a realised network has to look at.
+
+func (m *Manager) readyPath(id string) string {
+	return strings.TrimSuffix(m.livePath(id), ".json") + ".ready"
+}
+
+// realise sees to it that the network is in the kernel. It is cheap when it is.
+func (m *Manager) realise(ctx context.Context, x executor, n *Network) error {
+	if _, err := os.Stat(m.readyPath(n.ID)); err == nil {
+		return nil
+	}
+	return m.repair(ctx, x, n)
+}
+
+// repair makes what is missing of the network in the kernel, whatever the records say.
+func (m *Manager) repair(ctx context.Context, x executor, n *Network) error {
+	lock, err := m.lockNetworks()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	return m.ensure(ctx, x, n)
+}
+
+// ensure is repair for those who hold the lock on all networks.
+func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error) {
+	if _, err := os.Stat(m.livePath(n.ID)); errors.Is(err, fs.ErrNotExist) {
+		if err := m.refuseForeignLink(n); err != nil {
+			return err
+		}
+	}
+	if err := state.ReplaceJSON(m.livePath(n.ID), n, state.Volatile); err != nil {
+		return err
+	}
+	_, statErr := os.Stat(m.readyPath(n.ID))
+	defer func() {
+		if err != nil && errors.Is(statErr, fs.ErrNotExist) { // never was ready: nobody uses it
+			err = errors.Join(err, m.unrealise(context.WithoutCancel(ctx), n))
+		}
+	}()
+	if err = m.run(ctx, x, bridgePlan(n)...); err != nil {
+		return fmt.Errorf("make network %s: %w", n.Name, err)
+	}
+	if err = m.ensureRules(ctx, x); err != nil {
+		return fmt.Errorf("make the rules of network %s: %w", n.Name, err)
+	}
+	return state.Replace(m.readyPath(n.ID), nil, state.Volatile)
+}
+
+// refuseForeignLink guards a network that is realised for the first time since the host started: meanwhile somebody else may
+// have made a link of its name.
+func (m *Manager) refuseForeignLink(n *Network) error {
+	x := m.executor()
+	defer x.close()
+	k, ok := x.(*kernel)
+	if !ok {
+		return nil
+	}
+	l, _, err := k.link("", n.Bridge)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("network %s needs a link called %s, but an interface (a %s) of that name exists that is not mydocker's: see `ip -d link show %s`: %w",
+		n.Name, n.Bridge, l.Type(), n.Bridge, fs.ErrExist)
+}
+
+// ensureRules makes up the difference between the rules that are there and those that the realised networks need.
+func (m *Manager) ensureRules(ctx context.Context, x executor) error {
+	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	if err != nil {
+		return err
+	}
+	fw, err := m.firewall(m.backend)
+	if err != nil {
+		return err
+	}
+	op, err := fw.Networks(ctx, live)
+	if err != nil || op == nil {
+		return err
+	}
+	return m.run(ctx, x, op)
+}
+
+// unrealise takes a network out of the kernel. It is idempotent and goes on after an error.
+func (m *Manager) unrealise(ctx context.Context, n *Network) error {
+	x := m.executor()
+	defer x.close()
+	if _, err := os.Stat(m.livePath(n.ID)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{ignoreAbsent(os.Remove(m.readyPath(n.ID)))}
+	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	errs = append(errs, err)
+	var rest []*Network
+	for _, other := range live {
+		if other.ID != n.ID {
+			rest = append(rest, other)
+		}
+	}
+	errs = append(errs, m.withdrawRules(ctx, x, rest))
+	errs = append(errs, m.run(ctx, x, bridgeUndo(n)...))
+	if len(rest) == 0 {
+		errs = append(errs,
+			m.run(ctx, x, restoreForwarding{Key: "net/ipv4/ip_forward"}),
+			m.run(ctx, x, restoreForwarding{Key: "net/ipv6/conf/all/forwarding"}))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove network %s: %w", n.Name, err)
+	}
+	return ignoreAbsent(os.Remove(m.livePath(n.ID)))
+}
+
+func (m *Manager) withdrawRules(ctx context.Context, x executor, rest []*Network) error {
+	fw, err := m.firewall(m.backend)
+	if errors.Is(err, errNoIptables) {
+		return nil // without the program no rule can have been made
+	}
+	if err != nil {
+		return err
+	}
+	op, err := fw.Networks(ctx, rest)
+	if err != nil || op == nil {
+		return err
+	}
+	return m.run(ctx, x, op)
+}
+
+// Remove takes a network away. One that containers are on is refused, with their names.
+func (m *Manager) Remove(ctx context.Context, ref string) error {
+	n, err := m.Network(ref)
+	if err != nil {
+		return err
+	}
+	if n.BuiltIn() {
+		return fmt.Errorf("%s is a pre-defined network and cannot be removed", n.Name)
+	}
+	lock, err := m.lockNetworks()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	// Who attaches holds the bitmap's lock while he writes his record, and looks whether the network is still there.
+	b, err := openBitmap(m.bitmapPath(n.ID, n.Subnet), n.Subnet, func() ([]netip.Addr, error) { return m.usedAddresses(n, false) })
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	eps, err := m.Endpoints(n.ID)
+	if err != nil {
+		return err
+	}
+	if len(eps) > 0 {
+		names := make([]string, len(eps))
+		for i, e := range eps {
+			names[i] = e.ContainerName
+		}
+		return fmt.Errorf("network %s has active endpoints: %s: stop them or disconnect them first", n.Name, strings.Join(names, ", "))
+	}
+	return m.remove(ctx, n)
+}
+
+// remove is the one teardown of a network: Remove, a failed Create and `gc` call it. The lock on all networks is held.
+func (m *Manager) remove(ctx context.Context, n *Network) error {
+	if err := m.unrealise(ctx, n); err != nil {
+		return err
+	}
+	errs := []error{ignoreAbsent(os.Remove(m.endpointsDir(n.ID)))}
+	for _, ending := range []string{".bitmap", ".bitmap6"} {
+		errs = append(errs, ignoreAbsent(os.Remove(filepath.Join(m.root.Run, "ipam", n.ID+ending))))
+	}
+	errs = append(errs, ignoreAbsent(os.Remove(m.networkPath(n.ID))), state.Unclaim(m.networkName(n.Name), n.ID))
+	return errors.Join(errs...)
+}
+
+// sweepNetworks removes what is in the kernel of networks that have no record any more. The lock on all networks is held.
+func (m *Manager) sweepNetworks(ctx context.Context) error {
+	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	errs := []error{err}
+	for _, n := range live {
+		if _, err := os.Stat(m.networkPath(n.ID)); errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, m.remove(ctx, n))
+		}
+	}
+	return errors.Join(errs...)
+}

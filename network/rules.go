@@ -1,0 +1,167 @@
+package network
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The rules, in the words of iptables-save. How packets come by them:
+//
+//	from outside ─> raw PREROUTING ─> nat PREROUTING ──> routing ─> filter FORWARD ─> nat POSTROUTING ─> container
+//	                 └ MYDOCKER        └ MYDOCKER (DNAT)            └ MYDOCKER-FORWARD  └ masquerade
+//	from the host itself ───────────> nat OUTPUT ─────> routing ────────────────────> nat POSTROUTING ─> container
+//	                                   └ MYDOCKER (DNAT)
+//
+// Everything that can be said once per network is said once per network, so that a published port costs one rule.
+
+// chain is one of ours: we alone write in it, except in MYDOCKER-USER, where we never do.
+type chain struct{ table, name string }
+
+// hook is the rule in a chain of the kernel's that leads into one of ours.
+type hook struct {
+	table, chain, rule string
+	first              bool // before what others have there, or behind it
+}
+
+// ruleset is all that the networks need, without published ports.
+type ruleset struct {
+	chains []chain
+	// rules are a chain's whole content. A chain without an entry has content that is not decided here.
+	rules map[chain][]string
+	// shared are rules of ours in a chain of the kernel's: they are known by their comment.
+	shared []hook
+	hooks  []hook
+}
+
+const commentMark = "mydocker "
+
+var (
+	rawChain      = chain{"raw", "MYDOCKER"}
+	natChain      = chain{"nat", "MYDOCKER"}
+	forwardChain  = chain{"filter", "MYDOCKER-FORWARD"}
+	userChain     = chain{"filter", "MYDOCKER-USER"}
+	internalChain = chain{"filter", "MYDOCKER-INTERNAL"}
+	inChain       = chain{"filter", "MYDOCKER-IN"}
+	outChain      = chain{"filter", "MYDOCKER-OUT"}
+)
+
+// ownChains are all our chains, those that others jump into last.
+func ownChains() []chain {
+	return []chain{rawChain, userChain, internalChain, inChain, outChain, forwardChain, natChain}
+}
+
+// portHooks lead to the published ports. Only packets to an address of the host's own are looked at: a container that
+// talks to port 80 of some machine far away is none of our business. From outside, 127.0.0.0/8 cannot be meant
+// either: a neighbour who sends such a packet would otherwise reach what is published on 127.0.0.1 alone.
+func portHooks() []hook {
+	return []hook{
+		{table: "nat", chain: "PREROUTING", rule: "! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j MYDOCKER"},
+		{table: "nat", chain: "OUTPUT", rule: "-m addrtype --dst-type LOCAL -j MYDOCKER"},
+	}
+}
+
+// networkRules are the rules for these networks.
+func networkRules(networks []*Network) ruleset {
+	if len(networks) == 0 {
+		return ruleset{rules: map[chain][]string{}}
+	}
+	r := ruleset{
+		chains: ownChains(),
+		rules: map[chain][]string{
+			rawChain: nil, internalChain: nil, inChain: nil, outChain: nil,
+			// What the user wants comes first; then networks without a way in or out; then who may come in, of all
+			// networks, before who may go out: so the way out of one network is no way into another.
+			forwardChain: {"-j MYDOCKER-USER", "-j MYDOCKER-INTERNAL", "-j MYDOCKER-IN", "-j MYDOCKER-OUT"},
+		},
+		hooks: append([]hook{
+			{table: "raw", chain: "PREROUTING", rule: "-j MYDOCKER"},
+			{table: "filter", chain: "FORWARD", rule: "-j MYDOCKER-FORWARD", first: true},
+		}, portHooks()...),
+	}
+	for _, n := range networks {
+		r.guardLoopback(n)
+		r.forward(n)
+		r.masquerade(n)
+	}
+	return r
+}
+
+func (r *ruleset) add(c chain, n *Network, why, format string, args ...any) {
+	match, target, _ := strings.Cut(fmt.Sprintf(format, args...), " -j ")
+	r.rules[c] = append(r.rules[c], match+comment(n.Name+": "+why)+" -j "+target)
+}
+
+func comment(text string) string {
+	if len(text) > 200 {
+		text = text[:200] // the kernel takes 255 bytes
+	}
+	return ` -m comment --comment "` + commentMark + text + `"`
+}
+
+// guardLoopback: the bridge has route_localnet, so that 127.0.0.1:PORT on the host can reach a container. Without these
+// rules a container could reach the host's loopback services in turn, or send packets that seem to come from them.
+func (r *ruleset) guardLoopback(n *Network) {
+	r.add(rawChain, n, "no way to the host's loopback", "-d 127.0.0.0/8 -i %s -j DROP", n.Bridge)
+	r.add(rawChain, n, "no sender in the host's loopback", "-s 127.0.0.0/8 -i %s -j DROP", n.Bridge)
+}
+
+func (r *ruleset) forward(n *Network) {
+	b := n.Bridge
+	within := "ACCEPT"
+	if n.Options[OptICC] == "false" {
+		within = "DROP"
+	}
+	if n.Internal {
+		r.add(internalChain, n, "between its containers", "-i %s -o %s -j %s", b, b, within)
+		r.add(internalChain, n, "no way in", "-o %s -j DROP", b)
+		r.add(internalChain, n, "no way out", "-i %s -j DROP", b)
+		return
+	}
+	r.add(inChain, n, "answers, and what is published", "-o %s -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT", b)
+	r.add(inChain, n, "between its containers", "-i %s -o %s -j %s", b, b, within)
+	r.add(inChain, n, "no other way in", "-o %s -j DROP", b)
+	r.add(outChain, n, "the way out", "-i %s ! -o %s -j ACCEPT", b, b)
+}
+
+// masquerade: outside, a container's packets carry the host's address. The other two rules are for packets that a published
+// port has turned back onto the bridge: from a container of the same network, which would get the answer directly
+// and not recognise it; and from the host's 127.0.0.1, to which a container cannot answer.
+func (r *ruleset) masquerade(n *Network) {
+	if n.Internal {
+		return
+	}
+	post := func(why, match string) {
+		r.shared = append(r.shared, hook{table: "nat", chain: "POSTROUTING", rule: match + comment(n.Name+": "+why) + " -j MASQUERADE"})
+	}
+	if n.Options[OptMasquerade] != "false" {
+		post("outside, its containers have the host's address", fmt.Sprintf("-s %s ! -o %s", n.Subnet, n.Bridge))
+	}
+	post("published to its own containers", fmt.Sprintf("-s %s -o %s -m conntrack --ctstate DNAT", n.Subnet, n.Bridge))
+	post("published to the host's 127.0.0.1", fmt.Sprintf("-s 127.0.0.0/8 -o %s -m conntrack --ctstate DNAT", n.Bridge))
+}
+
+// portRules are one rule for each published port or run of ports. Their comments end in the endpoint's id, by which they are
+// found again when they must go.
+func portRules(e *Endpoint) []string {
+	var rules []string
+	for _, p := range e.Ports {
+		if p.HostIP.Is6() {
+			continue
+		}
+		to := e.Address.Addr().String()
+		switch {
+		case p.HostPort != p.ContainerPort && p.Count == 1:
+			to += fmt.Sprintf(":%d", p.ContainerPort)
+		case p.HostPort != p.ContainerPort: // the run is shifted as a whole
+			to += fmt.Sprintf(":%s/%d", span(p.ContainerPort, p.Count), p.HostPort)
+		}
+		from := ""
+		if p.HostIP.IsValid() {
+			from = "-d " + p.HostIP.String() + "/32 "
+		}
+		ports := strings.Replace(span(p.HostPort, p.Count), "-", ":", 1)
+		rules = append(rules, fmt.Sprintf("%s-p %s -m %s --dport %s%s -j DNAT --to-destination %s",
+			from, p.Proto, p.Proto, ports, comment(e.ContainerName+" "+p.String()+" "+short(e.ID)), to))
+	}
+	return rules
+}

@@ -1,0 +1,115 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// setSysctl writes a file under /proc/sys, which shows the settings of the writer's own network namespace. Writing a value
+// that is there already is success.
+type setSysctl struct {
+	Key, Value, Reason string
+	Optional           bool // absent is success: a kernel without IPv6
+}
+
+func (o setSysctl) Command() string { return sysctlCommand(o.Key, o.Value) }
+func (o setSysctl) Why() string     { return o.Reason }
+
+func (o setSysctl) apply(context.Context, *kernel) error {
+	err := writeSysctl(o.Key, o.Value)
+	if o.Optional && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// sandboxSysctl is setSysctl inside a sandbox.
+type sandboxSysctl struct {
+	Sandbox            *Sandbox
+	Key, Value, Reason string
+}
+
+func (o sandboxSysctl) Command() string {
+	return "ip netns exec " + o.Sandbox.Name + " " + sysctlCommand(o.Key, o.Value)
+}
+func (o sandboxSysctl) Why() string { return o.Reason }
+
+func (o sandboxSysctl) apply(context.Context, *kernel) error {
+	return o.Sandbox.Do(func() error { return writeSysctl(o.Key, o.Value) })
+}
+
+// forwarding lets the host pass packets on from one link to another. What was there before is remembered, and put back
+// when the last network goes.
+type forwarding struct{ Key string }
+
+func (o forwarding) Command() string { return sysctlCommand(o.Key, "1") }
+func (o forwarding) Why() string {
+	return "the host becomes a router: packets may pass from one link to another"
+}
+
+func (o forwarding) apply(_ context.Context, k *kernel) error {
+	old, err := readSysctl(o.Key)
+	if err != nil || old == "1" {
+		return err
+	}
+	note := forwardingNote(k.root, o.Key)
+	if _, err := os.Stat(note); errors.Is(err, fs.ErrNotExist) {
+		if err := state.Replace(note, []byte(old), state.Volatile); err != nil {
+			return err
+		}
+	}
+	return writeSysctl(o.Key, "1")
+}
+
+// restoreForwarding puts back what forwarding changed, if it did and nobody has changed it since.
+type restoreForwarding struct{ Key string }
+
+func (o restoreForwarding) Command() string { return sysctlCommand(o.Key, "0") }
+func (o restoreForwarding) Why() string     { return "no network is left: put back what was there before" }
+
+func (o restoreForwarding) apply(_ context.Context, k *kernel) error {
+	note := forwardingNote(k.root, o.Key)
+	old, err := os.ReadFile(note)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := writeSysctl(o.Key, string(old)); err != nil {
+		return err
+	}
+	return os.Remove(note)
+}
+
+func forwardingNote(root state.Root, key string) string {
+	return filepath.Join(root.Run, "sysctl", strings.ReplaceAll(key, "/", "."))
+}
+
+func sysctlCommand(key, value string) string {
+	return fmt.Sprintf("sysctl -w %s=%s", key, value)
+}
+
+func readSysctl(key string) (string, error) {
+	data, err := os.ReadFile("/proc/sys/" + key)
+	return strings.TrimSpace(string(data)), err
+}
+
+func writeSysctl(key, value string) error {
+	f, err := os.OpenFile("/proc/sys/"+key, os.O_WRONLY, 0)
+	if err != nil {
+		return wrap(err, "set %s to %s", key, value)
+	}
+	_, err = f.WriteString(value)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return wrap(err, "set %s to %s", key, value)
+}
