@@ -1,23 +1,26 @@
 package image
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
 )
-
-var errTODO = errors.New("not written yet")
 
 // Options are what the store is told besides where it lies.
 type Options struct {
 	Watch plan.Watcher
 }
 
-// Store is the images and layers under one root.
+// Store is the images and layers under one root. Any number of processes use it at once.
 type Store struct {
 	root  state.Root
 	watch plan.Watcher
@@ -28,73 +31,287 @@ func Open(root state.Root, o Options) (*Store, error) {
 	return &Store{root: root, watch: o.Watch}, nil
 }
 
-// Get finds an image by name, by id, by a unique prefix of an id or by name@digest.
-func (s *Store) Get(ref string) (*Image, error) { return nil, errTODO }
-
-// List is all images, newest first.
-func (s *Store) List() ([]*Image, error) { return nil, errTODO }
-
-// Tag gives the image src another name.
-func (s *Store) Tag(src, dst string) error { return errTODO }
-
-// RemoveOptions say how hard Remove tries.
-type RemoveOptions struct {
-	// Force removes an image by its id although it has several names.
-	Force bool
-	// InUse names the containers that are made of an image; they keep it from being removed.
-	InUse func(id Digest) []string
+// record is ids/<image id>.json: all that running a container of the image needs, in one small file. A name is a
+// symbolic link to it: names/docker.io+library+busybox:latest -> ../ids/<image id>.json
+type record struct {
+	ID           Digest    `json:"id"`
+	Manifest     Digest    `json:"manifest"`
+	ManifestSize int64     `json:"manifestSize"`
+	ManifestType string    `json:"manifestType"`
+	Size         int64     `json:"size"`
+	Stored       time.Time `json:"stored"`
+	Layers       []Digest  `json:"layers"`
+	// Blobs are the layers' archives, as the manifest names them.
+	Blobs  []Digest `json:"blobs"`
+	Config       Config    `json:"config"`
 }
 
-// Removed is one line of what `rmi` prints: a name that is gone, or content that is.
-type Removed struct {
-	Untagged string `json:",omitempty"`
-	Deleted  string `json:",omitempty"`
+func (r *record) image() *Image {
+	img := &Image{ID: r.ID, Manifest: r.Manifest, Config: r.Config, Size: r.Size, Layers: r.Layers}
+	if r.Config.Created != nil {
+		img.Created = *r.Config.Created
+	}
+	return img
 }
 
-// Remove takes a name away, and with the last one the image.
-func (s *Store) Remove(ref string, o RemoveOptions) ([]Removed, error) { return nil, errTODO }
-
-// ImportOptions describe the image that Import makes.
-type ImportOptions struct {
-	Reference string   // its name; "" leaves it without
-	Message   string   // the comment in its history
-	Changes   []string // Dockerfile instructions: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, VOLUME, WORKDIR, STOPSIGNAL, …
-	Platform  string   // os/architecture[/variant]; "" is the host's
+func (r *record) descriptor() Descriptor {
+	return Descriptor{MediaType: r.ManifestType, Digest: r.Manifest, Size: r.ManifestSize,
+		Platform: &Platform{Architecture: r.Config.Architecture, OS: r.Config.OS, Variant: r.Config.Variant}}
 }
 
-// Import makes an image of one layer from the archive of a root file system, compressed or not.
-func (s *Store) Import(ctx context.Context, r io.Reader, o ImportOptions) (*Image, error) {
-	return nil, errTODO
+// Get finds an image by name, id, unique prefix of an id, or name@digest. It is on the way of every `run`, so it reads
+// one small file and leaves RepoTags and RepoDigests empty; Inspect fills them.
+func (s *Store) Get(ref string) (*Image, error) {
+	r, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	return r.image(), nil
 }
 
-// Load reads the images of an archive file or an OCI layout directory.
-func (s *Store) Load(ctx context.Context, path string) ([]*Image, error) { return nil, errTODO }
-
-// LoadStream is Load of an archive that comes through a pipe.
-func (s *Store) LoadStream(ctx context.Context, r io.Reader) ([]*Image, error) { return nil, errTODO }
-
-// BootstrapOptions describe the image that Bootstrap makes.
-type BootstrapOptions struct {
-	Busybox   string // the static busybox; "" looks in the usual places
-	Reference string // "" is busybox:latest
+// Inspect is Get with the image's names.
+func (s *Store) Inspect(ref string) (*Image, error) {
+	r, err := s.find(ref)
+	if err != nil {
+		return nil, err
+	}
+	named, err := s.readNames()
+	if err != nil {
+		return nil, err
+	}
+	img := r.image()
+	img.RepoTags, img.RepoDigests = splitNames(named[r.ID])
+	return img, nil
 }
 
-// Bootstrap makes an image from the host's static busybox; it needs no network.
-func (s *Store) Bootstrap(ctx context.Context, o BootstrapOptions) (*Image, error) {
-	return nil, errTODO
+// find is Get on the level of records.
+func (s *Store) find(ref string) (*record, error) {
+	if hex := strings.TrimPrefix(ref, "sha256:"); isHex64(hex) {
+		return s.readRecord(s.idPath(Digest("sha256:"+hex)), ref)
+	}
+	name, parseErr := ParseReference(ref)
+	if parseErr == nil {
+		r, err := s.readRecord(s.namePath(name), ref)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return r, err
+		}
+	}
+	prefix := strings.TrimPrefix(ref, "sha256:")
+	if prefix != "" && isHex(prefix) {
+		id, err := s.findPrefix(prefix)
+		if err != nil {
+			return nil, err
+		}
+		if id != "" {
+			return s.readRecord(s.idPath(id), ref)
+		}
+	}
+	if parseErr != nil {
+		return nil, parseErr
+	}
+	return nil, notHere(ref)
 }
 
-// Rootfs is what one container's overlay is stacked of.
-type Rootfs struct {
-	Lower       []string // layers, the top one first
-	Upper, Work string
-	// Volatile forgoes syncing the file system when it is unmounted: for containers that are removed when they end.
-	Volatile bool
+func (s *Store) findPrefix(prefix string) (Digest, error) {
+	entries, err := os.ReadDir(s.ids())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	var found Digest
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) {
+			continue
+		}
+		if found != "" {
+			return "", fmt.Errorf("several image ids start with %q: give more digits (mydocker images --no-trunc shows them)", prefix)
+		}
+		found = Digest("sha256:" + strings.TrimSuffix(e.Name(), ".json"))
+	}
+	return found, nil
 }
 
-// Rootfs makes dir/upper and dir/work and names the layers below them.
-func (s *Store) Rootfs(img *Image, dir string) (Rootfs, error) { return Rootfs{}, errTODO }
+func notHere(ref string) error {
+	return fmt.Errorf("no image %q here: %w; get it with `mydocker pull %s`, or from an archive with `mydocker load` or `mydocker import`", ref, fs.ErrNotExist, ref)
+}
 
-// Mount makes a detached overlay mount: the descriptor can be used with openat(2) and move_mount(2), and nothing
-// appears in the host's mount table.
-func (r Rootfs) Mount(w plan.Watcher) (*os.File, error) { return nil, errTODO }
+func (s *Store) readRecord(path, ref string) (*record, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notHere(ref)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the record of image %q: %w", ref, err)
+	}
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("the record %s of image %q is damaged: %w; load or pull the image again", path, ref, err)
+	}
+	return &r, nil
+}
+
+// List is all images with their names, newest first.
+func (s *Store) List() ([]*Image, error) {
+	named, err := s.readNames()
+	if err != nil {
+		return nil, err
+	}
+	records, err := s.readRecords()
+	if err != nil {
+		return nil, err
+	}
+	images := make([]*Image, len(records))
+	for i, r := range records {
+		images[i] = r.image()
+		images[i].RepoTags, images[i].RepoDigests = splitNames(named[r.ID])
+	}
+	slices.SortFunc(images, func(a, b *Image) int {
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	return images, nil
+}
+
+func (s *Store) readRecords() ([]*record, error) {
+	entries, err := os.ReadDir(s.ids())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var records []*record
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".json") || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		r, err := s.readRecord(filepath.Join(s.ids(), e.Name()), e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since the directory was read
+		}
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+func (s *Store) idPath(id Digest) string { return filepath.Join(s.ids(), id.Encoded()+".json") }
+
+// namePath: no name has a "+", so it can stand for the slashes. With a digest, the tag does not count.
+func (s *Store) namePath(r Reference) string {
+	if r.Digest != "" {
+		r.Tag = ""
+	}
+	return filepath.Join(s.names(), strings.ReplaceAll(r.String(), "/", "+"))
+}
+
+// readNames is which names each image has.
+func (s *Store) readNames() (map[Digest][]Reference, error) {
+	entries, err := os.ReadDir(s.names())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	named := make(map[Digest][]Reference, len(entries))
+	for _, e := range entries {
+		ref, err := ParseReference(strings.ReplaceAll(e.Name(), "+", "/"))
+		if err != nil {
+			continue // the aside file of a name that is being made
+		}
+		target, err := os.Readlink(filepath.Join(s.names(), e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		id := Digest("sha256:" + strings.TrimSuffix(filepath.Base(target), ".json"))
+		named[id] = append(named[id], ref)
+	}
+	return named, nil
+}
+
+func splitNames(refs []Reference) (tags, digests []string) {
+	tags, digests = []string{}, []string{}
+	for _, r := range refs {
+		if r.Digest != "" {
+			digests = append(digests, r.Familiar())
+		} else {
+			tags = append(tags, r.Familiar())
+		}
+	}
+	return tags, digests
+}
+
+// Tag gives the image src another name. A name that another image had moves.
+func (s *Store) Tag(src, dst string) error {
+	ref, err := ParseReference(dst)
+	if err != nil {
+		return err
+	}
+	if ref.Digest != "" {
+		return fmt.Errorf("tag %q: a digest names content and cannot be given; name a tag", dst)
+	}
+	lock, err := s.lockIndex()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	r, err := s.find(src)
+	if err != nil {
+		return err
+	}
+	return s.setNames(r, []Reference{ref})
+}
+
+// putRecord makes an image known, with its names. Its layers and blobs are there already. The caller holds the store.
+func (s *Store) putRecord(r *record, names []Reference) error {
+	for _, name := range names {
+		if len(name.String()) > 250 {
+			return fmt.Errorf("the image name %q is longer than the 250 characters that fit into a file name", name)
+		}
+	}
+	lock, err := s.lockIndex()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if err := state.ReplaceJSON(s.idPath(r.ID), r, state.Durable); err != nil {
+		return err
+	}
+	return s.setNames(r, names)
+}
+
+// setNames points names at an image; the caller has lockIndex.
+func (s *Store) setNames(r *record, names []Reference) error {
+	index, err := s.readIndex()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := replaceLink(filepath.Join("..", "ids", r.ID.Encoded()+".json"), s.namePath(name)); err != nil {
+			return fmt.Errorf("name the image %s: %w", name, err)
+		}
+		if name.Digest == "" {
+			index.indexed(r.descriptor(), name.String())
+		}
+	}
+	if len(names) == 0 {
+		index.indexed(r.descriptor(), "")
+	}
+	return s.writeIndex(index)
+}
+
+// replaceLink is ln -sfn, atomic: the link is made aside and moved.
+func replaceLink(target, path string) error {
+	if len(filepath.Base(path)) > 255 {
+		return fmt.Errorf("the name is longer than a file name may be")
+	}
+	aside := filepath.Join(filepath.Dir(path), ".new-link") // one at a time: the caller has the lock
+	if err := os.Remove(aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, aside); err != nil {
+		return err
+	}
+	return os.Rename(aside, path)
+}

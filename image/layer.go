@@ -1,0 +1,355 @@
+package image
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// A layer lies in LIB/layers/<chain id>/ and is never changed:
+//
+//	fs/         what overlayfs stacks
+//	layer.json  of what it was made
+//
+// It is unpacked into LIB/layers/new-… and moved into place when it is whole and verified, so that a directory under a
+// chain id is always good.
+
+// layerRecord is layer.json.
+type layerRecord struct {
+	ChainID Digest `json:"chainId"`
+	DiffID  Digest `json:"diffId"`
+	Parent  Digest `json:"parent,omitempty"`
+	// Size is the sum of the sizes of its files in bytes.
+	Size int64 `json:"size"`
+}
+
+// layerSource is one layer on its way into the store.
+type layerSource struct {
+	diffID Digest
+	// open gives the archive, packed or not. Its reader fails at the end when the content is not what was promised.
+	open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// unpackParallel is how many layers are unpacked at the same time.
+const unpackParallel = 3
+
+// unpackLayers makes sure that all layers of an image are unpacked, side by side, and returns their chain ids and
+// the sum of their sizes. The caller holds the store.
+func (s *Store) unpackLayers(ctx context.Context, sources []layerSource) ([]Digest, int64, error) {
+	diffIDs := make([]Digest, len(sources))
+	for i, source := range sources {
+		diffIDs[i] = source.diffID
+	}
+	chain := chainIDs(diffIDs)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// published[i] is closed when layer i lies in its place: a layer's implied directories look like those below it.
+	published := make([]chan struct{}, len(sources))
+	for i := range published {
+		published[i] = make(chan struct{})
+	}
+	slots := make(chan struct{}, unpackParallel)
+	errs := make([]error, len(sources))
+	var all sync.WaitGroup
+	for i := range sources {
+		// Bottom first: whoever has a slot never waits for a layer above it.
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			errs[i] = ctx.Err()
+			continue
+		}
+		all.Go(func() {
+			job := layerJob{store: s, chain: chain, index: i, source: sources[i], published: published, slots: slots}
+			if errs[i] = job.run(ctx); errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	if err := firstCause(errs); err != nil {
+		return nil, 0, err
+	}
+	size, err := s.sumSizes(chain)
+	return chain, size, err
+}
+
+// firstCause prefers what went wrong to what was called off because of it.
+func firstCause(errs []error) error {
+	var called error
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		called = errors.Join(called, err)
+	}
+	return called
+}
+
+func (s *Store) sumSizes(chain []Digest) (int64, error) {
+	var size int64
+	for _, c := range chain {
+		r, err := s.readLayer(c)
+		if err != nil {
+			return 0, err
+		}
+		size += r.Size
+	}
+	return size, nil
+}
+
+func (s *Store) readLayer(chainID Digest) (*layerRecord, error) {
+	var r layerRecord
+	if err := state.ReadJSON(filepath.Join(s.layerDir(chainID), "layer.json"), &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+func (s *Store) hasLayer(chainID Digest) bool {
+	_, err := os.Lstat(s.layerDir(chainID))
+	return err == nil
+}
+
+// layerJob is the unpacking of one layer of an image.
+type layerJob struct {
+	store     *Store
+	chain     []Digest
+	index     int
+	source    layerSource
+	published []chan struct{}
+	slots     chan struct{}
+}
+
+func (j *layerJob) run(ctx context.Context) error {
+	release := sync.OnceFunc(func() { <-j.slots })
+	defer release()
+	err := j.make(ctx, release)
+	if err != nil {
+		return fmt.Errorf("layer %d of %d (%s): %w", j.index+1, len(j.chain), j.source.diffID.Short(), err)
+	}
+	close(j.published[j.index])
+	return nil
+}
+
+func (j *layerJob) make(ctx context.Context, release func()) (err error) {
+	s, id := j.store, j.chain[j.index]
+	if s.hasLayer(id) {
+		return nil
+	}
+	// Whoever comes second waits here, and finds the layer done.
+	lock, err := state.AcquireLock(s.root.Lock("layer-" + id.Encoded()))
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if s.hasLayer(id) {
+		return nil
+	}
+	aside, err := os.MkdirTemp(s.layers(), "new-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(aside))
+		}
+	}()
+	content, err := j.unpack(ctx, filepath.Join(aside, "fs"))
+	if err != nil {
+		return err
+	}
+	release()
+	if err := j.waitBelow(ctx); err != nil {
+		return err
+	}
+	if err := s.dressImplied(filepath.Join(aside, "fs"), content.implied, j.chain[:j.index]); err != nil {
+		return err
+	}
+	r := layerRecord{ChainID: id, DiffID: j.source.diffID, Size: content.size}
+	if j.index > 0 {
+		r.Parent = j.chain[j.index-1]
+	}
+	if err := state.ReplaceJSON(filepath.Join(aside, "layer.json"), r, state.Volatile); err != nil {
+		return err
+	}
+	return os.Rename(aside, s.layerDir(id))
+}
+
+func (j *layerJob) waitBelow(ctx context.Context) error {
+	if j.index == 0 {
+		return nil
+	}
+	select {
+	case <-j.published[j.index-1]:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// dressImplied opens the layers below and gives the directories that have no entry of their own the looks of theirs.
+func (s *Store) dressImplied(layer string, implied []string, below []Digest) (err error) {
+	if len(implied) == 0 || len(below) == 0 {
+		return nil
+	}
+	top, err := openDirectory(layer)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(top)
+	var lower []int
+	defer func() {
+		for _, fd := range lower {
+			unix.Close(fd)
+		}
+	}()
+	for i := len(below) - 1; i >= 0; i-- {
+		fd, err := openDirectory(filepath.Join(s.layerDir(below[i]), "fs"))
+		if err != nil {
+			return err
+		}
+		lower = append(lower, fd)
+	}
+	return likeBelow(top, implied, lower)
+}
+
+func openDirectory(path string) (int, error) {
+	fd, err := openatRetry(unix.AT_FDCWD, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &fs.PathError{Op: "open directory", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+// unpack makes the directory dir of the layer's archive, and verifies what it reads on the way.
+func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, err error) {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return unpacked{}, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // whatever the umask
+		return unpacked{}, err
+	}
+	root, err := openDirectory(dir)
+	if err != nil {
+		return unpacked{}, err
+	}
+	defer unix.Close(root)
+	room, err := freeSpace(root)
+	if err != nil {
+		return unpacked{}, err
+	}
+	packed, err := j.source.open(ctx)
+	if err != nil {
+		return unpacked{}, err
+	}
+	defer func() { err = errors.Join(err, packed.Close()) }()
+	plainText, _, err := decompress(&contextReader{ctx, packed})
+	if err != nil {
+		return unpacked{}, err
+	}
+	defer plainText.Close()
+	sum := sha256.New()
+	ahead := newReadAhead(&hashReader{r: plainText, hash: sum, room: room + trailing}, 256<<10, 4)
+	content, err = unpackTar(ctx, ahead, root, room)
+	if err == nil {
+		_, err = io.Copy(io.Discard, io.LimitReader(ahead, trailing))
+	}
+	ahead.Close()
+	if err != nil {
+		return unpacked{}, err
+	}
+	// The compressed stream has an end of its own, at which its checksum is compared.
+	if _, err := io.Copy(io.Discard, packed); err != nil {
+		return unpacked{}, err
+	}
+	if got := Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))); got != j.source.diffID {
+		return unpacked{}, fmt.Errorf("the unpacked content has the digest %s, but the image promises %s", got, j.source.diffID)
+	}
+	return content, nil
+}
+
+// trailing is how much may follow the end of an archive, in bytes: padding is a few KiB.
+const trailing = 16 << 20
+
+// freeSpace is how many bytes the file system of an open directory can still take.
+func freeSpace(dir int) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("ask for the free space: %w", err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// hashReader hashes what passes, and stops a stream that would never end: no archive is longer than the room for it.
+type hashReader struct {
+	r    io.Reader
+	hash hash.Hash
+	room int64
+}
+
+func (h *hashReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	h.hash.Write(p[:n])
+	if h.room -= int64(n); h.room < 0 {
+		return n, fmt.Errorf("the layer is larger than what the file system has free: %w", unix.ENOSPC)
+	}
+	return n, err
+}
+
+// verifyReader fails at the end of a stream that is not the promised content.
+type verifyReader struct {
+	io.ReadCloser
+	want Digest
+	size int64 // -1: not known
+	hash hash.Hash
+	read int64
+}
+
+func newVerifyReader(r io.ReadCloser, want Digest, size int64) *verifyReader {
+	return &verifyReader{ReadCloser: r, want: want, size: size, hash: sha256.New()}
+}
+
+func (v *verifyReader) Read(p []byte) (int, error) {
+	n, err := v.ReadCloser.Read(p)
+	v.hash.Write(p[:n])
+	v.read += int64(n)
+	if v.size >= 0 && v.read > v.size {
+		return n, fmt.Errorf("%s is longer than the %d bytes that its manifest declares", v.want, v.size)
+	}
+	if errors.Is(err, io.EOF) {
+		if v.size >= 0 && v.read < v.size {
+			return n, fmt.Errorf("%s ends after %d of %d bytes: %w", v.want, v.read, v.size, io.ErrUnexpectedEOF)
+		}
+		if got := Digest("sha256:" + hex.EncodeToString(v.hash.Sum(nil))); got != v.want {
+			return n, fmt.Errorf("%s is damaged: its content has the digest %s", v.want, got)
+		}
+	}
+	return n, err
+}
+
+// blobSource is a layer whose archive is in the store already.
+func (s *Store) blobSource(d Descriptor, diffID Digest) layerSource {
+	return layerSource{diffID: diffID, open: func(context.Context) (io.ReadCloser, error) {
+		f, err := os.Open(s.blob(d.Digest))
+		if err != nil {
+			return nil, err
+		}
+		if d.Digest == diffID {
+			return f, nil // not compressed: what is unpacked is verified, no need to do it twice
+		}
+		return newVerifyReader(f, d.Digest, d.Size), nil
+	}}
+}
