@@ -101,14 +101,14 @@ func (o addAddress) apply(_ context.Context, k *kernel) error {
 	return wrap(err, "give %s the address %s", o.Link, o.Address)
 }
 
-// setUp brings a link of the host up.
-type setUp struct{ Link string }
+// setUp brings a link up.
+type setUp struct{ Sandbox, Path, Link, Reason string }
 
-func (o setUp) Command() string { return "ip link set " + o.Link + " up" }
-func (o setUp) Why() string     { return "a link that is down carries nothing" }
+func (o setUp) Command() string { return in(o.Sandbox) + "link set " + o.Link + " up" }
+func (o setUp) Why() string     { return o.Reason }
 
 func (o setUp) apply(_ context.Context, k *kernel) error {
-	l, h, err := k.link("", o.Link)
+	l, h, err := k.link(o.Path, o.Link)
 	if err != nil {
 		return err
 	}

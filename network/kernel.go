@@ -21,6 +21,7 @@ type kernel struct {
 	root      state.Root
 	host      *netlink.Handle
 	sandboxes map[string]*netlink.Handle // by path
+	links     map[[2]string]netlink.Link // by path and name, in sandboxes: nobody else is at work there
 }
 
 func newKernel(root state.Root) executor { return &kernel{root: root} }
@@ -73,7 +74,16 @@ func (k *kernel) link(path, name string) (netlink.Link, *netlink.Handle, error) 
 	if err != nil {
 		return nil, nil, err
 	}
+	if l := k.links[[2]string{path, name}]; l != nil {
+		return l, h, nil
+	}
 	l, err := linkByName(h, name)
+	if err == nil && path != "" {
+		if k.links == nil {
+			k.links = map[[2]string]netlink.Link{}
+		}
+		k.links[[2]string{path, name}] = l
+	}
 	return l, h, err
 }
 

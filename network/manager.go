@@ -153,30 +153,35 @@ func (m *Manager) claim(n *Network, sb *Sandbox, o EndpointOptions) (e *Endpoint
 	if err := books.take(m, n, e, o); err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, books.giveBack(e))
-		}
-	}()
 	if e.MAC == nil {
 		e.MAC = macFor(e.Address.Addr())
 	}
-	if len(o.Ports) > 0 {
-		lock, err := m.lockPorts()
-		if err != nil {
-			return nil, nil, err
-		}
-		defer lock.Release()
-		if err := m.claimPorts(e, withHostBinding(n, o.Ports)); err != nil {
-			return nil, nil, err
-		}
-	}
-	if err = m.saveEndpoint(e); err != nil {
-		e.closeHeld()
-		return nil, nil, errors.Join(err, m.unclaimPorts(e))
+	if err := m.enter(e, withHostBinding(n, o.Ports)); err != nil {
+		return nil, nil, errors.Join(err, books.giveBack(e))
 	}
 	old, err = m.releasedAt(e)
 	return e, old, err
+}
+
+// enter claims the endpoint's ports and writes its record: all of it or nothing. Who asks whether a claim is good holds the
+// lock on the ports, so that he never sees a claim whose record is about to be written.
+func (m *Manager) enter(e *Endpoint, ports []PortMapping) error {
+	if len(ports) == 0 {
+		return m.saveEndpoint(e)
+	}
+	lock, err := m.lockPorts()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if err := m.claimPorts(e, ports); err != nil {
+		return err
+	}
+	if err := m.saveEndpoint(e); err != nil {
+		e.closeHeld()
+		return errors.Join(err, m.unclaimPorts(e))
+	}
+	return nil
 }
 
 // withHostBinding puts ports without an address on the one that the network's option names.

@@ -37,7 +37,7 @@ func bridgePlan(n *Network) []operation {
 	if n.EnableIPv6 {
 		ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()), Reason: "the IPv6 gateway"})
 	}
-	ops = append(ops, setUp{Link: n.Bridge})
+	ops = append(ops, setUp{Link: n.Bridge, Reason: "a link that is down carries nothing"})
 	if !n.Internal {
 		ops = append(ops, forwarding{Key: "net/ipv4/ip_forward"})
 		if n.EnableIPv6 {
@@ -80,6 +80,7 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 			sandboxSysctl{Sandbox: sb, Key: "net/ipv6/conf/" + e.Interface + "/disable_ipv6", Value: "0", Reason: "this network has IPv6"},
 			addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address6, Reason: "the container's IPv6 address"})
 	}
+	ops = append(ops, setUp{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Reason: "the cable is plugged in at both ends"})
 	if e.DefaultRoute {
 		ops = append(ops, routesFor(e, sb)...)
 	}

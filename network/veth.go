@@ -22,7 +22,7 @@ type addVeth struct {
 }
 
 func (o addVeth) Command() string {
-	return fmt.Sprintf("ip link add %s up master %s mtu %d type veth peer name %s up address %s mtu %d netns %s",
+	return fmt.Sprintf("ip link add %s up master %s mtu %d type veth peer name %s address %s mtu %d netns %s",
 		o.Host, o.Bridge, o.MTU, o.Inside, o.MAC, o.MTU, o.Sandbox)
 }
 func (o addVeth) Why() string { return "a cable from the bridge into the container" }
@@ -63,8 +63,7 @@ func (o addVeth) message(bridge, ns int) *nl.NetlinkRequest {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
-	inside := nl.NewIfInfomsgChild(peer, unix.AF_UNSPEC)
-	inside.Flags, inside.Change = unix.IFF_UP, unix.IFF_UP
+	nl.NewIfInfomsgChild(peer, unix.AF_UNSPEC) // not up: it cannot be before the outer end exists
 	peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(o.Inside))
 	peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(o.MTU)))
 	peer.AddRtAttr(unix.IFLA_ADDRESS, o.MAC)
