@@ -139,6 +139,9 @@ func isSwitch(f urfave.Flag) bool {
 
 // wrongValue says what is wrong with a value, before urfave sees it, in words that name the flag as it was given.
 func wrongValue(f urfave.Flag, value string) string {
+	if flagKind(f) == "filter" && !strings.Contains(value, "=") {
+		return "bad format of filter (expected name=value)"
+	}
 	switch f.(type) {
 	case *urfave.BoolFlag:
 		if _, err := strconv.ParseBool(value); err != nil {

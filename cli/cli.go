@@ -258,6 +258,22 @@ func usagef(v *verb, format string, args ...any) error {
 	return &usageError{v, fmt.Sprintf(format, args...), 125}
 }
 
+// bad is a value that makes no sense where Docker leaves it to its daemon to say so: the status is then 1.
+func (s *session) bad(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{s.verb, err.Error(), 1}
+}
+
+// refuse is the error of a flag, of status 125.
+func (s *session) refuse(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &usageError{s.verb, err.Error(), 125}
+}
+
 // exitStatus ends the process with a status and without a further word.
 type exitStatus int
 

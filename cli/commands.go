@@ -4,10 +4,10 @@ package cli
 // flags of a verb are made only when it is chosen.
 func commands() *verb {
 	top := group("mydocker", "Containers and their networks, without a daemon",
-		attachVerb(), createVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), inspectVerb(), killVerb(), loadVerb(),
+		attachVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), inspectVerb(), killVerb(), loadVerb(),
 		logsVerb(), pauseVerb(), portVerb(), psVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
 		stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
-		containerGroup(), imageGroup(), networkGroup(),
+		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
 	)
 	top.passthrough = true // the command's own options are not ours to read
 	return top.adopt()
@@ -18,7 +18,11 @@ func containerGroup() *verb {
 		attachVerb(), createVerb(), execVerb(),
 		inspectKind("container", "Display detailed information on one or more containers", "CONTAINER [CONTAINER...]", `Examples:
   $ mydocker container inspect -f '{{.State.Status}}' web`),
-		killVerb(), logsVerb(), psVerb().as("ls", "list", "ps"), pauseVerb(), portVerb(), renameVerb(), restartVerb(),
+		killVerb(), logsVerb(), containerPruneVerb(), psVerb().as("ls", "list", "ps"), pauseVerb(), portVerb(), renameVerb(), restartVerb(),
 		rmVerb().as("rm", "remove"), runVerb(), startVerb(), stopVerb(), topVerb(), unpauseVerb(), waitVerb(),
 	)
+}
+
+func systemGroup() *verb {
+	return group("system", "Manage mydocker", eventsVerb(), gcVerb(), systemPruneVerb())
 }

@@ -33,7 +33,7 @@ func execVerb() *verb {
 		run: func(s *session, c *urfave.Context) error {
 			o, err := execOptions(c, s.lookup)
 			if err != nil {
-				return usagef(s.verb, "%v", err)
+				return s.refuse(err)
 			}
 			if !o.Detach {
 				if err := checkTTY(o.TTY, o.Interactive, s.streams.In); err != nil {
@@ -84,7 +84,7 @@ Examples:
 		run: func(s *session, c *urfave.Context) error {
 			o := engine.AttachOptions{DetachKeys: c.String("detach-keys"), NoStdin: c.Bool("no-stdin"), NoSigProxy: !c.Bool("sig-proxy")}
 			if err := checkDetachKeys(o.DetachKeys); err != nil {
-				return usagef(s.verb, "%v", err)
+				return s.refuse(err)
 			}
 			e, err := s.engine()
 			if err != nil {

@@ -10,15 +10,12 @@ import (
 // different keys add up.
 type filters map[string][]string
 
-// parseFilters reads key=value pairs and refuses keys that the command does not know.
+// parseFilters parts key=value pairs and refuses keys that the command does not know.
 func parseFilters(pairs []string, known ...string) (filters, error) {
 	f := make(filters)
 	for _, pair := range pairs {
-		key, value, ok := strings.Cut(pair, "=")
+		key, value, _ := strings.Cut(pair, "=") // args.go has refused a filter without one
 		key = strings.ToLower(strings.TrimSpace(key))
-		if !ok {
-			return nil, fmt.Errorf("invalid filter '%s': name=value is expected", pair)
-		}
 		if !slices.Contains(known, key) {
 			return nil, fmt.Errorf("invalid filter '%s': %s are known", key, strings.Join(known, ", "))
 		}

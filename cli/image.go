@@ -20,6 +20,7 @@ func imageGroup() *verb {
   $ mydocker image inspect -f '{{json .Config.Cmd}}' busybox`),
 		loadVerb(),
 		imagesVerb().as("ls", "list"),
+		imagePruneVerb(),
 		rmiVerb().as("rm", "remove"),
 		tagVerb(),
 	)

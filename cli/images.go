@@ -47,7 +47,7 @@ func listImages(s *session, c *urfave.Context) error {
 		_, _, err = f.flag("dangling")
 	}
 	if err != nil {
-		return usagef(s.verb, "%v", err)
+		return s.bad(err)
 	}
 	images, err := s.images()
 	if err != nil {

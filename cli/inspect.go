@@ -89,7 +89,7 @@ func (s *session) lookUp(ctx context.Context, kind, ref string) (any, error) {
 func (s *session) inspect(c *urfave.Context, kind string) error {
 	show, err := inspectPrinter(c.String("format"))
 	if err != nil {
-		return usagef(s.verb, "%v", err)
+		return &usageError{s.verb, err.Error(), 64} // Docker's status for a template
 	}
 	var found []any
 	var out bytes.Buffer

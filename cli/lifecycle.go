@@ -37,7 +37,7 @@ func startVerb() *verb {
 				return &usageError{s.verb, "you cannot start and attach multiple containers at once", 1}
 			}
 			if err := checkDetachKeys(o.DetachKeys); err != nil {
-				return usagef(s.verb, "%v", err)
+				return s.refuse(err)
 			}
 			e, err := s.engine()
 			if err != nil {

@@ -57,7 +57,7 @@ func readResources(c *urfave.Context, o *engine.CreateOptions) (err error) {
 func checkResources(r *engine.Resources) error {
 	switch {
 	case r.Memory != 0 && r.Memory < leastMemory:
-		return fmt.Errorf("minimum memory limit allowed is 6MB")
+		return fmt.Errorf("--memory %s: minimum memory limit allowed is 6MB (6m)", units.BytesSize(float64(r.Memory)))
 	case r.MemorySwap > 0 && r.Memory == 0:
 		return fmt.Errorf("you should always set --memory when using --memory-swap")
 	case r.MemorySwap > 0 && r.MemorySwap < r.Memory:
@@ -125,7 +125,7 @@ func parseCPUs(text string, have int) (int64, error) {
 		return 0, fmt.Errorf("invalid --cpus '%s': a decimal number is expected, such as 1.5", text)
 	}
 	if cpus != 0 && cpus < 0.01 || cpus > float64(have) {
-		return 0, fmt.Errorf("range of --cpus is from 0.01 to %d.00, as there are only %d CPUs available", have, have)
+		return 0, fmt.Errorf("invalid --cpus '%s': the range is from 0.01 to %d.00, as there are only %d CPUs available", text, have, have)
 	}
 	return int64(math.Round(cpus * 1e9)), nil
 }

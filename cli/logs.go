@@ -34,7 +34,7 @@ Examples:
 		run: func(s *session, c *urfave.Context) error {
 			o, err := logOptions(c, time.Now())
 			if err != nil {
-				return usagef(s.verb, "%v", err)
+				return s.bad(err)
 			}
 			o.Stdout, o.Stderr = s.streams.Out, s.streams.Err
 			e, err := s.engine()

@@ -37,8 +37,8 @@ func readMounts(c *urfave.Context, o *engine.CreateOptions) error {
 	return nil
 }
 
-// parseVolume reads -v: TARGET, or SOURCE:TARGET[:OPTIONS]. A source with a slash or a leading dot is a path of the host,
-// any other the name of a volume.
+// parseVolume reads -v: TARGET, or SOURCE:TARGET[:OPTIONS]. A source that begins with a slash or a dot is a path of
+// the host, any other the name of a volume.
 func parseVolume(text string) (engine.Mount, error) {
 	parts := strings.Split(text, ":")
 	var m engine.Mount
@@ -62,7 +62,7 @@ func parseVolume(text string) (engine.Mount, error) {
 			}
 			m.Type, m.Source = "bind", abs
 		} else if !validVolume(m.Source) {
-			return m, fmt.Errorf("%q is no volume name: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed; a host directory is given by a path with a slash", m.Source)
+			return m, fmt.Errorf("%q is no volume name: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed; a directory of the host is given by its absolute path", m.Source)
 		}
 	}
 	if len(parts) == 3 {
@@ -77,7 +77,7 @@ func parseVolume(text string) (engine.Mount, error) {
 }
 
 func isPath(source string) bool {
-	return strings.Contains(source, "/") || source == "." || source == ".." || strings.HasPrefix(source, "~")
+	return strings.HasPrefix(source, "/") || source == "." || source == ".." || strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../")
 }
 
 func validVolume(name string) bool {

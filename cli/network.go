@@ -20,6 +20,7 @@ func networkGroup() *verb {
   $ mydocker network inspect br0
   $ mydocker network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' br0`),
 		networkLsVerb(),
+		networkPruneVerb(),
 		networkRmVerb(),
 	)
 }
@@ -51,7 +52,7 @@ Examples:
 		run: func(s *session, c *urfave.Context) error {
 			o, err := networkOptions(c)
 			if err != nil {
-				return usagef(s.verb, "%v", err)
+				return s.bad(err)
 			}
 			e, err := s.engine()
 			if err != nil {
@@ -151,15 +152,15 @@ Examples:
 func networkLs(s *session, c *urfave.Context) error {
 	f, err := parseFilters(c.StringSlice("filter"), "dangling", "driver", "id", "label", "label!", "name", "scope", "type")
 	if err != nil {
-		return usagef(s.verb, "%v", err)
+		return s.bad(err)
 	}
 	dangling, onlyDangling, err := f.flag("dangling")
 	if err != nil {
-		return usagef(s.verb, "%v", err)
+		return s.bad(err)
 	}
 	for _, t := range f["type"] {
 		if t != "builtin" && t != "custom" {
-			return usagef(s.verb, "invalid filter 'type=%s': builtin or custom is expected", t)
+			return s.bad(fmt.Errorf("invalid filter 'type=%s': builtin or custom is expected", t))
 		}
 	}
 	e, err := s.engine()

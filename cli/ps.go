@@ -81,7 +81,7 @@ func ps(s *session, c *urfave.Context) error {
 	f, err := parseFilters(c.StringSlice("filter"), "ancestor", "before", "exited", "expose", "id", "is-task",
 		"label", "label!", "name", "network", "publish", "since", "status", "volume")
 	if err != nil {
-		return usagef(s.verb, "%v", err)
+		return s.bad(err)
 	}
 	limit := c.Int("last")
 	if c.Bool("latest") && limit == -1 {
@@ -89,7 +89,7 @@ func ps(s *session, c *urfave.Context) error {
 	}
 	keep, err := containerFilter(f, c.Bool("all") || limit > 0)
 	if err != nil {
-		return usagef(s.verb, "%v", err)
+		return s.bad(err)
 	}
 	e, err := s.engine()
 	if err != nil {

@@ -40,10 +40,10 @@ func run(s *session, c *urfave.Context) error {
 	o := engine.RunOptions{Detach: c.Bool("detach"), DetachKeys: c.String("detach-keys"), NoSigProxy: !c.Bool("sig-proxy")}
 	var err error
 	if o.CreateOptions, err = createOptions(c, s.lookup); err != nil {
-		return usagef(s.verb, "%v", err)
+		return s.refuse(err)
 	}
 	if err := checkDetachKeys(o.DetachKeys); err != nil {
-		return usagef(s.verb, "%v", err)
+		return s.refuse(err)
 	}
 	if !o.Detach {
 		if err := checkTTY(o.TTY, o.OpenStdin, s.streams.In); err != nil {
@@ -79,7 +79,7 @@ Examples:
 		run: func(s *session, c *urfave.Context) error {
 			o, err := createOptions(c, s.lookup)
 			if err != nil {
-				return usagef(s.verb, "%v", err)
+				return s.refuse(err)
 			}
 			e, err := s.engine()
 			if err != nil {

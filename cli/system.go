@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -151,8 +150,4 @@ func (s *session) psOf(pids []int, options []string) error {
 	}
 	_, err = s.streams.Out.WriteString(text)
 	return err
-}
-
-func inspectVolume(_ context.Context, _ *session, ref string) (any, error) {
-	return nil, fmt.Errorf("no such volume: %s: %w", ref, fs.ErrNotExist)
 }

@@ -29,7 +29,7 @@ func versionVerb() *verb {
 			v := s.versions()
 			show, err := inspectPrinter(c.String("format"))
 			if err != nil {
-				return usagef(s.verb, "%v", err)
+				return &usageError{s.verb, err.Error(), 64} // Docker's status for a template
 			}
 			if show != nil {
 				return show(s.streams.Out, v)
