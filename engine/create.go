@@ -315,6 +315,11 @@ func (e *Engine) checkNetworks(o *CreateOptions) error {
 			return fmt.Errorf("--network %s: no network namespace is there (ip netns list shows the named ones under /run/netns)", o.Network)
 		}
 	}
+	for _, x := range o.ExtraHosts {
+		if err := network.CheckExtraHost(x); err != nil {
+			return err
+		}
+	}
 	for _, ref := range o.networkRefs() {
 		if _, err := e.networks.Network(ref); err != nil {
 			return err

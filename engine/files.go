@@ -89,57 +89,32 @@ func (e *Engine) hostsFile(d *Definition, attached []*network.Endpoint) ([]byte,
 		}
 		return text, nil
 	}
-	h := network.HostsOptions{Hostname: o.Hostname, Domainname: o.Domainname, IPv6: true}
-	var gateway netip.Addr
+	h := network.HostsOptions{Hostname: o.Hostname, Domainname: o.Domainname, Extra: o.ExtraHosts}
 	for _, ep := range attached {
 		for _, a := range []netip.Prefix{ep.Address, ep.Address6} {
 			if a.IsValid() {
-				h.Addresses = append(h.Addresses, a.Addr().String())
+				h.Addresses = append(h.Addresses, a.Addr())
 			}
 		}
-		if !gateway.IsValid() {
-			gateway = ep.Gateway
+		if !h.HostGateway.IsValid() {
+			h.HostGateway = ep.Gateway
 		}
 	}
 	for _, x := range o.ExtraHosts {
-		name, addr, ok := strings.Cut(x, ":")
-		if !ok {
-			return nil, fmt.Errorf("invalid --add-host %q: NAME:ADDRESS is expected", x)
+		if strings.HasSuffix(x, "host-gateway") && !h.HostGateway.IsValid() {
+			return nil, fmt.Errorf("--add-host %s: the container has no gateway on network %s", x, o.Network)
 		}
-		if addr == "host-gateway" {
-			if !gateway.IsValid() {
-				return nil, fmt.Errorf("--add-host %s: the container has no gateway on network %s", x, o.Network)
-			}
-			addr = gateway.String()
-		}
-		h.Extra = append(h.Extra, name+":"+addr)
 	}
 	return network.HostsFile(h), nil
 }
 
 func (e *Engine) resolvConf(d *Definition, attached []*network.Endpoint) ([]byte, error) {
 	o := &d.Options
-	host, err := hostResolvConf()
+	host, err := network.HostResolvConf()
 	if err != nil {
 		return nil, err
 	}
-	if o.Network == modeHost && len(o.DNS)+len(o.DNSSearch)+len(o.DNSOptions) == 0 {
-		return host, nil
-	}
-	return network.ResolvConf(network.ResolvOptions{Host: host, Servers: o.DNS, Search: o.DNSSearch, Options: o.DNSOptions})
-}
-
-// hostResolvConf is the host's resolver configuration. Where systemd-resolved stands in between (127.0.0.53, which means
-// something else inside a container), its own list of servers is taken.
-func hostResolvConf() ([]byte, error) {
-	text, err := os.ReadFile("/etc/resolv.conf")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err == nil && strings.Contains(string(text), "nameserver 127.0.0.53") {
-		if real, err := os.ReadFile("/run/systemd/resolve/resolv.conf"); err == nil {
-			return real, nil
-		}
-	}
-	return text, err
+	return network.ResolvConf(network.ResolvOptions{
+		Host: host, Servers: o.DNS, Search: o.DNSSearch, Options: o.DNSOptions, HostNetwork: o.Network == modeHost,
+	})
 }
