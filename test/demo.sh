@@ -13,8 +13,21 @@ export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C
 PORT=${PORT:-8080}
 NETWORK=${NETWORK:-br0}
 
-title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-show() { printf '$ %s\n' "$*"; "$@"; }
+bold='' plain=''
+[[ -t 1 ]] && bold=$'\e[1m' plain=$'\e[0m'
+title() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+
+# show COMMAND...: print the command as one would type it, then run it.
+show() {
+    local word
+    printf '$'
+    for word; do
+        [[ $word == *[!A-Za-z0-9_./:=-]* ]] && word="'$word'"
+        printf ' %s' "$word"
+    done
+    printf '\n'
+    "$@"
+}
 die() { echo "demo: $*" >&2; exit 1; }
 
 # ---- what the host must have -----------------------------------------------------------------------------------
@@ -105,18 +118,25 @@ show mydocker ps
 
 title "4. Its page, through this host's loopback and through this host's own address"
 fetch() { # the server may need a moment until it listens
-    printf '$ wget -qO- %s\n' "$1"
     local try
+    printf '$ curl http://%s/\n' "$1"
     for try in 1 2 3 4 5 6 7 8 9 10; do
-        busybox wget -T 3 -qO- "$1" 2>/dev/null && return
+        page "$1" 2>/dev/null && return
         sleep 0.2
     done
     die "no answer from $1 (see: iptables -t nat -nvL; mydocker logs web)"
 }
-fetch "http://127.0.0.1:$PORT/"
+page() {
+    if command -v curl >/dev/null; then
+        curl -fsS --noproxy '*' --max-time 3 "http://$1/"
+    else # bash can open a connection itself
+        exec 3<>"/dev/tcp/${1/:/\/}" && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && sed '1,/^\r$/d' <&3 && exec 3>&-
+    fi
+}
+fetch "127.0.0.1:$PORT"
 own_address=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
 if [[ $own_address ]]; then
-    fetch "http://$own_address:$PORT/"
+    fetch "$own_address:$PORT"
 else
     echo "(this host has no address besides loopback)"
 fi

@@ -201,9 +201,9 @@ func bare(name, scratch string) (*contestant, error) {
 }
 
 func podman(scratch, image string) (*contestant, error) {
-	program := []string{"podman", "--root", filepath.Join(scratch, "podman"), "--runroot", filepath.Join(scratch, "podman-run"),
+	program := []string{"podman", "--root", filepath.Join(scratch, "podman"), "--runroot", "/run/podman-b",
 		"--cgroup-manager", "cgroupfs", "--events-backend", "file", "--network-config-dir", filepath.Join(scratch, "podman-networks"),
-		"--tmpdir", filepath.Join(scratch, "podman-tmp")}
+		"--tmpdir", "/run/podman-t"}
 	with := func(args ...string) []string { return append(slices.Clone(program), args...) }
 	if _, err := output(with("import", image, "localhost/bench")...); err != nil {
 		return nil, err

@@ -359,7 +359,7 @@ func TestForwardPolicyDrop(t *testing.T) {
 	server, client := web(t, "server", "-net", "br0", "-p", "8080:80"), sleeper(t, "client", "-net", "br0")
 	equal(t, "container to container", client.exec("wget", "-qO-", "http://"+server.ip()+"/"), "page of server")
 	client.exec("ping", "-c1", "-W2", "203.0.113.9")
-	equal(t, "neighbour to published port", neighbour(t, "busybox wget -T 3 -qO- http://10.99.0.1:8080/"), "page of server")
+	equal(t, "neighbour to published port", neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080/"), "page of server")
 	must(t, "rm", "-f", "server", "client")
 	must(t, "network", "rm", "br0")
 	equal(t, "their rules", sh(t, "iptables-save | grep -e THEIRS -e 9999 -e 'FORWARD DROP' | sed 's/ .[0-9:]*.$//'"), theirs)

@@ -26,7 +26,7 @@ func TestPublish(t *testing.T) {
 		{"the host, the gateway", func(p string) string { return mustGet(t, "http://10.88.0.1:8080"+p) }},
 		{"the host, the container's address", func(p string) string { return mustGet(t, "http://10.88.0.2"+p) }},
 		{"the neighbour", func(p string) string {
-			return neighbour(t, "busybox wget -T 3 -qO- http://10.99.0.1:8080"+p)
+			return neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080"+p)
 		}},
 		{"a peer, the host's address", func(p string) string { return peer.exec("wget", "-T", "3", "-qO-", "http://10.99.0.1:8080"+p) }},
 		{"a peer, the gateway", func(p string) string { return peer.exec("wget", "-T", "3", "-qO-", "http://10.88.0.1:8080"+p) }},
@@ -61,7 +61,7 @@ func TestPublishRules(t *testing.T) {
 		return sh(t, `iptables -t nat -nvxL | awk '/dpt:8080/ && /DNAT/ {print $1}'`)
 	}
 	before := count()
-	neighbour(t, "busybox wget -T 3 -qO- http://10.99.0.1:8080/")
+	neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080/")
 	if count() == before {
 		t.Error("the counters of the rule do not rise")
 	}
@@ -99,7 +99,7 @@ func TestPublishOnOneAddress(t *testing.T) {
 	web(t, "lan", "-p", "10.99.0.1:8082:80")
 	equal(t, "127.0.0.1", mustGet(t, "http://127.0.0.1:8081/"), "page of loopback")
 	unreachable(t, "10.99.0.1:8081")
-	if out := sh(t, "ip netns exec neighbour busybox wget -T 1 -qO- http://10.99.0.1:8081/ 2>&1 || :"); strings.Contains(out, "page of") {
+	if out := sh(t, "ip netns exec neighbour curl -sS --max-time 1 http://10.99.0.1:8081/ 2>&1 || :"); strings.Contains(out, "page of") {
 		t.Errorf("a port bound to 127.0.0.1 answers on the LAN: %s", out)
 	}
 	// Not even to a neighbour that sends packets for 127.0.0.1 over the wire.
@@ -107,10 +107,10 @@ func TestPublishOnOneAddress(t *testing.T) {
 	t.Cleanup(func() {
 		sh(t, "ip -n neighbour route del 127.0.0.1; ip -n neighbour addr add 127.0.0.1/8 dev lo; ip netns exec neighbour sysctl -qw net.ipv4.conf.all.route_localnet=0")
 	})
-	if out := sh(t, "ip netns exec neighbour busybox wget -T 1 -qO- http://127.0.0.1:8081/ 2>&1 || :"); strings.Contains(out, "page of") {
+	if out := sh(t, "ip netns exec neighbour curl -sS --max-time 1 http://127.0.0.1:8081/ 2>&1 || :"); strings.Contains(out, "page of") {
 		t.Errorf("a port bound to 127.0.0.1 answers the LAN through a route for 127.0.0.1: %s", out)
 	}
-	equal(t, "the LAN address", neighbour(t, "busybox wget -T 3 -qO- http://10.99.0.1:8082/"), "page of lan")
+	equal(t, "the LAN address", neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8082/"), "page of lan")
 	unreachable(t, "127.0.0.1:8082")
 	equal(t, "mydocker port", must(t, "port", "loopback"), "80/tcp -> 127.0.0.1:8081")
 }
