@@ -19,6 +19,7 @@ import (
 // go-iptables. Which kernel interface is used, nft or legacy, is what `iptables` is on this host.
 type ipTables struct {
 	restore, save, iptables string // paths
+	legacy                  bool   // the program speaks to x_tables, not to nf_tables
 }
 
 // errNoIptables says that the host has no iptables.
@@ -32,6 +33,9 @@ func newIPTables() (*ipTables, error) {
 			return nil, errNoIptables
 		}
 	}
+	// Both flavours are one program under many names: xtables-nft-multi or xtables-legacy-multi.
+	real, err := filepath.EvalSymlinks(t.restore)
+	t.legacy = err == nil && strings.Contains(real, "legacy")
 	return &t, nil
 }
 
@@ -116,8 +120,9 @@ func firstLine(s string) string {
 	return line
 }
 
-// Publish costs one exec however many ports there are. The checks make it fail when somebody has emptied the tables;
-// the caller then puts our chains back and tries again.
+// Publish costs one exec however many ports there are. With the legacy flavour, which reads the whole table in any case, it
+// also checks that our chain is hooked in, and fails if somebody has emptied the tables: the caller then puts our
+// chains back and tries again. With nft, checking would read every rule of the table: Intact asks the kernel.
 func (t *ipTables) Publish(e *Endpoint) operation {
 	change := tableChange{table: "nat"}
 	for _, r := range portRules(e) {
@@ -128,6 +133,9 @@ func (t *ipTables) Publish(e *Endpoint) operation {
 	}
 	o := iptablesBatch{firewall: t, tables: []tableChange{change}, reason: "who asks for the host's port is led to the container"}
 	for _, h := range portHooks() {
+		if !t.legacy {
+			break
+		}
 		o.checks = append(o.checks, h.chain+" "+h.rule)
 	}
 	return o

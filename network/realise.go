@@ -22,7 +22,11 @@ func (m *Manager) readyPath(id string) string {
 
 // realise sees to it that the network is in the kernel. It is cheap when it is.
 func (m *Manager) realise(ctx context.Context, x executor, n *Network) error {
-	if _, err := os.Stat(m.readyPath(n.ID)); err == nil {
+	fw, err := m.firewall(m.backend)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(m.readyPath(n.ID)); err == nil && fw.Intact() {
 		return nil
 	}
 	return m.repair(ctx, x, n)
