@@ -6,7 +6,7 @@ func commands() *verb {
 	top := group("mydocker", "Containers and their networks, without a daemon",
 		attachVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), inspectVerb(), killVerb(), loadVerb(),
 		logsVerb(), pauseVerb(), portVerb(), psVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
-		stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
+		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
 		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
 	)
 	top.passthrough = true // the command's own options are not ours to read
@@ -19,7 +19,7 @@ func containerGroup() *verb {
 		inspectKind("container", "Display detailed information on one or more containers", "CONTAINER [CONTAINER...]", `Examples:
   $ mydocker container inspect -f '{{.State.Status}}' web`),
 		killVerb(), logsVerb(), containerPruneVerb(), psVerb().as("ls", "list", "ps"), pauseVerb(), portVerb(), renameVerb(), restartVerb(),
-		rmVerb().as("rm", "remove"), runVerb(), startVerb(), stopVerb(), topVerb(), unpauseVerb(), waitVerb(),
+		rmVerb().as("rm", "remove"), runVerb(), startVerb(), statsVerb(), stopVerb(), topVerb(), unpauseVerb(), waitVerb(),
 	)
 }
 
