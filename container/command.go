@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -16,13 +17,15 @@ import (
 // errNotInPath is worded as Docker words it: scripts look for it.
 var errNotInPath = errors.New("executable file not found in $PATH")
 
-// lookPath finds the command as the shell would, by the container's own PATH, and says early what execve would say late.
-func lookPath(name string, env []string) (string, error) {
+// lookPath finds the command as the shell would, by the container's own PATH: the files that may be it, best first. check
+// says what one of them is worth. Whether the command's user may execute it, execve will tell.
+func lookPath(name string, env []string, check func(string) error) ([]string, error) {
 	if strings.Contains(name, "/") {
-		return name, commandError(name, executable(name))
+		return []string{name}, commandError(name, check(name))
 	}
-	path, _ := lookupEnv(env, "PATH")
+	var found []string
 	var denied error
+	path, _ := lookupEnv(env, "PATH")
 	for _, dir := range strings.Split(path, ":") {
 		if path == "" {
 			break
@@ -31,34 +34,39 @@ func lookPath(name string, env []string) (string, error) {
 			dir = "."
 		}
 		candidate := dir + "/" + name
-		err := executable(candidate)
-		if err == nil {
-			return candidate, nil
-		}
-		if errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EISDIR) {
+		switch err := check(candidate); {
+		case err == nil:
+			found = append(found, candidate)
+		case errors.Is(err, unix.EACCES):
 			denied = err
 		}
 	}
-	if denied != nil {
-		return "", commandError(name, denied)
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case denied != nil:
+		return nil, commandError(name, denied)
 	}
-	return "", &CommandError{Command: name, Code: 127, Err: errNotInPath}
+	return nil, &CommandError{Command: name, Code: 127, Err: errNotInPath}
 }
 
-// executable asks the kernel for what the command's user may do; root may not execute a file without any x bit either.
+// executable says whether a file could be executed: not a directory, and with an x for somebody.
 func executable(path string) error {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return &fs.PathError{Op: "stat", Path: path, Err: err}
 	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	return executableMode(st.Mode)
+}
+
+func executableMode(mode uint32) error {
+	switch {
+	case mode&unix.S_IFMT == unix.S_IFDIR:
 		return unix.EISDIR
+	case mode&unix.S_IFMT != unix.S_IFREG, mode&0o111 == 0:
+		return unix.EACCES
 	}
-	err := unix.Faccessat2(unix.AT_FDCWD, path, unix.X_OK, unix.AT_EACCESS)
-	if err == unix.ENOSYS || err == unix.EPERM {
-		return nil // execve will tell
-	}
-	return err
+	return nil
 }
 
 // commandError gives a failed execution its exit status: 127 when there is nothing to execute, 126 when it cannot be.
@@ -83,29 +91,28 @@ func lookupEnv(env []string, name string) (string, bool) {
 }
 
 // withHome adds HOME where it is missing: the user's directory in the container's own /etc/passwd, or /.
-func withHome(env []string, uid uint64) []string {
+func withHome(env []string, uid uint64, open func(string) (int, error)) []string {
 	if _, ok := lookupEnv(env, "HOME"); ok {
 		return env
 	}
-	return append(env, "HOME="+homeOf("/etc/passwd", uid))
+	return append(env[:len(env):len(env)], "HOME="+homeOf(uid, open))
 }
 
-func homeOf(passwd string, uid uint64) string {
+func homeOf(uid uint64, open func(string) (int, error)) string {
 	fallback := "/"
 	if uid == 0 {
 		fallback = "/root"
 	}
-	// O_NONBLOCK: an image may have put a fifo here.
-	fd, err := unix.Open(passwd, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	fd, err := open("/etc/passwd")
 	if err != nil {
 		return fallback
 	}
-	f := os.NewFile(uintptr(fd), passwd)
+	f := os.NewFile(uintptr(fd), "/etc/passwd")
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return fallback
 	}
-	lines := bufio.NewScanner(f)
+	lines := bufio.NewScanner(io.LimitReader(f, 1<<20))
 	for lines.Scan() {
 		field := strings.Split(lines.Text(), ":")
 		if len(field) >= 6 && field[2] == strconv.FormatUint(uid, 10) && field[5] != "" {
@@ -115,14 +122,9 @@ func homeOf(passwd string, uid uint64) string {
 	return fallback
 }
 
-// execve is the system call itself, on this thread. It returns only when it fails.
-func execve(path string, argv, envv []*byte) error {
-	p, err := unix.BytePtrFromString(path)
-	if err != nil {
-		return err
-	}
-	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(p)), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envv[0])))
-	return errno
+// readHostFile opens a file of the process's own root. O_NONBLOCK: an image may have put a fifo there.
+func readHostFile(path string) (int, error) {
+	return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 }
 
 // resetSignals gives the command the signals as a fresh process has them: none ignored, none blocked. Handlers go away

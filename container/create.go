@@ -151,13 +151,14 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	if err := j.addHookState(config); err != nil {
 		return err
 	}
-	p.steps, p.watch = append(config.Steps, config.AfterStart...), j.runtime.Watch
+	p.command = j.spec.Process.Args[0]
+	p.steps, p.watch, p.last = append(config.Steps, config.AfterStart...), j.runtime.Watch, config.Last
 	p.hooks = func() error {
 		s := j.container.OCIState()
 		s.Status = specs.StateCreating
 		return errors.Join(runHooks(j.spec.Hooks.Prestart, "prestart", s), runHooks(j.spec.Hooks.CreateRuntime, "createRuntime", s))
 	}
-	if err := j.joinGroup(); err != nil {
+	if err := j.recordProcess(); err != nil {
 		return err
 	}
 	if err := j.sendConfig(config); err != nil {
@@ -173,18 +174,16 @@ func (j *createJob) bringUp(ctx context.Context) error {
 func (j *createJob) launchAndPrepare() error {
 	rootfs := make(chan error, 1)
 	go func() { rootfs <- j.callRootfs() }()
-	launched := make(chan error, 1)
-	if j.v2 {
-		// Born in its group: the group must be there first.
-		if err := j.makeGroup(); err != nil {
-			return errors.Join(err, <-rootfs)
-		}
-		launched <- j.launch()
-		return errors.Join(<-launched, <-rootfs)
+	// Born in its group: the group must be there first. The limits follow, because on v1 the thread that gives birth
+	// counts in the group for a moment (a limit of one process would forbid the birth).
+	err := j.group.Create()
+	if err == nil {
+		err = j.launch()
 	}
-	go func() { launched <- j.launch() }()
-	groupErr := j.makeGroup()
-	return errors.Join(<-launched, groupErr, <-rootfs)
+	if err == nil {
+		err = j.group.Set(j.spec.Linux.Resources)
+	}
+	return errors.Join(err, <-rootfs)
 }
 
 func (j *createJob) callRootfs() (err error) {
@@ -192,13 +191,6 @@ func (j *createJob) callRootfs() (err error) {
 		j.rootfs, err = j.options.Rootfs()
 	}
 	return wrap("root file system", err)
-}
-
-func (j *createJob) makeGroup() error {
-	if err := j.group.Create(); err != nil {
-		return err
-	}
-	return j.group.Set(j.spec.Linux.Resources)
 }
 
 func (j *createJob) launch() error {
@@ -211,7 +203,9 @@ func (j *createJob) launch() error {
 	}
 	files = append(files, j.options.ExtraFiles...)
 	var cgroup *os.File
+	prepare := j.group.AddSelf
 	if j.v2 {
+		prepare = nil // clone3 does it
 		if cgroup, err = j.group.Dir(); err != nil {
 			return err
 		}
@@ -223,7 +217,7 @@ func (j *createJob) launch() error {
 	}
 	b := birthOf(j.spec)
 	return plan.Do(j.runtime.Watch, b, func() error {
-		p, err := launch(executable, b, files, cgroup, j.spec)
+		p, err := launch(executable, b, files, cgroup, prepare, j.spec)
 		if err != nil {
 			return err
 		}
@@ -260,15 +254,10 @@ func (j *createJob) hostFacts() hostFacts {
 	return h
 }
 
-// joinGroup moves init, which in v1 could not be born there, while it still starts up: before it has done anything.
-func (j *createJob) joinGroup() error {
+// recordProcess says which process it is, while that still starts up: before it has done anything.
+func (j *createJob) recordProcess() error {
 	if err := state.ReplaceJSON(j.runtime.statePath(j.options.ID), j.container.state, state.Volatile); err != nil {
 		return err
-	}
-	if !j.v2 {
-		if err := j.group.Add(j.container.state.Pid); err != nil {
-			return err
-		}
 	}
 	if adj := j.spec.Process.OOMScoreAdj; adj != nil {
 		path := "/proc/" + strconv.Itoa(j.container.state.Pid) + "/oom_score_adj"

@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,7 +96,10 @@ func (in *initializer) run(files []int) error {
 			return err
 		}
 	}
-	path, err := in.prepareCommand()
+	if err := in.openStdio(); err != nil {
+		return err
+	}
+	last, err := in.prepareCommand()
 	if err != nil {
 		return err
 	}
@@ -109,7 +111,7 @@ func (in *initializer) run(files []int) error {
 			return err
 		}
 	}
-	return in.execute(path)
+	return in.execute(last)
 }
 
 // takeFiles gives names to the descriptors that came with the config, in the order in which the creator sends them.
@@ -181,20 +183,6 @@ func (in *initializer) do(s step, rootfs int) error {
 		err = wrap("set the host name", unix.Sethostname([]byte(s.Source)))
 	case stepDomainname:
 		err = wrap("set the domain name", unix.Setdomainname([]byte(s.Source)))
-	case stepRlimit:
-		err = setRlimit(0, s.Type, s.Num[0], s.Num[1], s.Num[2])
-	case stepUmask:
-		unix.Umask(int(s.Num[0]))
-	case stepNoNewPrivs:
-		err = setNoNewPrivs()
-	case stepBounding:
-		err = dropBounding(s.Num[0])
-	case stepUser:
-		if err = in.openStdio(s); err == nil {
-			err = setUser(s.Num[0], s.Num[1], s.Data)
-		}
-	case stepCapabilities:
-		err = setCapabilities(s.Num[0], s.Num[1], s.Num[2], s.Num[3])
 	default:
 		err = in.doRootfs(s, rootfs)
 	}
@@ -203,7 +191,7 @@ func (in *initializer) do(s step, rootfs int) error {
 
 // openStdio lets the container's user open /dev/stdout and its like again: pipes and sockets belong to whoever made
 // them. Files and terminals of the caller are not touched, they are not ours to give away.
-func (in *initializer) openStdio(user step) error {
+func (in *initializer) openStdio() error {
 	for fd := range 3 {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
@@ -211,10 +199,10 @@ func (in *initializer) openStdio(user step) error {
 		}
 		kind := st.Mode & unix.S_IFMT
 		ours := kind == unix.S_IFIFO || kind == unix.S_IFSOCK || in.config.Terminal
-		if !ours || uint64(st.Uid) == user.Num[0] {
+		if !ours || uint64(st.Uid) == in.config.UID {
 			continue
 		}
-		err := unix.Fchown(fd, int(user.Num[0]), -1)
+		err := unix.Fchown(fd, int(in.config.UID), -1)
 		if err != nil && err != unix.EPERM && err != unix.EINVAL && err != unix.EROFS {
 			return wrap("give the standard streams to the user", err)
 		}
@@ -257,43 +245,57 @@ func (in *initializer) waitForStart() error {
 	return err
 }
 
-// execute becomes the command. The socket closes with it, which tells the creator that it worked.
-func (in *initializer) execute(path string) error {
+// execute becomes the last program, and that the command. The socket closes with it, which tells the creator that it
+// worked.
+func (in *initializer) execute(p *program) error {
+	e := encoder{}
+	e.strings(p.labels)
+	if err := in.conn.send(msgLabels, e.buf); err != nil {
+		return err
+	}
+	file, err := p.file(in.conn.fd)
+	if err != nil {
+		return err
+	}
 	if err := resetSignals(); err != nil {
 		return err
 	}
 	// Whatever was opened by mistake, or inherited: nothing above the standard streams and the files that were asked for
-	// lives on in the command (CVE-2024-21626).
+	// lives on in the command (CVE-2024-21626). The socket lives on in the last program, which closes it the same way.
 	if err := unix.CloseRange(uint(3+in.config.ExtraFiles), ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return wrap("close all other descriptors", err)
 	}
-	argv, err := syscall.SlicePtrFromStrings(in.config.Args)
-	if err != nil {
-		return wrap("arguments", err)
+	if _, err := unix.FcntlInt(uintptr(in.conn.fd), unix.F_SETFD, 0); err != nil {
+		return wrap("keep the socket", err)
 	}
-	envv, err := syscall.SlicePtrFromStrings(in.config.Env)
-	if err != nil {
-		return wrap("environment", err)
-	}
-	return commandError(in.config.Args[0], execve(path, argv, envv))
+	return becomeProgram(file)
 }
 
 // prepareCommand goes to the working directory and finds the command there, with the powers that it will have.
-func (in *initializer) prepareCommand() (string, error) {
+func (in *initializer) prepareCommand() (*program, error) {
 	if err := unix.Chdir(in.config.Cwd); err != nil {
-		return "", fmt.Errorf("go to the working directory %q: %w", in.config.Cwd, err)
+		return nil, fmt.Errorf("go to the working directory %q: %w", in.config.Cwd, err)
 	}
 	// A working directory outside the root would be a way to the host: the kernel says so by a name without a leading slash.
 	if wd, err := unix.Getwd(); err != nil || !strings.HasPrefix(wd, "/") {
-		return "", errors.Join(fmt.Errorf("the working directory %q is outside the container's root", in.config.Cwd), err)
+		return nil, errors.Join(fmt.Errorf("the working directory %q is outside the container's root", in.config.Cwd), err)
 	}
 	if in.config.Terminal {
 		if err := in.controllingTerminal(); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	in.config.Env = withHome(in.config.Env, in.config.UID)
-	return lookPath(in.config.Args[0], in.config.Env)
+	env := withHome(in.config.Env, in.config.UID, readHostFile)
+	paths, err := lookPath(in.config.Args[0], env, executable)
+	if err != nil {
+		return nil, err
+	}
+	p := newProgram()
+	if err := p.privileges(in.config.Last, in.config.Filter, in.config.FilterFlag); err != nil {
+		return nil, err
+	}
+	p.execute(in.conn.fd, paths, in.config.Args, env)
+	return p, nil
 }
 
 func wrap(what string, err error) error {

@@ -38,15 +38,18 @@ func (c *Container) openBarrier() error {
 		if p == nil {
 			p = &initProcess{pid: c.state.Pid, watch: c.runtime.Watch}
 		}
-		p = &initProcess{pid: p.pid, watch: p.watch, steps: p.steps, conn: conn{fd}}
+		p = &initProcess{pid: p.pid, watch: p.watch, steps: p.steps, last: p.last, command: p.command, conn: conn{fd}}
 		defer unix.Close(fd)
 	} else if p == nil {
 		return fmt.Errorf("its creator alone can start it")
 	}
-	if err := p.conn.send(msgStart, nil); err != nil {
-		return err
-	}
-	if err := p.awaitExec(); err != nil {
+	err := underEyes(p.watch, p.last, func() error {
+		if err := p.conn.send(msgStart, nil); err != nil {
+			return err
+		}
+		return p.awaitExec()
+	})
+	if err != nil {
 		return err
 	}
 	if c.process != nil {
@@ -55,6 +58,23 @@ func (c *Container) openBarrier() error {
 	}
 	// Init takes the door away itself, unless its user may not.
 	return ignoreAbsent(os.Remove(barrier))
+}
+
+// underEyes shows the steps of the last program to a watcher. They are done together: no one can look on in between.
+func underEyes(w plan.Watcher, steps []step, do func() error) error {
+	if w == nil {
+		return do()
+	}
+	for _, s := range steps {
+		if err := w.Before(s); err != nil {
+			return err
+		}
+	}
+	err := do()
+	for _, s := range steps {
+		err = w.After(s, err)
+	}
+	return err
 }
 
 // dial connects to a socket whose path may be longer than the 108 bytes of a socket's name.

@@ -3,6 +3,7 @@ package container
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -121,4 +122,11 @@ func hostOutput(t testing.TB, name string, args ...string) string {
 		t.Fatalf("%s %v: %v: %s", name, args, err, out)
 	}
 	return string(out)
+}
+
+func writeSpec(t testing.TB, bundle string, spec *specs.Spec) {
+	t.Helper()
+	data, err := json.Marshal(spec)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(bundle, "config.json"), data, 0o644))
 }

@@ -1,18 +1,17 @@
 package container
 
 import (
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// Everything in this file changes only the calling thread, by direct system calls: the thread is locked, and it is the
-// one that will execute the command. syscall.Setuid and its like would stop all threads to change them together.
+// What a process may do is cut down by the last program (trampoline.go): here is the list of its system calls. Each
+// changes only the calling thread, and that program has one.
 
 // capSets are the five sets of capabilities(7), one bit each.
 type capSets struct{ bounding, permitted, effective, inheritable, ambient uint64 }
@@ -57,128 +56,126 @@ func capabilityMask(names []string) (mask uint64, err error) {
 	return mask, nil
 }
 
-// dropBounding takes everything out of the bounding set that is not in keep: `capsh --drop=…`.
-func dropBounding(keep uint64) error {
-	for n := 0; n < 64; n++ {
-		if keep&(1<<n) != 0 {
-			continue
-		}
-		_, _, errno := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(n), 0)
-		if errno == unix.EINVAL {
-			return nil // the kernel knows no capability of this number, nor any after it
-		}
-		if errno != 0 {
-			return fmt.Errorf("drop capability %d from the bounding set: %w", n, errno)
-		}
-	}
-	return nil
+func newProgram() *program {
+	p := &program{}
+	// While it still has powers nobody of the container may look into it. execve of the command ends that.
+	p.call("hide the process", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
+	return p
 }
 
-type capHeader struct {
-	version uint32
-	pid     int32
-}
-type capData [2]struct{ effective, permitted, inheritable uint32 }
-
-func capget() (d capData, err error) {
-	h := capHeader{version: unix.LINUX_CAPABILITY_VERSION_3}
-	if _, _, errno := unix.RawSyscall(unix.SYS_CAPGET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d)), 0); errno != 0 {
-		return d, fmt.Errorf("capget: %w", errno)
-	}
-	return d, nil
-}
-
-func capset(permitted, effective, inheritable uint64) error {
-	h := capHeader{version: unix.LINUX_CAPABILITY_VERSION_3}
-	var d capData
-	for i := range d {
-		shift := 32 * i
-		d[i].permitted, d[i].effective, d[i].inheritable = uint32(permitted>>shift), uint32(effective>>shift), uint32(inheritable>>shift)
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d)), 0); errno != 0 {
-		return fmt.Errorf("capset: %w", errno)
-	}
-	return nil
-}
-
-// setCapabilities sets the thread's sets. What the runtime itself does not have it cannot give; such a capability is
-// left out, as it would be after any execve under the host's own bounding set.
-func setCapabilities(permitted, effective, inheritable, ambient uint64) error {
-	have, err := capget()
+// privileges adds the steps of privilegeSteps. filter is a compiled seccomp filter, empty for none.
+func (p *program) privileges(list []step, filter []byte, flags uint64) error {
+	bounding, err := boundingSet()
 	if err != nil {
 		return err
 	}
-	own := uint64(have[0].permitted) | uint64(have[1].permitted)<<32
-	permitted &= own
-	if err := capset(permitted, effective&permitted, inheritable&own); err != nil {
-		return err
-	}
-	if _, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0); errno != 0 && errno != unix.EINVAL {
-		return fmt.Errorf("clear ambient capabilities: %w", errno)
-	}
-	for n := 0; n < 64; n++ {
-		if ambient&(1<<n) == 0 {
-			continue
+	for _, s := range list {
+		switch s.Kind {
+		case stepRlimit:
+			p.call("set "+s.Type+" to "+limitText(s.Num[1])+":"+limitText(s.Num[2])+" (a higher hard limit needs CAP_SYS_RESOURCE on the host)",
+				unix.SYS_PRLIMIT64, 0, s.Num[0], p.words(s.Num[1], s.Num[2]), 0)
+		case stepUmask:
+			p.call("set the umask", unix.SYS_UMASK, s.Num[0])
+		case stepKeyring:
+			if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); err != unix.ENOSYS {
+				p.call("make a session keyring", unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0)
+			}
+		case stepNoNewPrivs:
+			p.call("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
+		case stepBounding:
+			for n := uint64(0); n < 64; n++ {
+				if bounding&^s.Num[0]&(1<<n) != 0 {
+					p.call("drop a capability from the bounding set", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, n)
+				}
+			}
+		case stepUser:
+			err = p.user(s)
+		case stepSeccomp:
+			p.seccomp(filter, flags)
+		case stepCapabilities:
+			p.capabilities(bounding, s.Num[0], s.Num[1], s.Num[2], s.Num[3])
+		default:
+			err = fmt.Errorf("step %d is not one of the last program", s.Kind)
 		}
-		if permitted&inheritable&(1<<n) == 0 {
-			return fmt.Errorf("ambient capability %s: it must be permitted and inheritable too", capabilityNames()[n])
-		}
-		if _, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(n), 0, 0, 0); errno != 0 {
-			return fmt.Errorf("raise ambient capability %s: %w", capabilityNames()[n], errno)
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// setUser changes groups, group and user, in that order, because each needs the powers that the next one takes away.
-// The capabilities survive the change (SECBIT_KEEP_CAPS) so that setCapabilities can decide what stays.
-func setUser(uid, gid uint64, groups []string) error {
-	ids := make([]uint32, len(groups))
-	for i, g := range groups {
+// user changes groups, group and user, in that order, because each needs the powers that the next one takes away. The
+// capabilities survive the change (PR_SET_KEEPCAPS) so that capabilities can decide what stays.
+func (p *program) user(s step) error {
+	var groups []byte
+	for _, g := range s.Data {
 		n, err := strconv.ParseUint(g, 10, 32)
 		if err != nil {
 			return fmt.Errorf("group %q: %w", g, err)
 		}
-		ids[i] = uint32(n)
+		groups = binary.LittleEndian.AppendUint32(groups, uint32(n))
 	}
-	var first unsafe.Pointer
-	if len(ids) > 0 {
-		first = unsafe.Pointer(&ids[0])
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(ids)), uintptr(first), 0); errno != 0 {
-		// A user namespace made by an ordinary user denies setgroups; then there is none to take away either.
-		if errno != unix.EPERM || len(ids) > 0 || !setgroupsDenied() {
-			return fmt.Errorf("set the groups: %w", errno)
+	uid, gid := s.Num[0], s.Num[1]
+	p.call("set the groups", unix.SYS_SETGROUPS, uint64(len(s.Data)), p.store(groups))
+	p.call("keep capabilities over the change of user", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1)
+	p.call(fmt.Sprintf("become group %d", gid), unix.SYS_SETRESGID, gid, gid, gid)
+	p.call(fmt.Sprintf("become user %d", uid), unix.SYS_SETRESUID, uid, uid, uid)
+	return nil
+}
+
+func (p *program) seccomp(filter []byte, flags uint64) {
+	const instruction = 8 // bytes: struct sock_filter
+	fprog := p.words(uint64(len(filter)/instruction), p.store(filter))
+	p.call("install the seccomp filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, fprog)
+}
+
+// capabilities sets what is left. What the host itself has taken from everybody cannot be given; such a capability is
+// left out, as execve would leave it out.
+func (p *program) capabilities(bounding, permitted, effective, inheritable, ambient uint64) {
+	permitted, inheritable = permitted&bounding, inheritable&bounding
+	effective &= permitted
+	header := p.words(unix.LINUX_CAPABILITY_VERSION_3) // and pid 0: this process
+	var data []byte
+	for _, shift := range []int{0, 32} {
+		for _, set := range []uint64{effective, permitted, inheritable} {
+			data = binary.LittleEndian.AppendUint32(data, uint32(set>>shift))
 		}
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1, 0); errno != 0 {
-		return fmt.Errorf("keep capabilities: %w", errno)
+	p.call("set the capabilities", unix.SYS_CAPSET, header, p.store(data))
+	p.call("clear the ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	for n := uint64(0); n < 64; n++ {
+		if ambient&bounding&(1<<n) != 0 {
+			p.call("raise an ambient capability (it must be permitted and inheritable too)", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0)
+		}
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(gid), uintptr(gid), uintptr(gid)); errno != 0 {
-		return fmt.Errorf("become group %d: %w", gid, errno)
-	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
-		return fmt.Errorf("become user %d: %w", uid, errno)
-	}
-	return nil
 }
 
-func setgroupsDenied() bool {
-	var buf [16]byte
-	fd, err := unix.Open("/proc/self/setgroups", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
+// execute ends the program: the command, by the first of its possible paths that works.
+func (p *program) execute(report int, paths, args, env []string) {
+	p.call("close the socket", unix.SYS_FCNTL, uint64(report), unix.F_SETFD, unix.FD_CLOEXEC)
+	argv, envv := p.vector(args), p.vector(env)
+	for i, path := range paths {
+		add := p.try
+		if i == len(paths)-1 {
+			add = p.call
+		}
+		add("", unix.SYS_EXECVE, p.string(path), argv, envv)
 	}
-	defer unix.Close(fd)
-	n, err := unix.Read(fd, buf[:])
-	return err == nil && strings.HasPrefix(string(buf[:n]), "deny")
 }
 
-func setNoNewPrivs() error {
-	if _, _, errno := unix.RawSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
-		return fmt.Errorf("set no_new_privs: %w", errno)
+// boundingSet is what no program of this host can have more than.
+func boundingSet() (set uint64, err error) {
+	for n := range 64 {
+		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(n), 0, 0, 0)
+		if err == unix.EINVAL {
+			return set, nil // the kernel has no capability of this number, nor any after it
+		}
+		if err != nil {
+			return 0, fmt.Errorf("read the bounding set: %w", err)
+		}
+		set |= uint64(has) << n
 	}
-	return nil
+	return set, nil
 }
 
 // setDumpable decides whether others of the same user may look into this process. Off, /proc/PID/exe, fd and mem belong
@@ -205,15 +202,4 @@ func rlimitNumber(name string) (uint64, bool) {
 		"RLIMIT_RTTIME": unix.RLIMIT_RTTIME,
 	}[name]
 	return n, ok
-}
-
-func setRlimit(pid int, name string, number, soft, hard uint64) error {
-	err := unix.Prlimit(pid, int(number), &unix.Rlimit{Cur: soft, Max: hard}, nil)
-	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("set %s to %s:%s: %w: raising the hard limit needs CAP_SYS_RESOURCE on the host", name, limitText(soft), limitText(hard), err)
-	}
-	if err != nil {
-		return fmt.Errorf("set %s to %s:%s: %w", name, limitText(soft), limitText(hard), err)
-	}
-	return nil
 }

@@ -22,7 +22,9 @@ type initProcess struct {
 	pid     int
 	conn    conn
 	steps   []step
+	last    []step // what the last program does, between start and the command
 	watch   plan.Watcher
+	command string // for messages
 	started bool
 	hooks   func() error
 	console int
@@ -88,7 +90,9 @@ func longName(kind specs.LinuxNamespaceType) string {
 
 // launch starts init. It runs on a thread of its own that enters the joined namespaces and dies with this function:
 // no other code of ours ever runs there.
-func launch(executable string, b birth, files []*os.File, cgroup *os.File, s *specs.Spec) (*initProcess, error) {
+//
+// prepare, if not nil, is run on that thread first.
+func launch(executable string, b birth, files []*os.File, cgroup *os.File, prepare func() error, s *specs.Spec) (*initProcess, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
@@ -109,10 +113,15 @@ func launch(executable string, b birth, files []*os.File, cgroup *os.File, s *sp
 	argv := []string{"mydocker", initArg, fmt.Sprint(len(files))}
 	pid, err := 0, error(nil)
 	start := func() { pid, err = syscall.ForkExec(executable, argv, attr) }
-	if len(b.join) == 0 {
+	if len(b.join) == 0 && prepare == nil {
 		start()
 	} else {
 		err = onThrowawayThread(func() error {
+			if prepare != nil {
+				if err := prepare(); err != nil {
+					return err
+				}
+			}
 			if err := joinNamespaces(b.join); err != nil {
 				return err
 			}
@@ -148,6 +157,13 @@ func onThrowawayThread(fn func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread cannot be thrown away: Go parks it for ever, and it would stay in the namespaces and
+			// in the cgroup. While it is held here, another goroutine gets another thread.
+			result <- onThrowawayThread(fn)
+			runtime.UnlockOSThread()
+			return
+		}
 		result <- fn()
 	}()
 	return <-result
@@ -255,6 +271,7 @@ func (p *initProcess) verdict(err error) error {
 
 // awaitExec reads on until the command has been executed, which closes init's end.
 func (p *initProcess) awaitExec() error {
+	var labels []string
 	for {
 		kind, payload, _, err := p.conn.receive()
 		switch {
@@ -264,6 +281,13 @@ func (p *initProcess) awaitExec() error {
 			return fmt.Errorf("talk to init: %w", err)
 		case kind == msgFailed:
 			return decodeError(payload)
+		case kind == msgLabels:
+			d := decoder{buf: payload}
+			if labels = d.strings(); d.err != nil {
+				return d.err
+			}
+		case kind == msgRow:
+			return rowFailure(payload, labels, p.command)
 		case kind == msgBefore || kind == msgAfter:
 			if err := p.watched(kind, payload); err != nil {
 				return err

@@ -22,14 +22,11 @@ func reap(args []string) int {
 	// All signals, caught before there is a child that could need them.
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
-	path, err := lookPath(args[0], os.Environ())
-	if err == nil {
-		err = commandError(args[0], executable(path))
-	}
+	paths, err := lookPath(args[0], os.Environ(), executable)
 	if err != nil {
 		return complain(err)
 	}
-	child, err := os.StartProcess(path, args, &os.ProcAttr{
+	child, err := os.StartProcess(paths[0], args, &os.ProcAttr{
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Env: os.Environ(), Sys: reapedAttributes(),
 	})
 	if err != nil {

@@ -48,6 +48,7 @@ const (
 	stepScheduler
 	stepIOPriority
 	stepOOMScore
+	stepKeyring
 	stepRlimit // Num: resource, soft, hard
 	stepUmask
 	stepNoNewPrivs
@@ -156,6 +157,8 @@ func (s step) simpleCommand() string {
 		return fmt.Sprintf("setpriv --reuid=%d --regid=%d --groups=%s", s.Num[0], s.Num[1], strings.Join(s.Data, ","))
 	case stepCapabilities:
 		return fmt.Sprintf("# capset: permitted %#x, effective %#x, inheritable %#x, ambient %#x", s.Num[0], s.Num[1], s.Num[2], s.Num[3])
+	case stepKeyring:
+		return "keyctl new_session"
 	case stepOOMScore:
 		return "echo " + s.Source + " > /proc/self/oom_score_adj"
 	}
@@ -194,6 +197,7 @@ type initConfig struct {
 	ExtraFiles int
 	Steps      []step
 	AfterStart []step // steps that belong between the barrier and the command
+	Last       []step // steps that are left to the last program
 	Args, Env  []string
 	Cwd        string
 	UID        uint64
@@ -211,6 +215,7 @@ func (c *initConfig) encode() []byte {
 	e.uint(uint64(c.ExtraFiles))
 	encodeSteps(&e, c.Steps)
 	encodeSteps(&e, c.AfterStart)
+	encodeSteps(&e, c.Last)
 	e.strings(c.Args)
 	e.strings(c.Env)
 	e.string(c.Cwd)
@@ -228,6 +233,7 @@ func decodeConfig(payload []byte) (*initConfig, error) {
 	c := &initConfig{Watched: d.bool(), HasRootfs: d.bool(), HasBarrier: d.bool(), ExtraFiles: int(d.uint())}
 	c.Steps = decodeSteps(&d)
 	c.AfterStart = decodeSteps(&d)
+	c.Last = decodeSteps(&d)
 	c.Args, c.Env, c.Cwd, c.UID = d.strings(), d.strings(), d.string(), d.uint()
 	c.Terminal, c.Rows, c.Cols = d.bool(), d.uint(), d.uint()
 	c.Filter, c.FilterFlag = []byte(d.string()), d.uint()

@@ -34,10 +34,13 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts) (*initConfig, e
 	if err := b.filesystem(); err != nil {
 		return nil, err
 	}
-	if err := b.process(); err != nil {
+	b.names()
+	last, err := privilegeSteps(s.Process)
+	if err != nil {
 		return nil, err
 	}
 	c := &initConfig{
+		Last:      last,
 		HasRootfs: host.detached, Steps: b.steps, Args: s.Process.Args, Env: s.Process.Env, Cwd: s.Process.Cwd,
 		UID: uint64(s.Process.User.UID), Terminal: s.Process.Terminal,
 	}
@@ -339,24 +342,18 @@ func (b *builder) sysctl(name, value string) error {
 	return nil
 }
 
-// process is what is done to the process itself; the order is explained at each step.
-func (b *builder) process() error {
-	s, p := b.spec, b.spec.Process
-	if s.Hostname != "" {
-		b.add(step{Kind: stepHostname, Source: s.Hostname, Reason: "a name of its own"})
+// names are the host name and the NIS domain.
+func (b *builder) names() {
+	if name := b.spec.Hostname; name != "" {
+		b.add(step{Kind: stepHostname, Source: name, Reason: "a name of its own"})
 	}
-	if s.Domainname != "" {
-		b.add(step{Kind: stepDomainname, Source: s.Domainname, Reason: "a NIS domain of its own"})
+	if name := b.spec.Domainname; name != "" {
+		b.add(step{Kind: stepDomainname, Source: name, Reason: "a NIS domain of its own"})
 	}
-	steps, err := privilegeSteps(p)
-	if err != nil {
-		return err
-	}
-	b.steps = append(b.steps, steps...)
-	return nil
 }
 
-// privilegeSteps take powers away, in an order in which each can still be done. Exec does the same ones.
+// privilegeSteps take powers away, in an order in which each can still be done. They are done by the last program
+// (privileges.go), for exec as for the first process.
 func privilegeSteps(p *specs.Process) ([]step, error) {
 	var list []step
 	for _, r := range p.Rlimits {
@@ -370,7 +367,9 @@ func privilegeSteps(p *specs.Process) ([]step, error) {
 	if p.User.Umask != nil {
 		umask = uint64(*p.User.Umask)
 	}
-	list = append(list, step{Kind: stepUmask, Num: [6]uint64{umask}, Reason: "how files are made"})
+	list = append(list,
+		step{Kind: stepUmask, Num: [6]uint64{umask}, Reason: "how files are made"},
+		step{Kind: stepKeyring, Reason: "no key of the caller's session is in reach"})
 	sets, err := parseCapabilities(p.Capabilities)
 	if err != nil {
 		return nil, err

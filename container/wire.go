@@ -24,6 +24,7 @@ import (
 //	   |<- console (+ descriptor) --------------------| only with a terminal
 //	   |<- ready -------------------------------------| at the start barrier
 //	   |-- start ------------------------------------>|
+//	   |<- labels ------------------------------------| init becomes its last program (trampoline.go)
 //	   |<- end of file -------------------------------| execve closed the socket: the command runs
 //
 // At any point init may send "failed" and end. When the creator ends, init reads end of file and ends too. If the
@@ -41,6 +42,8 @@ const (
 	msgReady
 	msgStart
 	msgFailed
+	msgLabels // what the rows of the last program are for
+	msgRow    // a row of the last program failed: see rowFailure
 )
 
 // maxMessage bounds what one side makes the other allocate: arguments and environment may be some megabytes.
