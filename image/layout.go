@@ -33,7 +33,9 @@ func (s *Store) layerDir(c Digest) string { return filepath.Join(s.layers(), c.E
 func (s *Store) hold() (*state.Lock, error) { return state.AcquireShared(s.root.Lock("images")) }
 
 // lockIndex is taken for the short moment in which records, names and index.json change together.
-func (s *Store) lockIndex() (*state.Lock, error) { return state.AcquireLock(s.root.Lock("images-index")) }
+func (s *Store) lockIndex() (*state.Lock, error) {
+	return state.AcquireLock(s.root.Lock("images-index"))
+}
 
 // makeLayout makes the directories: mkdir -p LIB/images/{blobs/sha256,ingest,names,ids} LIB/layers
 func (s *Store) makeLayout() error {

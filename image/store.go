@@ -43,7 +43,7 @@ type record struct {
 	Layers       []Digest  `json:"layers"`
 	// Blobs are the layers' archives, as the manifest names them.
 	Blobs  []Digest `json:"blobs"`
-	Config       Config    `json:"config"`
+	Config Config   `json:"config"`
 }
 
 func (r *record) image() *Image {
