@@ -155,22 +155,28 @@ func (h *hub) feed(in io.Reader) {
 	}
 }
 
-// relaySignals passes on to the container what this process is told, as `docker run --sig-proxy` does. Signals that the
-// kernel or the Go runtime send for reasons of their own are not passed on.
+// relaySignals passes on to the container what this process is told, as `docker run --sig-proxy` does: the signals that
+// people and their tools send. Not all of them are asked for, because each costs the Go runtime a change of threads (65
+// together more than a millisecond), and some of them the kernel or the runtime sends for reasons of its own.
 func relaySignals(send func(unix.Signal) error) (stop func()) {
 	ch := make(chan os.Signal, 32)
-	signal.Notify(ch)
+	signal.Notify(ch, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	done := make(chan struct{})
 	go func() {
-		for sig := range ch {
-			switch sig {
-			case unix.SIGCHLD, unix.SIGPIPE, unix.SIGURG, unix.SIGWINCH, unix.SIGTTIN, unix.SIGTTOU:
-				continue
+		for {
+			select {
+			case sig := <-ch:
+				// A container that has just ended cannot be told; its end is noticed elsewhere.
+				_ = send(sig.(unix.Signal))
+			case <-done:
+				return
 			}
-			// A container that has just ended cannot be told; its end is noticed elsewhere.
-			_ = send(sig.(unix.Signal))
 		}
 	}()
-	return func() { signal.Stop(ch); close(ch) }
+	return func() {
+		close(done)
+		go signal.Stop(ch) // beside the caller: see above
+	}
 }
 
 // handOver gives everything back that the next command may want at once, and leaves the rest to a reaper: a process that
