@@ -4,10 +4,11 @@ package cli
 // flags of a verb are made only when it is chosen.
 func commands() *verb {
 	top := group("mydocker", "Containers and their networks, without a daemon",
-		attachVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), inspectVerb(), killVerb(), loadVerb(),
+		attachVerb(), completionVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), inspectVerb(), killVerb(), loadVerb(),
 		logsVerb(), pauseVerb(), portVerb(), psVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
 		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
 		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
+		completeVerb(), docsVerb(),
 	)
 	top.passthrough = true // the command's own options are not ours to read
 	return top.adopt()

@@ -135,7 +135,7 @@ func commandReason(words string) string {
 	case "manifest":
 		return "use skopeo or `buildah manifest`"
 	case "search":
-		return "it asks Docker Hub's own service; look at https://hub.docker.com"
+		return "it asks Docker Hub's own service; use its web site"
 	case "checkpoint":
 		return "checkpoints need CRIU, which mydocker does not use"
 	}

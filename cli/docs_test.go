@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// docs/docker-compat.md says what the code does: it is written again and compared.
+func TestCompatTableIsCurrent(t *testing.T) {
+	file := filepath.Join("..", "docs", "docker-compat.md")
+	have, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(have, compatTable()) {
+		t.Errorf("%s is not current: go run . docs compat docs/docker-compat.md", file)
+	}
+}
+
+// Every flag that the table calls supported is really taken, every other is refused by name.
+func TestCompatTableTellsTheTruth(t *testing.T) {
+	for line := range strings.Lines(docker28) {
+		words, _, _ := strings.Cut(strings.TrimSpace(line), ":")
+		v := find(words)
+		if words == "-" || v == nil || v.children != nil {
+			continue
+		}
+		flags, _ := dockerCommand(words)
+		r := &reader{verb: v, flags: v.flagList()}
+		for _, f := range flags {
+			if f.names[0] == "help" {
+				continue
+			}
+			ours := r.find(f.names[0])
+			_, _, err := canonical(v, v.flagList(), []string{"--" + f.names[0] + "=1"})
+			switch {
+			case ours == nil && (err == nil || !strings.HasPrefix(err.Error(), "--"+f.names[0]+" is not supported: ")):
+				t.Errorf("%s --%s is not refused by name: %v", words, f.names[0], err)
+			case ours != nil && err != nil && strings.Contains(err.Error(), "unknown flag"):
+				t.Errorf("%s --%s: %v", words, f.names[0], err)
+			case ours != nil && (f.kind == "bool") != isSwitch(ours):
+				t.Errorf("%s --%s takes a value in one of the two and not in the other", words, f.names[0])
+			case ours != nil:
+				for _, n := range f.names {
+					if r.find(n) != ours {
+						t.Errorf("%s --%s is also called -%s", words, f.names[0], n)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestManPages(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeManPages(dir, "1.2.3"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"mydocker", "mydocker-run", "mydocker-network-create", "mydocker-container-ls"} {
+		page, err := os.ReadFile(filepath.Join(dir, name+".1"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for _, section := range []string{".TH ", ".SH NAME\n", ".SH SYNOPSIS\n", ".SH OPTIONS\n"} {
+			if !bytes.Contains(page, []byte(section)) {
+				t.Errorf("%s has no %q", name, section)
+			}
+		}
+	}
+	page := string(manPage(&verb{name: "x", summary: "a-b", about: ".dot\n'quote\n\nback\\slash"}, "1"))
+	for _, want := range []string{"a\\-b", "\\&.dot", "\\(aqquote", ".PP", "back\\eslash"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q in\n%s", want, page)
+		}
+	}
+	if groff, err := exec.LookPath("groff"); err == nil { // where it is installed it is the judge
+		files, err := filepath.Glob(filepath.Join(dir, "*.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(groff, append([]string{"-man", "-ww", "-z", "-Tutf8"}, files...)...).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("groff: %v\n%s", err, out)
+		}
+	}
+}
+
+func TestCandidates(t *testing.T) {
+	s := &session{lookup: noEnvironment}
+	s.root.Lib, s.root.Run = t.TempDir(), t.TempDir()
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"ru":                          "run",
+		"container re":                "rename restart",
+		"bogus ":                      "",
+		"run --netw":                  "--network --network-alias",
+		"run --restart ":              "no always on-failure unless-stopped",
+		"run --restart=un":            "--restart=unless-stopped",
+		"run -it --pull ":             "missing always never",
+		"run -dp 80:80 --pull n":      "never",
+		"run --env-file " + dir + "/": dir + "/sub/",
+		"run busybox --netw":          "",
+		"--log-level d":               "debug",
+		"--root /x ps --form":         "--format",
+		"network rm n":                "none",
+		"run --net ho":                "host",
+		"completion z":                "zsh",
+		"completion zsh ":             "",
+		"__com":                       "",
+		"rename a b ":                 "",
+	} {
+		words := strings.Split(line, " ")
+		var got []string
+		for _, c := range s.candidates(words) {
+			got = append(got, c.word)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: got %q, want %q", line, strings.Join(got, " "), want)
+		}
+	}
+}
+
+// The script for bash, in bash, with a mydocker that answers as ours would.
+func TestBashCompletion(t *testing.T) {
+	out, _, code := called(t, "completion", "bash")
+	if code != 0 {
+		t.Fatal("no script")
+	}
+	script := out + `
+mydocker() { shift; printf '%s\tabout\n' "${answers[@]}"; printf '%s|' "$@" > "$asked"; }
+ask() { COMP_LINE="$1"; COMP_POINT=${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); _mydocker; echo "${COMPREPLY[*]}"; }
+answers=(run rename); ask "mydocker r" mydocker r; cat "$asked"; echo
+answers=(busybox:latest busybox:1); ask "mydocker run busybox:" mydocker run busybox :; cat "$asked"; echo
+answers=(busybox:latest); ask "mydocker run busybox:la" mydocker run busybox : la
+answers=(web); ask "mydocker stop " mydocker stop ""; cat "$asked"; echo
+`
+	cmd := exec.Command("bash", "-c", script)
+	cmd.Env = append(os.Environ(), "asked="+filepath.Join(t.TempDir(), "asked"))
+	got, err := cmd.CombinedOutput()
+	want := "run rename\nr|\nlatest 1\nrun|busybox:|\nlatest\nweb\nstop||\n"
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+	}
+}
