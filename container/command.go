@@ -127,33 +127,40 @@ func readHostFile(path string) (int, error) {
 	return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 }
 
-// resetSignals gives the command the signals as a fresh process has them: none ignored, none blocked. Handlers go away
-// by themselves with execve; what is ignored or blocked would stay.
-func resetSignals() error {
+// ignored lists the signals that this process ignores. Handlers go away by themselves with execve; "ignored" would stay,
+// and a command started under nohup would never learn of its terminal's end.
+func ignored() (list []uint64, err error) {
 	type sigaction struct {
 		handler, flags, restorer uintptr
 		mask                     uint64
 	}
-	for sig := uintptr(1); sig <= 64; sig++ {
-		if sig == uintptr(unix.SIGKILL) || sig == uintptr(unix.SIGSTOP) {
+	for sig := uint64(1); sig <= 64; sig++ {
+		if sig == uint64(unix.SIGKILL) || sig == uint64(unix.SIGSTOP) {
 			continue
 		}
-		var now, dfl sigaction
-		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&now)), 8, 0, 0); errno != 0 {
-			return fmt.Errorf("ask about signal %d: %w", sig, errno)
+		var now sigaction
+		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&now)), 8, 0, 0); errno != 0 {
+			return nil, fmt.Errorf("ask about signal %d: %w", sig, errno)
 		}
-		const ignored = 1
-		if now.handler != ignored {
-			continue
-		}
-		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&dfl)), 0, 8, 0, 0); errno != 0 {
-			return fmt.Errorf("reset signal %d: %w", sig, errno)
+		const ignore = 1
+		if now.handler == ignore {
+			list = append(list, sig)
 		}
 	}
-	var none uint64
+	return list, nil
+}
+
+// defaultSignals gives the command the signals as a fresh process has them: none ignored, none blocked.
+func (p *program) defaultSignals() error {
+	list, err := ignored()
+	if err != nil {
+		return err
+	}
 	const setMask = 2
-	if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, setMask, uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0); errno != 0 {
-		return fmt.Errorf("unblock signals: %w", errno)
+	zero := p.words(0, 0, 0, 0) // struct sigaction: SIG_DFL, no flags, empty mask
+	for _, sig := range list {
+		p.call("reset a signal", unix.SYS_RT_SIGACTION, sig, zero, 0, 8)
 	}
+	p.call("unblock signals", unix.SYS_RT_SIGPROCMASK, setMask, zero, 0, 8)
 	return nil
 }

@@ -105,15 +105,11 @@ func validateNamespaces(s *specs.Spec) error {
 
 // unsupported names the first member that asks for something that this runtime does not do.
 func unsupported(s *specs.Spec) error {
-	l, p := s.Linux, s.Process
-	for _, m := range []struct {
-		name string
-		used bool
-	}{
-		{"process.apparmorProfile", p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined"},
-		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"process.scheduler", p.Scheduler != nil},
-		{"process.ioPriority", p.IOPriority != nil},
+	if err := unsupportedProcess(s.Process); err != nil {
+		return err
+	}
+	l := s.Linux
+	return refuse([]member{
 		{"linux.mountLabel", l.MountLabel != ""},
 		{"linux.intelRdt", l.IntelRdt != nil},
 		{"linux.memoryPolicy", l.MemoryPolicy != nil},
@@ -126,7 +122,25 @@ func unsupported(s *specs.Spec) error {
 		{"vm", s.VM != nil},
 		{"zos", s.ZOS != nil},
 		{"freebsd", s.FreeBSD != nil},
-	} {
+	})
+}
+
+func unsupportedProcess(p *specs.Process) error {
+	return refuse([]member{
+		{"process.apparmorProfile", p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined"},
+		{"process.selinuxLabel", p.SelinuxLabel != ""},
+		{"process.scheduler", p.Scheduler != nil},
+		{"process.ioPriority", p.IOPriority != nil},
+	})
+}
+
+type member struct {
+	name string
+	used bool
+}
+
+func refuse(members []member) error {
+	for _, m := range members {
 		if m.used {
 			return fmt.Errorf("%s is not supported: %w", m.name, errors.ErrUnsupported)
 		}

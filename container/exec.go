@@ -3,17 +3,402 @@ package container
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
+	"github.com/mydocker/mydocker/state"
 )
 
+// How a process gets into a running container. There is no second copy of this program: one fork makes
+//
+//	caller                      a throw-away thread         the new process (a program, see trampoline.go)
+//	 | looks for the command     |                            |
+//	 | by way of /proc/PID/root  | joins the cgroup (v1)      |
+//	 |                           | and the pid namespace      |
+//	 |                           | fork, exec --------------->| setns(pidfd): mounts, net, ipc, uts, cgroup, user
+//	 |                                                        | chdir, limits, user, capabilities, seccomp
+//	 |<-- end of file ----------------------------------------| execve of the command
+//
+// Until the execve nothing of the container can look into it: it is not dumpable, has more capabilities than anyone
+// inside, and carries no descriptor of the host's but a pidfd and its socket, both closed by the execve.
+
 func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, error) {
-	return nil, errors.ErrUnsupported
+	if err := validateExec(o.Process); err != nil {
+		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, err)
+	}
+	switch s := c.Status(); s {
+	case Running, Created:
+	case Paused:
+		return nil, fmt.Errorf("exec in container %s: it is paused: resume it first", c.state.ID)
+	default:
+		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, ErrNotRunning)
+	}
+	e := &execJob{container: c, options: o, process: o.Process}
+	defer e.close()
+	if err := e.prepare(); err != nil {
+		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, err)
+	}
+	op := plan.Step{Cmd: fmt.Sprintf("nsenter --target %d --all -- %s", c.state.Pid, quote(o.Process.Args...)), Reason: "one more process in the container"}
+	var p *ExecProcess
+	err := plan.Do(c.runtime.Watch, op, func() (err error) {
+		p, err = e.start(ctx)
+		return err
+	})
+	if err != nil {
+		if p != nil { // refused by the watcher, after it took effect
+			p.kill()
+		}
+		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, err)
+	}
+	return p, nil
+}
+
+func validateExec(p *specs.Process) error {
+	switch {
+	case p == nil || len(p.Args) == 0 || p.Args[0] == "":
+		return errors.New("no command specified")
+	case !filepath.IsAbs(p.Cwd):
+		return fmt.Errorf("process.cwd: %q is not absolute", p.Cwd)
+	}
+	for _, s := range append(p.Args[:len(p.Args):len(p.Args)], p.Env...) {
+		if strings.ContainsRune(s, 0) {
+			return fmt.Errorf("%q has a zero byte in it", s)
+		}
+	}
+	return unsupportedProcess(p)
+}
+
+// execJob is one Exec on its way.
+type execJob struct {
+	container *Container
+	options   ExecOptions
+	process   *specs.Process
+	pidfd     int
+	root      int // the container's root, as a descriptor
+	master    *os.File
+	slave     *os.File
+	conn      conn
+	theirs    int
+	program   *program
+}
+
+func (e *execJob) close() {
+	for _, fd := range []int{e.pidfd, e.root, e.theirs, e.conn.fd} {
+		if fd > 0 {
+			unix.Close(fd)
+		}
+	}
+	if e.slave != nil {
+		e.slave.Close()
+	}
+	if e.master != nil {
+		e.master.Close()
+	}
+}
+
+// prepare does all that needs no process.
+func (e *execJob) prepare() (err error) {
+	c := e.container
+	if e.pidfd, err = c.openPid(); err != nil {
+		return err
+	}
+	if e.root, err = unix.Open("/proc/"+strconv.Itoa(c.state.Pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open the container's root: %w", err)
+	}
+	if !alive(c.state.Pid, c.state.Start) {
+		return ErrNotRunning
+	}
+	env := withHome(e.process.Env, uint64(e.process.User.UID), func(path string) (int, error) {
+		return e.inRoot(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	})
+	paths, err := lookPath(e.process.Args[0], env, e.executable)
+	if err != nil {
+		return err
+	}
+	if e.process.Terminal {
+		if err := e.openTerminal(); err != nil {
+			return err
+		}
+	}
+	if err := e.writeProgram(paths, env); err != nil {
+		return err
+	}
+	e.conn.fd, e.theirs, err = socketPair()
+	return err
+}
+
+// inRoot opens a path as the container sees it. Nothing there is executed, and no link leads out of its root.
+func (e *execJob) inRoot(path string, flags uint64) (int, error) {
+	return unix.Openat2(e.root, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+}
+
+func (e *execJob) executable(path string) error {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(e.process.Cwd, path)
+	}
+	fd, err := e.inRoot(path, unix.O_PATH)
+	if err == unix.ELOOP {
+		return nil // perhaps a link like /proc/self/exe, which means something only to the process itself: execve will tell
+	}
+	if err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	return executableMode(st.Mode)
+}
+
+// openTerminal makes a terminal in the container's devpts: only there does its name mean the same to the command.
+func (e *execJob) openTerminal() error {
+	fd, err := e.inRoot("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("open a terminal: /dev/pts/ptmx of the container: %w", err)
+	}
+	e.master = os.NewFile(uintptr(fd), "console")
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(fd, &st); err != nil {
+		return err
+	}
+	if st.Type != unix.DEVPTS_SUPER_MAGIC {
+		return errors.New("open a terminal: /dev/pts of the container is not a devpts")
+	}
+	if err := unix.SetNonblock(fd, false); err != nil {
+		return err
+	}
+	slave, err := openPeer(fd)
+	if err != nil {
+		return err
+	}
+	e.slave = os.NewFile(uintptr(slave), "tty")
+	if uid := e.process.User.UID; uid != 0 {
+		if err := unix.Fchown(slave, int(uid), -1); err != nil && err != unix.EPERM && err != unix.EINVAL {
+			return fmt.Errorf("give the terminal to the user: %w", err)
+		}
+	}
+	if size := e.process.ConsoleSize; size != nil && size.Height|size.Width != 0 {
+		return Resize(fd, uint16(size.Height), uint16(size.Width))
+	}
+	return nil
+}
+
+// writeProgram makes the list of system calls that the new process will make.
+func (e *execJob) writeProgram(paths, env []string) error {
+	process := *e.process
+	if process.Capabilities == nil {
+		own, err := e.container.capabilities()
+		if err != nil {
+			return err
+		}
+		process.Capabilities = own
+	}
+	last, err := privilegeSteps(&process)
+	if err != nil {
+		return err
+	}
+	namespaces, err := e.container.foreignNamespaces()
+	if err != nil {
+		return err
+	}
+	report, pidfd := e.socketNumber(), e.socketNumber()+1
+	p := newProgram()
+	// What the caller itself inherited, without knowing, from whoever started it (CVE-2024-21626).
+	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(pidfd+1), math.MaxUint32, 0)
+	p.call("enter the container's namespaces", unix.SYS_SETNS, uint64(pidfd), uint64(namespaces))
+	p.call("close the container's handle", unix.SYS_CLOSE, uint64(pidfd))
+	p.call("go to the working directory "+process.Cwd, unix.SYS_CHDIR, p.string(process.Cwd))
+	if err := p.defaultSignals(); err != nil {
+		return err
+	}
+	if err := p.privileges(last, nil, 0); err != nil {
+		return err
+	}
+	p.execute(report, paths, process.Args, env)
+	e.program = p
+	return nil
+}
+
+// socketNumber is the descriptor after the standard streams and the extra files.
+func (e *execJob) socketNumber() int { return 3 + len(e.options.ExtraFiles) }
+
+// foreignNamespaces are the container's namespaces that are not ours: joining one's own mount or user namespace is an
+// error or worse. The pid namespace is not among them: the thread that forks has it.
+func (c *Container) foreignNamespaces() (flags uintptr, err error) {
+	for _, n := range []struct {
+		name string
+		flag uintptr
+	}{
+		{"user", unix.CLONE_NEWUSER}, {"mnt", unix.CLONE_NEWNS}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC},
+		{"net", unix.CLONE_NEWNET}, {"cgroup", unix.CLONE_NEWCGROUP}, {"time", unix.CLONE_NEWTIME},
+	} {
+		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", c.state.Pid, n.name))
+		if errors.Is(err, fs.ErrNotExist) && alive(c.state.Pid, c.state.Start) {
+			continue // a kernel without this kind
+		}
+		if err != nil {
+			return 0, err
+		}
+		ours, err := os.Readlink("/proc/self/ns/" + n.name)
+		if err != nil {
+			return 0, err
+		}
+		if ours != theirs {
+			flags |= n.flag
+		}
+	}
+	return flags, nil
+}
+
+// capabilities are those of the container's first process, for an exec that does not name its own.
+func (c *Container) capabilities() (*specs.LinuxCapabilities, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.state.Pid))
+	if err != nil {
+		return nil, err
+	}
+	_, rest, ok := strings.Cut(string(data), "\nCapBnd:")
+	line, _, _ := strings.Cut(rest, "\n")
+	mask, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	if !ok || err != nil {
+		return nil, fmt.Errorf("process %d tells no bounding set", c.state.Pid)
+	}
+	var names []string
+	for n, name := range capabilityNames() {
+		if mask&(1<<n) != 0 {
+			names = append(names, name)
+		}
+	}
+	return &specs.LinuxCapabilities{Bounding: names, Permitted: names, Effective: names}, nil
+}
+
+// start forks, and waits until the command has been executed.
+func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
+	file, err := e.program.file(e.socketNumber())
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	p := &ExecProcess{container: e.container}
+	if p.pid, err = e.fork(file); err != nil {
+		return nil, err
+	}
+	unix.Close(e.theirs)
+	e.theirs = -1
+	if err := e.awaitExec(ctx); err != nil {
+		p.kill()
+		return nil, err
+	}
+	if err := e.handOver(p); err != nil {
+		p.kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// fork starts the program on a thread that is in the container's group and pid namespace, and dies with this function.
+func (e *execJob) fork(file *os.File) (pid int, err error) {
+	files, null, err := e.stdio()
+	if err != nil {
+		return 0, err
+	}
+	if null != nil {
+		defer null.Close()
+	}
+	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true}}
+	for _, f := range append(files, e.options.ExtraFiles...) {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	attr.Files = append(attr.Files, uintptr(e.theirs), uintptr(e.pidfd))
+	if e.slave != nil {
+		attr.Sys.Setctty, attr.Sys.Ctty = true, 0
+	}
+	group, err := e.container.cgroup()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := group.Dir()
+	if err != nil {
+		return 0, err
+	}
+	if dir != nil {
+		defer dir.Close()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
+	}
+	err = onThrowawayThread(func() (err error) {
+		if dir == nil {
+			if err := group.AddSelf(); err != nil {
+				return err
+			}
+		}
+		if err := unix.Setns(e.pidfd, unix.CLONE_NEWPID); err != nil {
+			return fmt.Errorf("join the container's pid namespace: %w", err)
+		}
+		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), []string{"mydocker"}, attr)
+		if err == unix.ENOMEM && !alive(e.container.state.Pid, e.container.state.Start) {
+			err = ErrNotRunning // the pid namespace dies with its first process
+		}
+		return wrap("start a process in the container", err)
+	})
+	return pid, err
+}
+
+func (e *execJob) stdio() ([]*os.File, *os.File, error) {
+	if e.slave != nil {
+		return []*os.File{e.slave, e.slave, e.slave}, nil, nil
+	}
+	return stdio(e.options.Stdin, e.options.Stdout, e.options.Stderr)
+}
+
+// awaitExec returns when the program has become the command, or has said why not.
+func (e *execJob) awaitExec(ctx context.Context) error {
+	defer e.conn.interrupt(ctx)()
+	kind, payload, _, err := e.conn.receive()
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return err
+	case kind != msgRow:
+		return fmt.Errorf("unexpected message %d", kind)
+	}
+	return rowFailure(payload, e.program.labels, e.process.Args[0])
+}
+
+func (e *execJob) handOver(p *ExecProcess) error {
+	if e.options.PidFile != "" {
+		if err := state.Replace(e.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile); err != nil {
+			return wrap("write the pid file", err)
+		}
+	}
+	if e.master == nil {
+		return nil
+	}
+	if e.options.ConsoleSocket != "" {
+		return sendConsole(e.options.ConsoleSocket, e.master)
+	}
+	p.console, e.master = e.master, nil
+	return nil
 }
 
 // ExecProcess is a process started by Exec.
 type ExecProcess struct {
-	pid     int
-	console *os.File
+	container *Container
+	pid       int
+	console   *os.File
 }
 
 // Pid is the process as the host sees it.
@@ -22,5 +407,30 @@ func (p *ExecProcess) Pid() int { return p.pid }
 // Console is the master side of its terminal, if it has one and no ConsoleSocket was named.
 func (p *ExecProcess) Console() *os.File { return p.console }
 
-// Wait waits for it to end.
-func (p *ExecProcess) Wait() (Exit, error) { return Exit{}, errors.ErrUnsupported }
+// Signal sends a signal to it. It is our own child: until Wait has returned its number is its own.
+func (p *ExecProcess) Signal(sig unix.Signal) error { return unix.Kill(p.pid, sig) }
+
+// Wait waits for it to end. Call it once.
+func (p *ExecProcess) Wait() (Exit, error) {
+	var status unix.WaitStatus
+	for {
+		_, err := unix.Wait4(p.pid, &status, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return Exit{}, fmt.Errorf("wait for process %d: %w", p.pid, err)
+		}
+		return exitOf(status), nil
+	}
+}
+
+// kill ends a process that must not live on, and collects it.
+func (p *ExecProcess) kill() {
+	if err := unix.Kill(p.pid, unix.SIGKILL); err == nil || err == unix.ESRCH {
+		p.Wait()
+	}
+	if p.console != nil {
+		p.console.Close()
+	}
+}

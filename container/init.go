@@ -257,9 +257,6 @@ func (in *initializer) execute(p *program) error {
 	if err != nil {
 		return err
 	}
-	if err := resetSignals(); err != nil {
-		return err
-	}
 	// Whatever was opened by mistake, or inherited: nothing above the standard streams and the files that were asked for
 	// lives on in the command (CVE-2024-21626). The socket lives on in the last program, which closes it the same way.
 	if err := unix.CloseRange(uint(3+in.config.ExtraFiles), ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
@@ -291,6 +288,9 @@ func (in *initializer) prepareCommand() (*program, error) {
 		return nil, err
 	}
 	p := newProgram()
+	if err := p.defaultSignals(); err != nil {
+		return nil, err
+	}
 	if err := p.privileges(in.config.Last, in.config.Filter, in.config.FilterFlag); err != nil {
 		return nil, err
 	}

@@ -195,9 +195,8 @@ func joinNamespaces(list []specs.LinuxNamespace) error {
 
 // converse is the creator's side of the conversation, up to "ready".
 func (p *initProcess) converse(ctx context.Context) error {
-	// A creator that is told to stop must not wait for ever: closing the conversation ends init, and with it this loop.
-	stop := context.AfterFunc(ctx, func() { unix.Shutdown(p.conn.fd, unix.SHUT_RDWR) })
-	defer stop()
+	// A creator that is told to stop must not wait for ever: ending the conversation ends init, and with it this loop.
+	defer p.conn.interrupt(ctx)()
 	for {
 		kind, payload, files, err := p.conn.receive()
 		if ctx.Err() != nil {

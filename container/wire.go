@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -255,4 +256,19 @@ func decodeError(payload []byte) error {
 		return &CommandError{Command: f.command, Code: f.code, Err: f}
 	}
 	return f
+}
+
+// interrupt ends the conversation when ctx ends, so that nobody waits for ever in receive. The function it returns must
+// be called before the descriptor is closed: after it nothing touches the descriptor any more.
+func (c conn) interrupt(ctx context.Context) (release func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
 }
