@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/docker/go-units"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/mydocker/mydocker/engine"
@@ -45,7 +46,6 @@ func createFlags() []urfave.Flag {
 		str("ipc", "string", "IPC mode to use"),
 		list("label,l", "Set meta data on a container"),
 		list("label-file", "Read in a line delimited file of labels"),
-		list("link", "Add link to another container"),
 		str("log-driver", "string", "Logging driver for the container"),
 		list("log-opt", "Log driver options"),
 		str("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
@@ -215,8 +215,39 @@ func readMaps(c *urfave.Context, o *engine.CreateOptions) error {
 	if o.LogOpts, err = keyValues("log-opt", c.StringSlice("log-opt")); err != nil {
 		return err
 	}
+	if err := checkLog(o.LogDriver, o.LogOpts); err != nil {
+		return err
+	}
 	o.Sysctls, err = keyValues("sysctl", c.StringSlice("sysctl"))
 	return err
+}
+
+// checkLog refuses log drivers and options that we do not have. Docker's own driver is json-file.
+func checkLog(driver string, options map[string]string) error {
+	switch driver {
+	case "", "json-file", "none":
+	default:
+		return fmt.Errorf("log driver %q is not supported: json-file and none are", driver)
+	}
+	for key, value := range options {
+		var err error
+		switch {
+		case driver == "none":
+			return fmt.Errorf("log driver none takes no --log-opt")
+		case key == "max-size":
+			if value != "-1" {
+				_, err = units.RAMInBytes(value)
+			}
+		case key == "max-file":
+			_, err = strconv.ParseUint(value, 10, 16)
+		default:
+			return fmt.Errorf("--log-opt %s is not supported: max-size and max-file are", key)
+		}
+		if err != nil {
+			return fmt.Errorf("invalid --log-opt %s=%s: %w", key, value, err)
+		}
+	}
+	return nil
 }
 
 // keyValues reads key=value pairs, a later one of the same key replacing the earlier.

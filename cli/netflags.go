@@ -24,7 +24,6 @@ func readNetwork(c *urfave.Context, o *engine.CreateOptions) error {
 	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases = first.Network, first.IP, first.IP6, first.MAC, first.Aliases
 	o.Networks = networks[1:]
 	o.PublishAll = c.Bool("publish-all")
-	o.Links = c.StringSlice("link")
 	o.DNSSearch, o.DNSOptions = c.StringSlice("dns-search"), c.StringSlice("dns-option")
 
 	for _, text := range c.StringSlice("publish") {

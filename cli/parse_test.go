@@ -225,11 +225,14 @@ func TestRunRefusals(t *testing.T) {
 		"--mount src=/a,dst=/b IMAGE":            "say type=bind",
 		"--mount bogus IMAGE":                    "must be a key=value pair",
 		"--mount type=bind,src=/a,dst=/b,tmpfs-size=1m IMAGE": "cannot mix 'tmpfs-*' options",
-		"--tmpfs tmp IMAGE":      "must be absolute",
-		"--tmpfs /t:bogus IMAGE": "unknown tmpfs option",
-		"--pid bogus IMAGE":      "invalid PID mode",
-		"--ipc container: IMAGE": "invalid IPC mode",
-		"--sysctl x IMAGE":       "key=value is expected",
+		"--tmpfs tmp IMAGE":             "must be absolute",
+		"--tmpfs /t:bogus IMAGE":        "unknown tmpfs option",
+		"--pid bogus IMAGE":             "invalid PID mode",
+		"--ipc container: IMAGE":        "invalid IPC mode",
+		"--log-driver syslog IMAGE":     "log driver \"syslog\" is not supported",
+		"--log-opt max-size=x IMAGE":    "invalid --log-opt max-size=x",
+		"--log-opt compress=true IMAGE": "--log-opt compress is not supported",
+		"--sysctl x IMAGE":              "key=value is expected",
 	} {
 		_, err := parseRun(t, strings.Fields(args)...)
 		switch {
