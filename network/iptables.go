@@ -110,10 +110,19 @@ func (o iptablesBatch) apply(ctx context.Context, _ *kernel) error {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("iptables-restore: %w: %s", err, firstLine(stderr.String()))
+		return &refused{err, firstLine(stderr.String())}
 	}
 	return nil
 }
+
+// refused says that iptables-restore has put nothing in place: a chain of ours may be gone.
+type refused struct {
+	err error
+	why string
+}
+
+func (e *refused) Error() string { return fmt.Sprintf("iptables-restore: %v: %s", e.err, e.why) }
+func (e *refused) Unwrap() error { return e.err }
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")

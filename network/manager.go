@@ -109,17 +109,20 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 		publishErr = publish()
 	}
 	// A bridge that somebody has deleted, rules that somebody has flushed: make them again, once.
-	var missing *bridgeMissing
-	if noBridge := errors.As(wireErr, &missing); noBridge || publishErr != nil && ctx.Err() == nil {
-		if err := m.repair(ctx, x, n); err != nil {
-			return errors.Join(wireErr, publishErr, err)
-		}
-		if noBridge {
-			wireErr = wire()
-		}
-		if publishErr != nil || m.watch != nil && noBridge {
-			publishErr = publish()
-		}
+	var noBridge *bridgeMissing
+	var noChain *refused
+	bridgeGone, chainGone := errors.As(wireErr, &noBridge), errors.As(publishErr, &noChain)
+	if !bridgeGone && !chainGone {
+		return errors.Join(wireErr, publishErr)
+	}
+	if err := m.repair(ctx, x, n); err != nil {
+		return errors.Join(wireErr, publishErr, err)
+	}
+	if bridgeGone {
+		wireErr = wire()
+	}
+	if chainGone || m.watch != nil && bridgeGone && wireErr == nil {
+		publishErr = publish()
 	}
 	return errors.Join(wireErr, publishErr)
 }
