@@ -72,6 +72,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err = os.MkdirAll(e.Root.Container(d.ID), 0o710); err != nil {
 		return fail(err)
 	}
+	if err = os.Mkdir(e.path(d.ID, "rootfs"), 0o755); err != nil { // where the container will mount its root
+		return fail(err)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.forget(d))

@@ -160,7 +160,8 @@ func (h *hub) feed(in io.Reader) {
 // together more than a millisecond), and some of them the kernel or the runtime sends for reasons of its own.
 func relaySignals(send func(unix.Signal) error) (stop func()) {
 	ch := make(chan os.Signal, 32)
-	signal.Notify(ch, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM)
+	signal.Notify(ch, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM,
+		unix.SIGCONT, unix.SIGWINCH)
 	done := make(chan struct{})
 	go func() {
 		for {

@@ -15,10 +15,13 @@ import (
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// spec turns a definition into the runtime-spec document. netns is the path of the network namespace, "" for the host's;
-// rootfs is looked into for the names of users and groups.
-func (e *Engine) spec(d *Definition, netns string, rootfs *os.File) (*specs.Spec, error) {
+// spec turns a definition into the runtime-spec document. rootfs is looked into for the names of users and groups.
+func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	o := &d.Options
+	netns, err := e.netnsPath(d)
+	if err != nil {
+		return nil, err
+	}
 	who, err := lookupUser(rootfs, o.User, o.GroupAdd)
 	if err != nil {
 		return nil, err

@@ -43,43 +43,41 @@ func (l *live) close() {
 // bringUp puts the container into the kernel and starts its process. On an error the caller releases: everything that was
 // made can be found by the container's id.
 //
-//	sandbox ──┬── endpoints: address, cable, rules ──────────────┐
-//	          └── overlay ── config.json ── init is born, mounts ─┴── go: execve
+//	sandbox ────┬── endpoints: address, cable, rules ────────┐
+//	overlay ────┴─┬── init is born, mounts, stands ready ────┴── go: execve
+//	              └── config.json
 func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, err error) {
 	l = &live{pumps: make(chan struct{})}
+	beside := &beside{watched: e.Watch != nil}
 	defer func() {
-		if err != nil {
+		// Whatever happened, the rest has to be over before anything is released.
+		if err = beside.join(err); err != nil {
 			l.close()
 		}
 	}()
-	netns, err := e.sandbox(ctx, d)
-	if err != nil {
-		return l, err
-	}
 	if err := e.createNetworkFiles(d); err != nil {
 		return l, err
 	}
-	wired := e.background(func() error { return e.attachAll(ctx, d, netns, l) })
-	// Whatever happens below, the wiring has to be over before anything is released.
-	defer func() {
-		if wireErr := wired(); err == nil {
-			err = wireErr
-		} else if wireErr != nil && !errors.Is(err, wireErr) {
-			err = errors.Join(wireErr, err)
+	var netns string
+	sandboxed := beside.run(func() (err error) { netns, err = e.sandbox(ctx, d); return err })
+	wired := beside.run(func() error {
+		if sandboxed() != nil {
+			return nil // told by the other
 		}
-	}()
-
+		return e.attachAll(ctx, d, netns, l)
+	})
 	if l.rootfs, err = e.mountRootfs(d); err != nil {
 		return l, err
 	}
-	spec, err := e.spec(d, netns, l.rootfs)
+	spec, err := e.spec(d, l.rootfs)
 	if err != nil {
 		return l, err
 	}
-	if err := e.writeBundle(d, spec); err != nil {
+	if err := e.fillVolumes(d, l.rootfs); err != nil {
 		return l, err
 	}
-	if err := e.fillVolumes(d, l.rootfs); err != nil {
+	written := beside.run(func() error { return e.writeBundle(d, spec) })
+	if err := sandboxed(); err != nil {
 		return l, err
 	}
 	io, err := e.openStdio(d)
@@ -87,42 +85,73 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 		return l, err
 	}
 	defer io.closeTheirs()
-	l.c, err = e.runtime.Create(ctx, container.CreateOptions{
-		ID: d.ID, Bundle: e.Root.Container(d.ID), Spec: spec,
-		Rootfs: func() (*os.File, error) { return duplicate(l.rootfs) }, // Create closes it; ours keeps the mount alive
-		Stdin:  io.stdin, Stdout: io.stdout, Stderr: io.stderr,
-	})
+	if l.c, err = e.createProcess(ctx, d, spec, l, io); err == nil {
+		err = errors.Join(wired(), written())
+	}
 	if err != nil {
 		io.closeOurs()
 		return l, err
 	}
-	io.closeTheirs() // or the pumps would never see the end
-	if err := wired(); err != nil {
-		io.closeOurs()
-		return l, err
-	}
 	l.startPumps(d, h, io)
-	if err := l.c.Start(); err != nil {
-		return l, err
-	}
-	return l, nil
+	return l, l.c.Start()
 }
 
-// background runs f beside the caller; the function that is returned waits for it and gives its result, each time it is
-// called. With a watcher there is no "beside": the steps are shown, failed and undone in one order.
-func (e *Engine) background(f func() error) func() error {
-	if e.Watch != nil {
-		err := f()
-		return func() error { return err }
-	}
+func (e *Engine) createProcess(ctx context.Context, d *Definition, spec *specs.Spec, l *live, io *stdio) (*container.Container, error) {
+	defer io.closeTheirs() // or the pumps would never see the end
+	return e.runtime.Create(ctx, container.CreateOptions{
+		ID: d.ID, Bundle: e.Root.Container(d.ID), Spec: spec,
+		Rootfs: func() (*os.File, error) { return duplicate(l.rootfs) }, // Create closes it; ours keeps the mount alive
+		Stdin:  io.stdin, Stdout: io.stdout, Stderr: io.stderr,
+	})
+}
+
+// beside runs steps beside the caller. With a watcher there is no "beside": the steps are shown, failed and undone in one
+// order.
+type beside struct {
+	watched bool
+	waits   []func() error
+}
+
+// run starts f. The function that is returned waits for it and gives its result, each time it is called.
+func (b *beside) run(f func() error) (wait func() error) {
 	done := make(chan struct{})
 	var err error
-	go func() { err = f(); close(done) }()
-	return func() error { <-done; return err }
+	work := func() { defer close(done); err = f() }
+	if b.watched {
+		work()
+	} else {
+		go work()
+	}
+	wait = func() error { <-done; return err }
+	b.waits = append(b.waits, wait)
+	return wait
 }
 
-// sandbox makes the container's network namespace, or finds the one that it shares. "" means the host's.
-func (e *Engine) sandbox(ctx context.Context, d *Definition) (string, error) {
+// join waits for all steps and adds what went wrong there to err.
+func (b *beside) join(err error) error {
+	all := []error{err}
+	for _, wait := range b.waits {
+		if stepErr := wait(); stepErr != nil && !errors.Is(err, stepErr) {
+			all = append(all, stepErr)
+		}
+	}
+	return errors.Join(all...)
+}
+
+// sandbox makes the container's network namespace, if it is to have one of its own.
+func (e *Engine) sandbox(ctx context.Context, d *Definition) (path string, err error) {
+	if !hasOwnSandbox(d.Options.Network) {
+		return e.netnsPath(d)
+	}
+	sb, err := e.networks.CreateSandbox(ctx, d.Name, d.ID)
+	if err != nil {
+		return "", err
+	}
+	return sb.Path, nil
+}
+
+// netnsPath is where the container's network namespace is pinned, or will be; "" means the host's.
+func (e *Engine) netnsPath(d *Definition) (string, error) {
 	mode := d.Options.Network
 	if ref, ok := strings.CutPrefix(mode, modeContainer); ok {
 		c, err := e.runtime.Load(ref)
@@ -134,14 +163,10 @@ func (e *Engine) sandbox(ctx context.Context, d *Definition) (string, error) {
 	if p, ok := strings.CutPrefix(mode, modePath); ok {
 		return p, nil
 	}
-	if !hasOwnSandbox(mode) {
+	if mode == modeHost {
 		return "", nil
 	}
-	sb, err := e.networks.CreateSandbox(ctx, d.Name, d.ID)
-	if err != nil {
-		return "", err
-	}
-	return sb.Path, nil
+	return filepath.Join(e.Root.NetNS, d.Name), nil
 }
 
 // attachAll wires the container to its networks and then writes the files that need its address.
@@ -212,9 +237,6 @@ func (e *Engine) mountRootfs(d *Definition) (*os.File, error) {
 // writeBundle writes config.json: from here on everything could be done by any OCI runtime.
 func (e *Engine) writeBundle(d *Definition, spec *specs.Spec) error {
 	dir := e.Root.Container(d.ID)
-	if err := os.MkdirAll(filepath.Join(dir, "rootfs"), 0o755); err != nil {
-		return err
-	}
 	op := plan.Step{Cmd: "# write " + filepath.Join(dir, "config.json"), Reason: "the OCI bundle: all that the runtime needs to know"}
 	return plan.Do(e.Watch, op, func() error {
 		return state.ReplaceJSON(filepath.Join(dir, "config.json"), spec, state.Volatile)
