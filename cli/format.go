@@ -68,7 +68,7 @@ func uses(format, field string) bool { return strings.Contains(format, "."+field
 func parseTemplate(text string, functions template.FuncMap) (*template.Template, error) {
 	t, err := template.New("").Funcs(functions).Parse(text)
 	if err != nil {
-		return nil, templateError(err)
+		return nil, fmt.Errorf("template parsing error in '%s': %w", text, err)
 	}
 	return t, nil
 }

@@ -109,7 +109,7 @@ Examples:
 			img, err := images.Import(ctx, in, image.ImportOptions{Reference: reference, Message: c.String("message"),
 				Changes: c.StringSlice("change"), Platform: c.String("platform")})
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", source, err)
 			}
 			_, err = fmt.Fprintln(s.streams.Out, img.ID)
 			return err

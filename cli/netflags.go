@@ -93,6 +93,9 @@ func parseNetworks(texts []string, flags engine.NetworkAttachment) ([]engine.Net
 		if err := checkAttachment(n); err != nil {
 			return nil, err
 		}
+		if err := checkUserDefined(n); err != nil {
+			return nil, err
+		}
 		if len(all) > 1 && !isNetworkName(n.Network) {
 			return nil, fmt.Errorf("conflicting options: --network %s cannot be combined with other networks", n.Network)
 		}
@@ -164,6 +167,25 @@ func checkAttachment(n engine.NetworkAttachment) error {
 		}
 		if mac[0]&1 == 1 {
 			return fmt.Errorf("%s is a multicast address, which no interface can have: the first byte has to be even", n.MAC)
+		}
+	}
+	return nil
+}
+
+// checkUserDefined refuses what only a network that the user made can have, as Docker does: an address of one's choice and
+// other names. Elsewhere there is nothing that could have them.
+func checkUserDefined(n engine.NetworkAttachment) error {
+	mode := n.Network
+	for _, one := range []struct {
+		flag  string
+		given bool
+	}{{"--ip", n.IP != ""}, {"--ip6", n.IP6 != ""}, {"--network-alias", len(n.Aliases) > 0}, {"--mac-address", n.MAC != ""}} {
+		switch {
+		case !one.given:
+		case mode != "" && !isNetworkName(mode):
+			return fmt.Errorf("conflicting options: %s and --network %s, which gives the container no interface of its own", one.flag, mode)
+		case (mode == "" || mode == "default" || mode == "bridge") && one.flag != "--mac-address":
+			return fmt.Errorf("%s is supported on user defined networks only: mydocker network create NAME, then --network NAME", one.flag)
 		}
 	}
 	return nil
