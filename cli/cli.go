@@ -120,6 +120,7 @@ func (s *session) dispatch(args []string) error {
 		return s.printVersion()
 	}
 	app := s.app(v)
+	var leaf *urfave.Command
 	line = append([]string{v.name}, line...)
 	for next := &app.Commands; v.children != nil; {
 		if len(rest) == 0 || rest[0] == "help" && len(rest) == 1 {
@@ -134,6 +135,7 @@ func (s *session) dispatch(args []string) error {
 		rest = rest[1:]
 		command := v.command(s)
 		*next, next = []*urfave.Command{command}, &command.Subcommands
+		leaf = command
 		line = append(line, "--", command.Name)
 	}
 	words, help, err := canonical(v, v.flagList(), rest)
@@ -147,6 +149,9 @@ func (s *session) dispatch(args []string) error {
 		return err
 	}
 	s.verb = v
+	if leaf != nil {
+		leaf.Flags = spoken(leaf.Flags, words)
+	}
 	return app.RunContext(context.Background(), append(line, words...))
 }
 
@@ -216,6 +221,34 @@ func (v *verb) command(s *session) *urfave.Command {
 		c.Action = func(ctx *urfave.Context) error { return v.run(s, ctx) }
 	}
 	return c
+}
+
+// spoken leaves out the flags that the user did not give and that have no value of their own: urfave takes a millisecond to
+// prepare the hundred flags of `run`, and an undeclared one reads as its zero value all the same.
+func spoken(flags []urfave.Flag, words []string) []urfave.Flag {
+	given := make(map[string]bool, len(words))
+	options, _ := splitArguments(words)
+	for _, w := range options {
+		name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		given[name] = true
+	}
+	var list []urfave.Flag
+	for _, f := range flags {
+		keep := given[f.Names()[0]]
+		switch f := f.(type) {
+		case *urfave.StringFlag:
+			keep = keep || f.Value != ""
+		case *urfave.BoolFlag:
+			keep = keep || f.Value
+		case *urfave.StringSliceFlag:
+		default:
+			keep = true
+		}
+		if keep {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // checkCount refuses too few and too many arguments.

@@ -4,7 +4,7 @@ package cli
 // flags of a verb are made only when it is chosen.
 func commands() *verb {
 	top := group("mydocker", "Containers and their networks, without a daemon",
-		attachVerb(), completionVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), inspectVerb(), killVerb(), loadVerb(),
+		attachVerb(), completionVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), infoVerb(), inspectVerb(), killVerb(), loadVerb(),
 		logsVerb(), pauseVerb(), portVerb(), psVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
 		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
 		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
@@ -25,5 +25,5 @@ func containerGroup() *verb {
 }
 
 func systemGroup() *verb {
-	return group("system", "Manage mydocker", eventsVerb(), gcVerb(), systemPruneVerb())
+	return group("system", "Manage mydocker", dfVerb(), eventsVerb(), gcVerb(), infoVerb(), systemPruneVerb())
 }

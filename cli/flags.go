@@ -15,7 +15,7 @@ import (
 
 // createFlags are the flags that `run` and `create` share, with Docker's words.
 func createFlags() []urfave.Flag {
-	return []urfave.Flag{
+	return append([]urfave.Flag{
 		list("add-host", "Add a custom host-to-IP mapping (host:ip)"),
 		number("blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable"),
 		list("cap-add", "Add Linux capabilities"),
@@ -81,7 +81,7 @@ func createFlags() []urfave.Flag {
 		list("volume,v", "Bind mount a volume"),
 		list("volumes-from", "Mount volumes from the specified container(s)"),
 		str("workdir,w", "string", "Working directory inside the container"),
-	}
+	}, healthFlags()...)
 }
 
 // createOptions reads the flags of `run` and `create`. It looks at nothing but its arguments and the files that
@@ -106,7 +106,7 @@ func createOptions(c *urfave.Context, lookup lookupFunc) (o engine.CreateOptions
 		return o, fmt.Errorf("invalid reference format: the image's name is empty")
 	}
 	for _, read := range []func(*urfave.Context, *engine.CreateOptions) error{
-		readProcess, readMounts, readNetwork, readResources, readLimits, readMaps,
+		readProcess, readMounts, readNetwork, readResources, readLimits, readMaps, readHealth,
 		func(c *urfave.Context, o *engine.CreateOptions) error { return readEnv(c, o, lookup) },
 	} {
 		if err := read(c, &o); err != nil {

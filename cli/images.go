@@ -215,7 +215,7 @@ func inspectImage(_ context.Context, s *session, ref string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := store.Get(ref)
+	img, err := store.Inspect(ref)
 	if err != nil {
 		return nil, err
 	}

@@ -8,10 +8,12 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/mydocker/mydocker/engine"
+	"github.com/mydocker/mydocker/image"
 )
 
 // parsed runs a verb's arguments through the same reading as the command line, and gives the context to look.
@@ -109,6 +111,10 @@ func TestRunFlags(t *testing.T) {
 		{"--sysctl net.ipv4.ip_forward=1 --log-opt max-size=1m IMAGE", func(o *engine.CreateOptions) {
 			o.Sysctls, o.LogOpts = map[string]string{"net.ipv4.ip_forward": "1"}, map[string]string{"max-size": "1m"}
 		}},
+		{"--health-cmd true --health-interval 1m30s --health-retries 2 IMAGE", func(o *engine.CreateOptions) {
+			o.Health = &image.Healthcheck{Test: []string{"CMD-SHELL", "true"}, Interval: 90 * time.Second, Retries: 2}
+		}},
+		{"--no-healthcheck IMAGE", func(o *engine.CreateOptions) { o.Health = &image.Healthcheck{Test: []string{"NONE"}} }},
 		{"--rm --init --read-only --privileged -P -h box IMAGE", func(o *engine.CreateOptions) {
 			o.AutoRemove, o.Init, o.ReadOnly, o.Security.Privileged, o.PublishAll, o.Hostname = true, true, true, true, true, "box"
 		}},
@@ -228,14 +234,17 @@ func TestRunRefusals(t *testing.T) {
 		"--mount src=/a,dst=/b IMAGE":            "say type=bind",
 		"--mount bogus IMAGE":                    "must be a key=value pair",
 		"--mount type=bind,src=/a,dst=/b,tmpfs-size=1m IMAGE": "cannot mix 'tmpfs-*' options",
-		"--tmpfs tmp IMAGE":             "must be absolute",
-		"--tmpfs /t:bogus IMAGE":        "unknown tmpfs option",
-		"--pid bogus IMAGE":             "invalid PID mode",
-		"--ipc container: IMAGE":        "invalid IPC mode",
-		"--log-driver syslog IMAGE":     "log driver \"syslog\" is not supported",
-		"--log-opt max-size=x IMAGE":    "invalid --log-opt max-size=x",
-		"--log-opt compress=true IMAGE": "--log-opt compress is not supported",
-		"--sysctl x IMAGE":              "key=value is expected",
+		"--tmpfs tmp IMAGE":                     "must be absolute",
+		"--tmpfs /t:bogus IMAGE":                "unknown tmpfs option",
+		"--pid bogus IMAGE":                     "invalid PID mode",
+		"--ipc container: IMAGE":                "invalid IPC mode",
+		"--log-driver syslog IMAGE":             "log driver \"syslog\" is not supported",
+		"--log-opt max-size=x IMAGE":            "invalid --log-opt max-size=x",
+		"--log-opt compress=true IMAGE":         "--log-opt compress is not supported",
+		"--no-healthcheck --health-cmd x IMAGE": "--no-healthcheck conflicts",
+		"--health-interval 10 IMAGE":            "it is a duration",
+		"--health-timeout 1us IMAGE":            "less than 1ms",
+		"--sysctl x IMAGE":                      "key=value is expected",
 	} {
 		_, err := parseRun(t, strings.Fields(args)...)
 		switch {

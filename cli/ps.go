@@ -47,7 +47,7 @@ func containerListing(size bool) listing[containerRow] {
 func psVerb() *verb {
 	return &verb{
 		name: "ps", summary: "List containers", usage: "[OPTIONS]",
-		about: `--filter takes ancestor, before, exited, expose, id, label, name, network, publish, since, status and volume.
+		about: `--filter takes ancestor, before, exited, expose, health, id, label, name, network, publish, since, status and volume.
 --format takes "table", "table TEMPLATE", "json" or a Go template over .ID .Names .Image .Command .CreatedAt .RunningFor
 .Ports .State .Status .Size .Labels .Label .Mounts .LocalVolumes .Networks.
 
@@ -78,7 +78,7 @@ const formatUsage = "Format output using a custom template:\n" +
 	"'TEMPLATE':         Print output using the given Go template"
 
 func ps(s *session, c *urfave.Context) error {
-	f, err := parseFilters(c.StringSlice("filter"), "ancestor", "before", "exited", "expose", "id", "is-task",
+	f, err := parseFilters(c.StringSlice("filter"), "ancestor", "before", "exited", "expose", "health", "id", "is-task",
 		"label", "label!", "name", "network", "publish", "since", "status", "volume")
 	if err != nil {
 		return s.bad(err)

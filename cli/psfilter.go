@@ -37,6 +37,12 @@ func containerFilter(f filters, all bool) (keep func(*engine.Summary) bool, err 
 			return nil, fmt.Errorf("invalid filter 'status=%s': one of %s is expected", text, strings.Join(states, ", "))
 		}
 	}
+	healths := []string{"starting", "healthy", "unhealthy", "none"}
+	for _, text := range f["health"] {
+		if !slices.Contains(healths, text) {
+			return nil, fmt.Errorf("invalid filter 'health=%s': one of %s is expected", text, strings.Join(healths, ", "))
+		}
+	}
 	if _, _, err := f.flag("is-task"); err != nil {
 		return nil, err
 	}
@@ -65,11 +71,22 @@ func containerFilter(f filters, all bool) (keep func(*engine.Summary) bool, err 
 				code, _ := strconv.Atoi(v)
 				return s.State == "exited" && s.ExitCode == code
 			}) &&
+			f.any("health", func(v string) bool { return healthOf(s.Status) == v }) &&
 			f.any("ancestor", func(v string) bool { return isImage(s, v) }) &&
 			f.any("network", func(v string) bool { return slices.Contains(s.Networks, v) }) &&
 			havePort(ports["publish"], s, func(p engine.PortSummary) uint16 { return p.PublicPort }) &&
 			havePort(ports["expose"], s, func(p engine.PortSummary) uint16 { return p.PrivatePort })
 	}, nil
+}
+
+// healthOf is the health that a container's status tells: "Up 3 minutes (healthy)".
+func healthOf(status string) string {
+	for text, health := range map[string]string{"(healthy)": "healthy", "(unhealthy)": "unhealthy", "(health: starting)": "starting"} {
+		if strings.HasSuffix(status, text) {
+			return health
+		}
+	}
+	return "none"
 }
 
 // isImage says whether a container was made from the image that ref names: by name, or by the beginning of its id.

@@ -50,3 +50,12 @@ func (s *session) versions() versionJSON {
 	}
 	return versionJSON{Client: p, Server: p, Version: s.version}
 }
+
+// machine is the architecture as uname -m says it.
+func (s *session) machine() string {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return runtime.GOARCH
+	}
+	return unix.ByteSliceToString(uts.Machine[:])
+}

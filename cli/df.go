@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/docker/go-units"
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/engine"
+	"github.com/mydocker/mydocker/image"
+)
+
+// dfRow is what a template of `system df` may name.
+type dfRow struct {
+	Active, Reclaimable, Size, TotalCount, Type string
+}
+
+func dfVerb() *verb {
+	return &verb{
+		name: "df", summary: "Show disk usage", usage: "[OPTIONS]",
+		about: `Reclaimable is what "mydocker system prune -a --volumes" could free.
+
+Examples:
+  $ mydocker system df`,
+		flags: func() []urfave.Flag { return []urfave.Flag{str("format", "string", formatUsage)} },
+		run: func(s *session, c *urfave.Context) error {
+			e, err := s.engine()
+			if err != nil {
+				return err
+			}
+			rows, err := diskRows(e)
+			if err != nil {
+				return err
+			}
+			l := listing[dfRow]{
+				header: dfRow{Active: "ACTIVE", Reclaimable: "RECLAIMABLE", Size: "SIZE", TotalCount: "TOTAL", Type: "TYPE"},
+				table:  `{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}`,
+			}
+			return l.print(s.streams.Out, c.String("format"), false, rows)
+		},
+	}
+}
+
+// usage adds up one kind of thing.
+type usage struct {
+	total, active     int
+	size, reclaimable int64
+}
+
+func (u *usage) add(size int64, active bool) {
+	u.total++
+	u.size += size
+	if active {
+		u.active++
+	} else {
+		u.reclaimable += size
+	}
+}
+
+func (u *usage) row(kind string) dfRow {
+	reclaimable := units.HumanSize(float64(u.reclaimable))
+	if u.size > 0 {
+		reclaimable += fmt.Sprintf(" (%d%%)", u.reclaimable*100/u.size)
+	}
+	return dfRow{Type: kind, TotalCount: fmt.Sprint(u.total), Active: fmt.Sprint(u.active), Size: units.HumanSize(float64(u.size)), Reclaimable: reclaimable}
+}
+
+func diskRows(e *engine.Engine) ([]dfRow, error) {
+	var images, containers, volumes usage
+	list, err := e.Containers(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	used := make(map[string]bool)
+	for _, sum := range list {
+		used[sum.ImageID] = true
+		size, err := diskUsage(filepath.Join(sum.Dir, "upper"))
+		if err != nil {
+			return nil, err
+		}
+		containers.add(size, sum.Pid != 0)
+	}
+	store, err := e.Images()
+	if err != nil {
+		return nil, err
+	}
+	all, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	if images, err = imageUsage(e.Root.Lib, all, used); err != nil {
+		return nil, err
+	}
+	dirs, err := e.Volumes()
+	if err != nil {
+		return nil, err
+	}
+	users, err := e.VolumeUsers()
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range dirs {
+		size, err := diskUsage(v.Mountpoint)
+		if err != nil {
+			return nil, err
+		}
+		volumes.add(size, len(users[v.Name]) > 0)
+	}
+	return []dfRow{images.row("Images"), containers.row("Containers"), volumes.row("Local Volumes")}, nil
+}
+
+// imageUsage measures the layers, each once, however many images share it. A layer can be reclaimed when no image in use has
+// it.
+func imageUsage(lib string, all []*image.Image, used map[string]bool) (u usage, err error) {
+	needed := make(map[image.Digest]bool)
+	for _, img := range all {
+		u.total++
+		if used[string(img.ID)] {
+			u.active++
+		}
+		for _, layer := range img.Layers {
+			needed[layer] = needed[layer] || used[string(img.ID)]
+		}
+	}
+	for layer, isNeeded := range needed {
+		size, err := diskUsage(filepath.Join(lib, "layers", string(layer)))
+		if err != nil {
+			return u, err
+		}
+		u.size += size
+		if !isNeeded {
+			u.reclaimable += size
+		}
+	}
+	return u, nil
+}
