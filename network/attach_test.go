@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -133,4 +134,17 @@ func TestPublishedPortReachable(t *testing.T) {
 				ip netns exec NS sysctl -qw net.ipv4.conf.all.route_localnet=0`))
 		}
 	})
+}
+
+// The first packet arrives: nobody has to wait for the links to settle.
+func TestFirstPacket(t *testing.T) {
+	m := newManager(t)
+	for i := range 10 {
+		name := fmt.Sprintf("br%d", i)
+		create(t, m, CreateOptions{Name: name})
+		web := start(t, m, "web"+name, name, fmt.Sprintf("%d:53/udp", 5000+i))
+		serve(t, web, "udp4", ":53", name)
+		// UDP is not sent again, and answers waits for less than a second.
+		answers(t, lan(), "udp4", fmt.Sprintf("10.99.0.1:%d", 5000+i), name)
+	}
 }

@@ -91,6 +91,7 @@ func (r *ruleset) add(c chain, n *Network, why, format string, args ...any) {
 	r.rules[c] = append(r.rules[c], match+comment(n.Name+": "+why)+" -j "+target)
 }
 
+// comment has no quotes and backslashes in it: iptables-save would show them in another way than they were given.
 func comment(text string) string {
 	if len(text) > 200 {
 		text = text[:200] // the kernel takes 255 bytes
@@ -101,8 +102,8 @@ func comment(text string) string {
 // guardLoopback: the bridge has route_localnet, so that 127.0.0.1:PORT on the host can reach a container. Without these
 // rules a container could reach the host's loopback services in turn, or send packets that seem to come from them.
 func (r *ruleset) guardLoopback(n *Network) {
-	r.add(rawChain, n, "no way to the host's loopback", "-d 127.0.0.0/8 -i %s -j DROP", n.Bridge)
-	r.add(rawChain, n, "no sender in the host's loopback", "-s 127.0.0.0/8 -i %s -j DROP", n.Bridge)
+	r.add(rawChain, n, "no way to loopback", "-d 127.0.0.0/8 -i %s -j DROP", n.Bridge)
+	r.add(rawChain, n, "no sender in loopback", "-s 127.0.0.0/8 -i %s -j DROP", n.Bridge)
 }
 
 func (r *ruleset) forward(n *Network) {
@@ -134,10 +135,10 @@ func (r *ruleset) masquerade(n *Network) {
 		r.shared = append(r.shared, hook{table: "nat", chain: "POSTROUTING", rule: match + comment(n.Name+": "+why) + " -j MASQUERADE"})
 	}
 	if n.Options[OptMasquerade] != "false" {
-		post("outside, its containers have the host's address", fmt.Sprintf("-s %s ! -o %s", n.Subnet, n.Bridge))
+		post("outside, containers have the address of the host", fmt.Sprintf("-s %s ! -o %s", n.Subnet, n.Bridge))
 	}
 	post("published to its own containers", fmt.Sprintf("-s %s -o %s -m conntrack --ctstate DNAT", n.Subnet, n.Bridge))
-	post("published to the host's 127.0.0.1", fmt.Sprintf("-s 127.0.0.0/8 -o %s -m conntrack --ctstate DNAT", n.Bridge))
+	post("published on 127.0.0.1", fmt.Sprintf("-s 127.0.0.0/8 -o %s -m conntrack --ctstate DNAT", n.Bridge))
 }
 
 // portRules are one rule for each published port or run of ports. Their comments end in the endpoint's id, by which they are

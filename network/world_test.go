@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -159,7 +160,9 @@ func snapshot(t testing.TB) string {
 		ip route show table all | grep -v '^\(ff00\|fe80\|multicast\|local fe80\|anycast\)'; ip netns list; iptables-save | grep -v '^[#:]'; ip6tables-save | grep -v '^[#:]'
 		iptables-save | grep '^:MYDOCKER'; ip6tables-save | grep '^:MYDOCKER'; nft list tables 2>/dev/null | grep mydocker; cat /proc/sys/net/ipv4/ip_forward; true`)
 	out = regexp.MustCompile(`(?m)^\*.*\n|^COMMIT\n`).ReplaceAllString(out, "")
-	return out
+	lines := strings.Split(out, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // eventually gives the kernel the moment that it needs to let links die.
@@ -304,15 +307,15 @@ func serveUDP(t testing.TB, where doer, network, address, name string) {
 }
 
 // ask connects from a namespace and reads the answer: "web to 10.99.0.2".
-func ask(where doer, network, address string) (string, error) {
+func ask(where doer, network, address string, patience time.Duration) (string, error) {
 	var answer string
 	err := where.Do(func() error {
-		c, err := net.DialTimeout(network, address, 700*time.Millisecond)
+		c, err := net.DialTimeout(network, address, patience)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(700 * time.Millisecond))
+		c.SetDeadline(time.Now().Add(patience))
 		if strings.HasPrefix(network, "udp") {
 			if _, err := c.Write([]byte("?")); err != nil {
 				return err
@@ -332,7 +335,11 @@ func ask(where doer, network, address string) (string, error) {
 // answers asserts an answer; an empty one means that there must be none.
 func answers(t testing.TB, where doer, network, address, want string) {
 	t.Helper()
-	got, err := ask(where, network, address)
+	patience := 3 * time.Second
+	if want == "" {
+		patience = 400 * time.Millisecond
+	}
+	got, err := ask(where, network, address, patience)
 	if want == "" {
 		if err == nil && got != "" {
 			t.Errorf("%s %s answers %q, and must not", network, address, got)
