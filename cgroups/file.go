@@ -162,7 +162,10 @@ func removeBelow(path string) error {
 }
 
 // procsBelow lists the processes of a group and of all groups below it.
-func procsBelow(path string) ([]int, error) {
+func procsBelow(path string) ([]int, error) { return listBelow(path, "cgroup.procs") }
+
+// listBelow reads a file of ids in a group and in all groups below it.
+func listBelow(path, file string) ([]int, error) {
 	var list []int
 	err := filepath.WalkDir(path, func(dir string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -171,7 +174,7 @@ func procsBelow(path string) ([]int, error) {
 		if !e.IsDir() {
 			return nil
 		}
-		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		text, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
 			if errors.Is(err, unix.ENODEV) {
 				return nil // removed while it was open
@@ -181,7 +184,7 @@ func procsBelow(path string) ([]int, error) {
 		for field := range strings.FieldsSeq(string(text)) {
 			pid, err := strconv.Atoi(field)
 			if err != nil {
-				return fmt.Errorf("%s/cgroup.procs: %q is not a process id", dir, field)
+				return fmt.Errorf("%s/%s: %q is not a process id", dir, file, field)
 			}
 			list = append(list, pid)
 		}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -173,7 +174,7 @@ func (g *v1Group) Dir() (*os.File, error) { return nil, nil }
 func (g *v1Group) Procs() ([]int, error) {
 	for _, c := range []string{"pids", "freezer", "memory", "devices"} {
 		if _, err := os.Stat(g.dir(c)); err == nil {
-			return procsBelow(g.dir(c))
+			return residents(g.dir(c))
 		}
 	}
 	return nil, nil
@@ -256,13 +257,18 @@ func (g *v1Group) Delete() error {
 // killAll kills until nobody is left: a process that forks meanwhile is seen by the next look. A frozen one dies only
 // when it is thawed.
 func (g *v1Group) killAll(dir string) error {
-	for range 100 {
-		pids, err := procsBelow(dir)
+	for try := range 200 {
+		present, err := procsBelow(dir)
+		if err != nil || len(present) == 0 {
+			return err
+		}
+		pids, err := residents(dir)
 		if err != nil {
 			return err
 		}
-		if len(pids) == 0 {
-			return nil
+		if try > 100 {
+			// A process whose first thread has ended does not look like a resident. Nobody's visit takes this long.
+			pids = slices.DeleteFunc(present, func(pid int) bool { return pid == os.Getpid() })
 		}
 		if err := signalAll(pids, unix.SIGKILL); err != nil {
 			return err
@@ -275,6 +281,25 @@ func (g *v1Group) killAll(dir string) error {
 		time.Sleep(time.Millisecond)
 	}
 	return fmt.Errorf("processes in %s do not die", dir)
+}
+
+// residents lists the processes that live in a group and below it. The kernel also lists a process of which only one
+// thread is there: that is us, or somebody like us, on a short visit to give birth to a process in the group (AddSelf).
+// To kill such a visitor would be to kill the runtime.
+func residents(dir string) ([]int, error) {
+	pids, err := procsBelow(dir)
+	if err != nil || len(pids) == 0 {
+		return pids, err
+	}
+	threads, err := listBelow(dir, "tasks")
+	if err != nil {
+		return nil, err
+	}
+	inside := make(map[int]bool, len(threads))
+	for _, t := range threads {
+		inside[t] = true
+	}
+	return slices.DeleteFunc(pids, func(pid int) bool { return !inside[pid] }), nil
 }
 
 // Controllers lists the version 1 trees in which a group exists: those that its container can be shown.
