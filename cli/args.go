@@ -54,10 +54,8 @@ type reader struct {
 
 func (r *reader) find(name string) urfave.Flag {
 	for _, f := range r.flags {
-		for _, n := range f.Names() {
-			if n == name {
-				return f
-			}
+		if isCalled(f, name) {
+			return f
 		}
 	}
 	return nil
@@ -128,7 +126,7 @@ func (r *reader) add(f urfave.Flag, given, value string) error {
 	if what := wrongValue(f, value); what != "" {
 		return usagef(r.verb, "invalid argument %q for %q flag: %s", value, given, what)
 	}
-	r.out = append(r.out, "--"+f.Names()[0]+"="+value)
+	r.out = append(r.out, "--"+names(f)[0]+"="+value)
 	return nil
 }
 
@@ -165,15 +163,15 @@ func (r *reader) unknown(name, message string) error {
 	if reason := refusal(r.verb, name); reason != "" {
 		return usagef(r.verb, "%s", reason)
 	}
-	var names []string
+	var known []string
 	for _, f := range r.flags {
-		for _, n := range f.Names() {
+		for _, n := range names(f) {
 			if len(n) > 1 {
-				names = append(names, n)
+				known = append(known, n)
 			}
 		}
 	}
-	if best := nearest(name, names); best != "" {
+	if best := nearest(name, known); best != "" {
 		message += " (did you mean --" + best + "?)"
 	}
 	return usagef(r.verb, "%s", message)

@@ -119,9 +119,9 @@ func (s *session) dispatch(args []string) error {
 	if on(line, "version") {
 		return s.printVersion()
 	}
-	app := s.app(v)
-	var leaf *urfave.Command
+	app := s.app(v, line)
 	line = append([]string{v.name}, line...)
+	var leaf *urfave.Command
 	for next := &app.Commands; v.children != nil; {
 		if len(rest) == 0 || rest[0] == "help" && len(rest) == 1 {
 			return s.help(v)
@@ -133,12 +133,12 @@ func (s *session) dispatch(args []string) error {
 			return err
 		}
 		rest = rest[1:]
-		command := v.command(s)
-		*next, next = []*urfave.Command{command}, &command.Subcommands
-		leaf = command
-		line = append(line, "--", command.Name)
+		leaf = v.command(s)
+		*next, next = []*urfave.Command{leaf}, &leaf.Subcommands
+		line = append(line, "--", leaf.Name)
 	}
-	words, help, err := canonical(v, v.flagList(), rest)
+	flags := v.flagList()
+	words, help, err := canonical(v, flags, rest)
 	if err != nil {
 		return err
 	}
@@ -148,10 +148,9 @@ func (s *session) dispatch(args []string) error {
 	if err := v.checkCount(words); err != nil {
 		return err
 	}
+	options, _ := splitArguments(words)
+	leaf.Flags = needed(flags, options)
 	s.verb = v
-	if leaf != nil {
-		leaf.Flags = spoken(leaf.Flags, words)
-	}
 	return app.RunContext(context.Background(), append(line, words...))
 }
 
@@ -200,55 +199,27 @@ func (s *session) descend(v *verb, name string) (*verb, error) {
 }
 
 // app is the urfave application with the global options and no command yet. Help, suggestions and exit codes are ours.
-func (s *session) app(top *verb) *urfave.App {
+func (s *session) app(top *verb, options []string) *urfave.App {
 	return &urfave.App{
 		Name: top.name, HideHelp: true, HideHelpCommand: true, HideVersion: true,
 		DisableSliceFlagSeparator: true, // -e A=b,c is one value
-		Flags:                     globalFlags(),
+		Flags:                     needed(globalFlags(), options),
 		Before:                    s.global,
 		Writer:                    s.streams.Out, ErrWriter: s.streams.Err,
 		ExitErrHandler: func(*urfave.Context, error) {}, // only main exits
 	}
 }
 
-// command is the verb as urfave knows it.
+// command is the verb as urfave knows it, but for its flags, which depend on what was typed.
 func (v *verb) command(s *session) *urfave.Command {
 	c := &urfave.Command{
 		Name: v.name, Aliases: v.aliases, Usage: v.summary, ArgsUsage: v.usage, Description: v.about,
-		HideHelp: true, HideHelpCommand: true, Flags: v.flagList(),
+		HideHelp: true, HideHelpCommand: true,
 	}
 	if v.run != nil {
 		c.Action = func(ctx *urfave.Context) error { return v.run(s, ctx) }
 	}
 	return c
-}
-
-// spoken leaves out the flags that the user did not give and that have no value of their own: urfave takes a millisecond to
-// prepare the hundred flags of `run`, and an undeclared one reads as its zero value all the same.
-func spoken(flags []urfave.Flag, words []string) []urfave.Flag {
-	given := make(map[string]bool, len(words))
-	options, _ := splitArguments(words)
-	for _, w := range options {
-		name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
-		given[name] = true
-	}
-	var list []urfave.Flag
-	for _, f := range flags {
-		keep := given[f.Names()[0]]
-		switch f := f.(type) {
-		case *urfave.StringFlag:
-			keep = keep || f.Value != ""
-		case *urfave.BoolFlag:
-			keep = keep || f.Value
-		case *urfave.StringSliceFlag:
-		default:
-			keep = true
-		}
-		if keep {
-			list = append(list, f)
-		}
-	}
-	return list
 }
 
 // checkCount refuses too few and too many arguments.

@@ -127,8 +127,8 @@ func compatFlags(b *bytes.Buffer, title, command string, mine []urfave.Flag) {
 	}
 	var own []string
 	for _, f := range mine {
-		if !theirs[f.Names()[0]] {
-			own = append(own, "--"+f.Names()[0])
+		if !theirs[names(f)[0]] {
+			own = append(own, "--"+names(f)[0])
 		}
 	}
 	if len(both)+len(own)+refused.Len() == 0 {

@@ -174,14 +174,14 @@ func flagCandidates(flags []urfave.Flag) []candidate {
 	var all []candidate
 	for _, f := range flags {
 		usage, _, _ := strings.Cut(flagUsage(f), "\n")
-		all = append(all, candidate{"--" + f.Names()[0], usage})
+		all = append(all, candidate{"--" + names(f)[0], usage})
 	}
 	return append(all, candidate{"--help", "Print usage"})
 }
 
 // valueKind says what the value of a flag is, in the words that values knows.
 func valueKind(f urfave.Flag) string {
-	switch name := f.Names()[0]; name {
+	switch name := names(f)[0]; name {
 	case "network", "volumes-from", "restart", "pull", "signal", "stop-signal", "log-level", "firewall", "ipc", "pid", "driver", "type":
 		return name
 	case "env-file", "label-file", "volume", "cidfile", "input", "output", "root", "run-root", "busybox", "device", "workdir":

@@ -125,7 +125,7 @@ func imageUsage(lib string, all []*image.Image, used map[string]bool) (u usage, 
 		}
 	}
 	for layer, isNeeded := range needed {
-		size, err := diskUsage(filepath.Join(lib, "layers", string(layer)))
+		size, err := diskUsage(filepath.Join(lib, "layers", layer.Encoded(), "fs"))
 		if err != nil {
 			return u, err
 		}

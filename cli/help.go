@@ -108,7 +108,7 @@ func writeFlags(w io.Writer, flags []urfave.Flag) {
 // flagHead is "  -e, --env list" or "      --rm".
 func flagHead(f urfave.Flag) string {
 	short, head := "    ", ""
-	for _, n := range f.Names() {
+	for _, n := range names(f) {
 		if len(n) == 1 {
 			short = "-" + n + ", "
 			continue

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"path"
+	"path/filepath"
 	"sort"
 	"strings"
 	"time"
@@ -230,7 +230,7 @@ func inspectImage(_ context.Context, s *session, ref string) (any, error) {
 	j.GraphDriver.Name = "overlay2"
 	var lower []string
 	for i := len(img.Layers) - 1; i >= 0; i-- {
-		lower = append(lower, fmt.Sprintf("%s/layers/%s", s.root.Lib, img.Layers[i]))
+		lower = append(lower, filepath.Join(s.root.Lib, "layers", img.Layers[i].Encoded(), "fs"))
 	}
 	j.GraphDriver.Data = map[string]string{"LowerDir": strings.Join(lower, ":")}
 	j.RootFS.Type = "layers"

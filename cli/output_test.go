@@ -138,17 +138,17 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 		}
 		seen := make(map[string]bool)
 		for _, f := range v.flagList() {
-			for _, n := range f.Names() {
+			for _, n := range names(f) {
 				if seen[n] {
 					t.Errorf("%s: flag %s is there twice", v.path(), n)
 				}
 				seen[n] = true
 			}
 			if flagUsage(f) == "" {
-				t.Errorf("%s --%s: no usage", v.path(), f.Names()[0])
+				t.Errorf("%s --%s: no usage", v.path(), names(f)[0])
 			}
 			if !isSwitch(f) && flagKind(f) == "" {
-				t.Errorf("%s --%s: no kind", v.path(), f.Names()[0])
+				t.Errorf("%s --%s: no kind", v.path(), names(f)[0])
 			}
 		}
 	}

@@ -29,7 +29,7 @@ func parsed(t *testing.T, v *verb, args []string, look func(*urfave.Context) err
 	if err := v.checkCount(words); err != nil {
 		return err
 	}
-	app := &urfave.App{HideHelp: true, HideVersion: true, DisableSliceFlagSeparator: true, Flags: v.flagList(), Action: look,
+	app := &urfave.App{HideHelp: true, HideVersion: true, DisableSliceFlagSeparator: true, Flags: needed(v.flagList(), words), Action: look,
 		Writer: io.Discard, ErrWriter: io.Discard, ExitErrHandler: func(*urfave.Context, error) {}}
 	return app.Run(append([]string{v.name}, words...))
 }

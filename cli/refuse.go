@@ -54,7 +54,7 @@ func refusal(v *verb, name string) string {
 	}
 	if v.parent != nil {
 		for _, f := range globalFlags() {
-			for _, n := range f.Names() {
+			for _, n := range names(f) {
 				if n == name && len(n) > 1 {
 					return fmt.Sprintf("--%s is a global option and stands before the command: mydocker --%s %s …", n, n, v.words())
 				}

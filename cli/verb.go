@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
@@ -91,6 +92,57 @@ func (v *verb) adopt() *verb {
 		c.adopt()
 	}
 	return v
+}
+
+// names are a flag's names, the first of which is the main one. urfave's own Names() runs a regular expression over each
+// name at each call: with a hundred flags that took longer than starting the container's process.
+func names(f urfave.Flag) []string {
+	switch f := f.(type) {
+	case *urfave.StringFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *urfave.StringSliceFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *urfave.BoolFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *urfave.Int64Flag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *urfave.DurationFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	}
+	return f.Names()
+}
+
+func isCalled(f urfave.Flag, name string) bool {
+	switch f := f.(type) {
+	case *urfave.StringFlag:
+		return f.Name == name || slices.Contains(f.Aliases, name)
+	case *urfave.StringSliceFlag:
+		return f.Name == name || slices.Contains(f.Aliases, name)
+	case *urfave.BoolFlag:
+		return f.Name == name || slices.Contains(f.Aliases, name)
+	case *urfave.Int64Flag:
+		return f.Name == name || slices.Contains(f.Aliases, name)
+	case *urfave.DurationFlag:
+		return f.Name == name || slices.Contains(f.Aliases, name)
+	}
+	return slices.Contains(f.Names(), name)
+}
+
+// needed are the flags that urfave has to know of for one command line: those that are on it, in canonical form, and those
+// with a default. A flag that it does not know reads as zero, which is what the others are. It spends time on each flag with
+// the square of their number.
+func needed(flags []urfave.Flag, options []string) (few []urfave.Flag) {
+	given := make(map[string]bool, len(options))
+	for _, o := range options {
+		name, _, _ := strings.Cut(strings.TrimPrefix(o, "--"), "=")
+		given[name] = true
+	}
+	for _, f := range flags {
+		if given[names(f)[0]] || flagDefault(f) != "" {
+			few = append(few, f)
+		}
+	}
+	return few
 }
 
 // The kinds of flags, as Docker's help names them: `-e, --env list`. The word in the back quotes of a usage text would
