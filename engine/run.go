@@ -195,8 +195,10 @@ func (m *monitor) handOver(l *live, life Life) error {
 	}
 	if reapErr := m.e.startReaper(m.d, m.lock.File(), l.rootfs); reapErr != nil {
 		// No process to be had: then the user waits.
-		err = errors.Join(err, m.finish(l, life))
+		return errors.Join(err, m.finish(l, life))
 	}
+	l.close()
+	m.close() // the reaper's descriptors keep the lock and the overlay
 	return err
 }
 
