@@ -40,6 +40,8 @@ type layerSource struct {
 	diffID Digest
 	// open gives the archive, packed or not. Its reader fails at the end when the content is not what was promised.
 	open func(ctx context.Context) (io.ReadCloser, error)
+	// done, if it is not nil, is called when the layer lies in its place.
+	done func()
 }
 
 // unpackParallel is how many layers are unpacked at the same time.
@@ -141,6 +143,9 @@ func (j *layerJob) run(ctx context.Context) error {
 		return fmt.Errorf("layer %d of %d (%s): %w", j.index+1, len(j.chain), j.source.diffID.Short(), err)
 	}
 	close(j.published[j.index])
+	if j.source.done != nil {
+		j.source.done()
+	}
 	return nil
 }
 

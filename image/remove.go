@@ -151,6 +151,7 @@ func (s *Store) Collect(ctx context.Context) ([]Digest, error) {
 		return nil, err
 	}
 	gone, err := s.unlinkUnreached()
+	err = errors.Join(err, s.tidyIndex())
 	if err := errors.Join(err, lock.Release()); err != nil {
 		return gone, err
 	}
@@ -202,6 +203,25 @@ func (s *Store) unlinkUnreached() (gone []Digest, err error) {
 		}
 	}
 	return gone, err
+}
+
+// tidyIndex takes out of index.json what is no image's manifest any more: an image that was packed for a push has another.
+func (s *Store) tidyIndex() error {
+	lock, err := s.lockIndex()
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	index, err := s.readIndex()
+	if err != nil {
+		return err
+	}
+	before := len(index.Manifests)
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d Descriptor) bool { return !s.hasBlob(d.Digest, -1) })
+	if len(index.Manifests) == before {
+		return nil
+	}
+	return s.writeIndex(index)
 }
 
 // entries is a directory's content; that it is missing is as good as empty.

@@ -278,7 +278,15 @@ func (s *Store) putRecord(r *record, names []Reference) error {
 	if err := state.ReplaceJSON(s.idPath(r.ID), r, state.Durable); err != nil {
 		return err
 	}
-	return s.setNames(r, names)
+	if len(withoutDigests(names)) > 0 {
+		return s.setNames(r, names)
+	}
+	index, err := s.readIndex()
+	if err != nil {
+		return err
+	}
+	index.indexed(r.descriptor(), "")
+	return errors.Join(s.writeIndex(index), s.setNames(r, names))
 }
 
 // setNames points names at an image; the caller has lockIndex.
@@ -294,9 +302,6 @@ func (s *Store) setNames(r *record, names []Reference) error {
 		if name.Digest == "" {
 			index.indexed(r.descriptor(), name.String())
 		}
-	}
-	if len(names) == 0 {
-		index.indexed(r.descriptor(), "")
 	}
 	return s.writeIndex(index)
 }

@@ -1,0 +1,239 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Remote is a place that images are pulled from. Package registry has the real one; it is apart, because what speaks
+// HTTP costs every process its start, and running a container needs none of it.
+type Remote interface {
+	// Manifest gives the manifest or index of a name with a tag or a digest, as its bytes. The caller verifies it.
+	Manifest(ctx context.Context, ref Reference) ([]byte, error)
+	// Blob gives content from a byte offset on. The caller verifies it.
+	Blob(ctx context.Context, ref Reference, d Descriptor, offset int64) (io.ReadCloser, error)
+}
+
+// Progress is told how far a pull or push is. It is called by several goroutines at once, and often.
+type Progress func(Event)
+
+// Event is one piece of news about one layer.
+type Event struct {
+	ID     string // the first digits of the layer's digest
+	Status string // in Docker's words: Pulling fs layer, Downloading, Download complete, Pull complete, Already exists
+	// Current and Total are bytes; Total is 0 where there is nothing to measure.
+	Current, Total int64
+}
+
+func (p Progress) tell(d Descriptor, status string, current, total int64) {
+	if p != nil {
+		p(Event{ID: d.Digest.Short(), Status: status, Current: current, Total: total})
+	}
+}
+
+// FetchOptions say what is fetched from where.
+type FetchOptions struct {
+	Remote   Remote
+	Platform string // os/architecture[/variant]; "" is the host's
+	Progress Progress
+}
+
+// Fetched is a pulled image. Fresh says that it was not here before under this name.
+type Fetched struct {
+	*Image
+	Digest Digest // of the manifest or index that the registry has under the name
+	Fresh  bool
+}
+
+// Fetch makes an image of a registry part of the store. Layers come side by side, are verified and unpacked while they
+// arrive, and what has arrived when it is interrupted is kept for the next try.
+func (s *Store) Fetch(ctx context.Context, ref Reference, o FetchOptions) (*Fetched, error) {
+	platform, err := ParsePlatform(o.Platform)
+	if err != nil {
+		return nil, err
+	}
+	f := &fetcher{store: s, ref: ref, FetchOptions: o}
+	var fetched *Fetched
+	_, err = s.loading(ctx, func() ([]*Image, error) {
+		fetched, err = f.fetch(ctx, platform)
+		return nil, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
+	}
+	return fetched, nil
+}
+
+type fetcher struct {
+	store *Store
+	ref   Reference
+	FetchOptions
+}
+
+func (f *fetcher) fetch(ctx context.Context, platform Platform) (*Fetched, error) {
+	raw, err := f.Remote.Manifest(ctx, f.ref)
+	if err != nil {
+		return nil, err
+	}
+	top := digestOf(raw)
+	if f.ref.Digest != "" && f.ref.Digest != top {
+		return nil, fmt.Errorf("the registry's answer is not what was asked for: it has the digest %s", top)
+	}
+	raw, err = f.store.resolve(&remoteContent{ctx: ctx, fetcher: f, memo: map[Digest][]byte{top: raw}}, Descriptor{Digest: top}, platform, 3)
+	if err != nil {
+		return nil, err
+	}
+	m, err := parseManifest(raw)
+	if err != nil {
+		return nil, err
+	}
+	if m.Config == nil || m.ArtifactType != "" || !isImageConfig(m.Config.MediaType) {
+		return nil, errors.New("what the registry has under this name is not a container image")
+	}
+	rawConfig, err := (&remoteContent{ctx: ctx, fetcher: f}).small(*m.Config)
+	if err != nil {
+		return nil, err
+	}
+	config, err := parseConfig(rawConfig, len(m.Layers))
+	if err != nil {
+		return nil, err
+	}
+	names := f.names(top)
+	fresh := !f.alreadyHere(digestOf(rawConfig), names)
+	chain, size, err := f.layers(ctx, m, config)
+	if err != nil {
+		return nil, err
+	}
+	img, err := f.store.finish(raw, m, rawConfig, config, chain, size, names)
+	if err != nil {
+		return nil, err
+	}
+	return &Fetched{Image: img, Digest: top, Fresh: fresh}, nil
+}
+
+// names are the tag that was asked for, and the digest under which the registry has it.
+func (f *fetcher) names(top Digest) []Reference {
+	byDigest := f.ref
+	byDigest.Tag, byDigest.Digest = "", top
+	if f.ref.Digest != "" {
+		return []Reference{byDigest}
+	}
+	return []Reference{f.ref, byDigest}
+}
+
+func (f *fetcher) alreadyHere(id Digest, names []Reference) bool {
+	for _, name := range names {
+		r, err := f.store.readRecord(f.store.namePath(name), name.Familiar())
+		if err != nil || r.ID != id {
+			return false
+		}
+	}
+	return true
+}
+
+// layers sees to it that all layers are unpacked and their archives in the blobs.
+func (f *fetcher) layers(ctx context.Context, m *manifest, config *Config) ([]Digest, int64, error) {
+	chain := chainIDs(config.RootFS.DiffIDs)
+	sources := make([]layerSource, len(m.Layers))
+	for i, d := range m.Layers {
+		if len(d.URLs) > 0 {
+			return nil, 0, fmt.Errorf("layer %s is kept outside of the registry (%s), which is not supported", d.Digest.Short(), d.URLs[0])
+		}
+		if f.store.hasLayer(chain[i]) && f.store.hasBlob(d.Digest, d.Size) {
+			f.Progress.tell(d, "Already exists", 0, 0)
+		} else {
+			f.Progress.tell(d, "Pulling fs layer", 0, 0)
+		}
+		sources[i] = layerSource{diffID: config.RootFS.DiffIDs[i],
+			open: func(ctx context.Context) (io.ReadCloser, error) { return f.open(ctx, d) },
+			done: func() { f.Progress.tell(d, "Pull complete", 0, 0) }}
+	}
+	_, size, err := f.store.unpackLayers(ctx, sources)
+	if err != nil {
+		return nil, 0, err
+	}
+	return chain, size, f.missingBlobs(ctx, m.Layers)
+}
+
+// missingBlobs downloads the archives of layers that were unpacked before from another archive of the same content:
+// without them the image could not be pushed or saved as what it is.
+func (f *fetcher) missingBlobs(ctx context.Context, layers []Descriptor) error {
+	for _, d := range layers {
+		if f.store.hasBlob(d.Digest, d.Size) {
+			continue
+		}
+		r, err := f.open(ctx, d)
+		if err != nil {
+			return err
+		}
+		_, err = io.CopyBuffer(onlyWriter{io.Discard}, r, make([]byte, 256<<10))
+		if err := errors.Join(err, r.Close()); err != nil {
+			return err
+		}
+		f.Progress.tell(d, "Pull complete", 0, 0)
+	}
+	return nil
+}
+
+// remoteContent reads manifests and configurations from the remote, verified.
+type remoteContent struct {
+	ctx     context.Context
+	fetcher *fetcher
+	memo    map[Digest][]byte
+}
+
+func (c *remoteContent) small(d Descriptor) ([]byte, error) {
+	if data, ok := c.memo[d.Digest]; ok {
+		return data, nil
+	}
+	f := c.fetcher
+	if f.store.hasBlob(d.Digest, -1) {
+		if data, err := f.store.readBlob(d.Digest); err == nil {
+			return data, nil
+		}
+		// Damaged on our disk: the remote's is as good, and replaces it.
+	}
+	data, err := c.load(d)
+	if err != nil {
+		return nil, err
+	}
+	if got := digestOf(data); got != d.Digest {
+		return nil, fmt.Errorf("the registry's answer for %s is damaged: it has the digest %s", d.Digest, got)
+	}
+	return data, nil
+}
+
+func (c *remoteContent) load(d Descriptor) ([]byte, error) {
+	f := c.fetcher
+	if d.MediaType != mediaOCIConfig && d.MediaType != "application/vnd.docker.container.image.v1+json" {
+		ref := f.ref
+		ref.Tag, ref.Digest = "", d.Digest
+		return f.Remote.Manifest(c.ctx, ref)
+	}
+	r, err := f.Remote.Blob(c.ctx, f.ref, d, 0)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readSmall(r)
+	return data, errors.Join(err, r.Close())
+}
+
+func (c *remoteContent) ensure(context.Context, Descriptor) error { return nil }
+
+// syncStore is sync -f LIB: what a record names must be on the disk before the record is.
+func (s *Store) syncStore() error {
+	dir, err := os.Open(s.layers())
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+		return fmt.Errorf("write the layers to the disk: %w", err)
+	}
+	return nil
+}

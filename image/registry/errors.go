@@ -1,0 +1,88 @@
+package registry
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"syscall"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// Error is a registry's refusal or a failure to reach it, with the way out.
+type Error struct {
+	Message   string
+	Err       error
+	permanent bool
+	absent    bool
+}
+
+func (e *Error) Error() string { return e.Message }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Permanent says that trying again gives the same.
+func (e *Error) Permanent() bool { return e.permanent }
+
+// Is makes an unknown name an fs.ErrNotExist.
+func (e *Error) Is(target error) bool { return target == fs.ErrNotExist && e.absent }
+
+// explain turns what the libraries say about a host into a sentence with the cause and the way out.
+func explain(host string, err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	var known *Error
+	if errors.As(err, &known) {
+		return err
+	}
+	var refused *transport.Error
+	if errors.As(err, &refused) {
+		return explainStatus(host, refused)
+	}
+	e := &Error{Err: err}
+	var dns *net.DNSError
+	var unknown x509.UnknownAuthorityError
+	var wrongHost x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(err, errPlain), errors.As(err, &record):
+		e.permanent = true
+		e.Message = fmt.Sprintf("registry %s does not speak TLS; give --insecure, or name it under \"insecure-registries\", if that is intended", host)
+	case errors.As(err, &unknown), errors.As(err, &wrongHost), errors.As(err, &invalid):
+		e.permanent = true
+		e.Message = fmt.Sprintf("registry %s shows a certificate that cannot be trusted: %v; put its authority's certificate into /etc/docker/certs.d/%s/ca.crt, or give --tls-verify=false", host, err, host)
+	case errors.As(err, &dns):
+		e.Message = fmt.Sprintf("the name of registry %s cannot be resolved: %v; check the spelling and the host's DNS", host, err)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		e.Message = fmt.Sprintf("nothing listens at registry %s: %v", host, err)
+	default:
+		e.Message = fmt.Sprintf("registry %s cannot be reached: %v", host, err)
+	}
+	return e
+}
+
+func explainStatus(host string, refused *transport.Error) error {
+	e := &Error{Err: refused, permanent: true}
+	switch refused.StatusCode {
+	case http.StatusNotFound:
+		e.absent = true
+		e.Message = fmt.Sprintf("registry %s has nothing under this name and tag (%v)", host, refused)
+	case http.StatusUnauthorized:
+		e.Message = fmt.Sprintf("registry %s denies access: the name does not exist there, or it needs `mydocker login %s` (%v)", host, host, refused)
+	case http.StatusForbidden:
+		e.Message = fmt.Sprintf("registry %s denies access with these credentials (%v); `mydocker login %s` changes them", host, refused, host)
+	case http.StatusTooManyRequests:
+		e.permanent = false
+		e.Message = fmt.Sprintf("registry %s asks to come back later, it has had too many requests (%v); `mydocker login` may raise the limit", host, refused)
+	default:
+		e.permanent = refused.StatusCode < 500
+		e.Message = fmt.Sprintf("registry %s refuses: %v", host, refused)
+	}
+	return e
+}

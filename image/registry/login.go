@@ -1,0 +1,103 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/types"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+)
+
+// hubKey is the name under which Docker has always kept the credentials of docker.io.
+const hubKey = "https://index.docker.io/v1/"
+
+func credentialsKey(server string) string {
+	if server == "" || server == "docker.io" || server == "index.docker.io" || server == "registry-1.docker.io" {
+		return hubKey
+	}
+	return server
+}
+
+// Login asks the registry whether it takes the credentials, and only then keeps them: in the credential helper that
+// ~/.docker/config.json names, else in that file, as `docker login` does. It returns where they were put.
+func (c *Client) Login(ctx context.Context, server, username, password string) (string, error) {
+	if username == "" || password == "" {
+		return "", errors.New("login: both a user name and a password are needed")
+	}
+	host := server
+	if host == "" {
+		host = "docker.io"
+	}
+	e := endpoint{host: host, insecure: c.insecure(host)}
+	if err := c.checkCredentials(ctx, e, authn.FromConfig(authn.AuthConfig{Username: username, Password: password})); err != nil {
+		return "", fmt.Errorf("login to %s: %w", host, err)
+	}
+	file, err := config.Load(config.Dir())
+	if err != nil {
+		return "", fmt.Errorf("login: read %s: %w", config.Dir(), err)
+	}
+	key := credentialsKey(server)
+	store := file.GetCredentialsStore(key)
+	if err := store.Store(types.AuthConfig{Username: username, Password: password, ServerAddress: key}); err != nil {
+		return "", fmt.Errorf("login: keep the credentials: %w", err)
+	}
+	return file.GetFilename(), nil
+}
+
+func (c *Client) checkCredentials(ctx context.Context, e endpoint, auth authn.Authenticator) error {
+	repo, err := c.repository(e, "library/none")
+	if err != nil {
+		return err
+	}
+	base, err := c.transport(e)
+	if err != nil {
+		return err
+	}
+	rt, err := transport.NewWithContext(ctx, repo.Registry, auth, base, nil)
+	if err != nil {
+		return explainLogin(e.host, err)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, repo.Scheme()+"://"+repo.RegistryStr()+"/v2/", nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Client{Transport: rt}).Do(request)
+	if err != nil {
+		return explainLogin(e.host, err)
+	}
+	defer response.Body.Close()
+	return explainLogin(e.host, transport.CheckError(response, http.StatusOK))
+}
+
+func explainLogin(host string, err error) error {
+	var refused *transport.Error
+	if errors.As(err, &refused) && (refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden) {
+		return &Error{Err: err, permanent: true, Message: fmt.Sprintf("registry %s does not take this user name and password (%v)", host, refused)}
+	}
+	return explain(host, err)
+}
+
+// Logout forgets the credentials of a registry. It says whether there were any.
+func Logout(server string) (bool, error) {
+	file, err := config.Load(config.Dir())
+	if err != nil {
+		return false, fmt.Errorf("logout: read %s: %w", config.Dir(), err)
+	}
+	key := credentialsKey(server)
+	store := file.GetCredentialsStore(key)
+	known, err := store.Get(key)
+	if err != nil {
+		return false, fmt.Errorf("logout: %w", err)
+	}
+	if known == (types.AuthConfig{}) {
+		return false, nil
+	}
+	if err := store.Erase(key); err != nil {
+		return false, fmt.Errorf("logout: %w", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,134 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/mydocker/mydocker/image"
+)
+
+// PullOptions say what is pulled.
+type PullOptions struct {
+	Platform string // os/architecture[/variant]; "" is the host's
+	Progress image.Progress
+}
+
+// Pull fetches an image into a store: name, name:tag or name@digest.
+func (c *Client) Pull(ctx context.Context, store *image.Store, ref string, o PullOptions) (*image.Fetched, error) {
+	name, err := image.ParseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	return store.Fetch(ctx, name, image.FetchOptions{Remote: c, Platform: o.Platform, Progress: o.Progress})
+}
+
+// accepted are the media types that a manifest may have.
+func accepted() string {
+	return strings.Join([]string{
+		"application/vnd.oci.image.index.v1+json",
+		"application/vnd.oci.image.manifest.v1+json",
+		"application/vnd.docker.distribution.manifest.list.v2+json",
+		"application/vnd.docker.distribution.manifest.v2+json",
+	}, ", ")
+}
+
+// Manifest is GET /v2/<name>/manifests/<tag or digest>, at the first server that has it.
+func (c *Client) Manifest(ctx context.Context, ref image.Reference) ([]byte, error) {
+	var first error
+	for _, e := range c.endpoints(ref) {
+		data, err := c.manifestAt(ctx, e, ref)
+		if err == nil {
+			c.mu.Lock()
+			c.chosen[ref.Name()] = e
+			c.mu.Unlock()
+			return data, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		// What counts in the end is what the registry itself says; a mirror that has nothing or is down is passed over.
+		if !e.mirror {
+			first = err
+		}
+	}
+	return nil, first
+}
+
+// maxManifest is more than a registry takes, in bytes.
+const maxManifest = 8 << 20
+
+func (c *Client) manifestAt(ctx context.Context, e endpoint, ref image.Reference) ([]byte, error) {
+	what := ref.Tag
+	if ref.Digest != "" {
+		what = ref.Digest.String()
+	}
+	response, err := c.get(ctx, e, ref, "/manifests/"+what, http.Header{"Accept": {accepted()}}, http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxManifest+1))
+	if err != nil {
+		return nil, explain(e.host, err)
+	}
+	if len(data) > maxManifest {
+		return nil, fmt.Errorf("registry %s sends a manifest of more than %d bytes", e.host, maxManifest)
+	}
+	return data, nil
+}
+
+// Blob is GET /v2/<name>/blobs/<digest>, from an offset on by a Range header. A server that knows no ranges is read
+// from the start.
+func (c *Client) Blob(ctx context.Context, ref image.Reference, d image.Descriptor, offset int64) (io.ReadCloser, error) {
+	c.mu.Lock()
+	e, ok := c.chosen[ref.Name()]
+	c.mu.Unlock()
+	if !ok {
+		e = endpoint{host: ref.Domain, insecure: c.insecure(ref.Domain)}
+	}
+	header := http.Header{"Accept-Encoding": {"identity"}}
+	if offset > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+	}
+	response, err := c.get(ctx, e, ref, "/blobs/"+d.Digest.String(), header, http.StatusOK, http.StatusPartialContent)
+	if err != nil {
+		return nil, err
+	}
+	if offset > 0 && response.StatusCode == http.StatusPartialContent && !strings.HasPrefix(response.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", offset)) {
+		response.Body.Close()
+		return nil, fmt.Errorf("registry %s answers with the range %q instead of from %d", e.host, response.Header.Get("Content-Range"), offset)
+	}
+	if offset > 0 && response.StatusCode == http.StatusOK {
+		if _, err := io.CopyN(io.Discard, response.Body, offset); err != nil {
+			response.Body.Close()
+			return nil, explain(e.host, err)
+		}
+	}
+	return response.Body, nil
+}
+
+func (c *Client) get(ctx context.Context, e endpoint, ref image.Reference, path string, header http.Header, codes ...int) (*http.Response, error) {
+	s, err := c.session(ctx, e, ref.Path, transport.PullScope)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header = header
+	response, err := s.client.Do(request)
+	if err != nil {
+		return nil, explain(e.host, err)
+	}
+	if err := transport.CheckError(response, codes...); err != nil {
+		response.Body.Close()
+		return nil, explain(e.host, err)
+	}
+	return response, nil
+}
