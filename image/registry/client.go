@@ -148,7 +148,7 @@ type session struct {
 	base   string // scheme://host/v2/path
 }
 
-func (c *Client) repository(e endpoint, path string) (name.Repository, error) {
+func (c *Client) registry(e endpoint) (name.Registry, error) {
 	var options []name.Option
 	if e.insecure {
 		options = append(options, name.Insecure)
@@ -157,11 +157,11 @@ func (c *Client) repository(e endpoint, path string) (name.Repository, error) {
 	if host == "docker.io" {
 		host = name.DefaultRegistry
 	}
-	repo, err := name.NewRepository(host+"/"+path, options...)
+	registry, err := name.NewRegistry(host, options...)
 	if err != nil {
-		return name.Repository{}, fmt.Errorf("%s is no registry and repository: %w", host+"/"+path, err)
+		return name.Registry{}, fmt.Errorf("%s is no registry: %w", host, err)
 	}
-	return repo, nil
+	return registry, nil
 }
 
 // session finds out how the server wants to be spoken to, and gets the right to pull (or push, by the scope).
@@ -172,11 +172,11 @@ func (c *Client) session(ctx context.Context, e endpoint, path, scope string) (*
 	if s, ok := c.sessions[key]; ok {
 		return s, nil
 	}
-	repo, err := c.repository(e, path)
+	server, err := c.registry(e)
 	if err != nil {
 		return nil, err
 	}
-	auth, err := authn.Resolve(ctx, c.keychain, repo)
+	auth, err := authn.Resolve(ctx, c.keychain, server)
 	if err != nil {
 		return nil, fmt.Errorf("look up the credentials for %s: %w", e.host, err)
 	}
@@ -184,12 +184,12 @@ func (c *Client) session(ctx context.Context, e endpoint, path, scope string) (*
 	if err != nil {
 		return nil, err
 	}
-	rt, err := transport.NewWithContext(ctx, repo.Registry, auth, base, []string{repo.Scope(scope)})
+	rt, err := transport.NewWithContext(ctx, server, auth, base, []string{"repository:" + path + ":" + scope})
 	if err != nil {
 		return nil, explain(e.host, err)
 	}
 	// The transport puts the scheme that the server answered to in place of this one.
-	s := &session{client: &http.Client{Transport: rt}, base: repo.Scheme() + "://" + repo.RegistryStr() + "/v2/" + repo.RepositoryStr()}
+	s := &session{client: &http.Client{Transport: rt}, base: server.Scheme() + "://" + server.RegistryStr() + "/v2/" + path}
 	c.sessions[key] = s
 	return s, nil
 }

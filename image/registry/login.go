@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
 	"github.com/docker/cli/cli/config/types"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -20,6 +23,23 @@ func credentialsKey(server string) string {
 		return hubKey
 	}
 	return server
+}
+
+// loadConfig reads Docker's own file, so that one login serves both: $DOCKER_CONFIG/config.json or ~/.docker/config.json.
+func loadConfig() (*configfile.ConfigFile, error) {
+	dir := os.Getenv("DOCKER_CONFIG")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return nil, fmt.Errorf("find the home directory, in which the credentials are kept: %w", err)
+		}
+		dir = filepath.Join(home, ".docker")
+	}
+	file, err := config.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("read the credentials in %s: %w", dir, err)
+	}
+	return file, nil
 }
 
 // Login asks the registry whether it takes the credentials, and only then keeps them: in the credential helper that
@@ -36,9 +56,9 @@ func (c *Client) Login(ctx context.Context, server, username, password string) (
 	if err := c.checkCredentials(ctx, e, authn.FromConfig(authn.AuthConfig{Username: username, Password: password})); err != nil {
 		return "", fmt.Errorf("login to %s: %w", host, err)
 	}
-	file, err := config.Load(config.Dir())
+	file, err := loadConfig()
 	if err != nil {
-		return "", fmt.Errorf("login: read %s: %w", config.Dir(), err)
+		return "", fmt.Errorf("login: %w", err)
 	}
 	key := credentialsKey(server)
 	store := file.GetCredentialsStore(key)
@@ -49,7 +69,7 @@ func (c *Client) Login(ctx context.Context, server, username, password string) (
 }
 
 func (c *Client) checkCredentials(ctx context.Context, e endpoint, auth authn.Authenticator) error {
-	repo, err := c.repository(e, "library/none")
+	server, err := c.registry(e)
 	if err != nil {
 		return err
 	}
@@ -57,11 +77,11 @@ func (c *Client) checkCredentials(ctx context.Context, e endpoint, auth authn.Au
 	if err != nil {
 		return err
 	}
-	rt, err := transport.NewWithContext(ctx, repo.Registry, auth, base, nil)
+	rt, err := transport.NewWithContext(ctx, server, auth, base, nil)
 	if err != nil {
 		return explainLogin(e.host, err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, repo.Scheme()+"://"+repo.RegistryStr()+"/v2/", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.Scheme()+"://"+server.RegistryStr()+"/v2/", nil)
 	if err != nil {
 		return err
 	}
@@ -83,9 +103,9 @@ func explainLogin(host string, err error) error {
 
 // Logout forgets the credentials of a registry. It says whether there were any.
 func Logout(server string) (bool, error) {
-	file, err := config.Load(config.Dir())
+	file, err := loadConfig()
 	if err != nil {
-		return false, fmt.Errorf("logout: read %s: %w", config.Dir(), err)
+		return false, fmt.Errorf("logout: %w", err)
 	}
 	key := credentialsKey(server)
 	store := file.GetCredentialsStore(key)

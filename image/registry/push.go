@@ -45,9 +45,12 @@ func (c *Client) Push(ctx context.Context, store *image.Store, ref string, o Pus
 
 func (c *Client) push(ctx context.Context, store *image.Store, ref image.Reference, manifest image.Digest, o PushOptions) error {
 	e := endpoint{host: ref.Domain, insecure: c.insecure(ref.Domain)}
-	repo, err := c.repository(e, ref.Path)
+	server, err := c.registry(e)
 	if err != nil {
 		return err
+	}
+	if len(ref.Path) < 2 {
+		return fmt.Errorf("registries take repository names of two characters or more, not %q", ref.Path)
 	}
 	path, err := layout.FromPath(store.LayoutDir())
 	if err != nil {
@@ -65,7 +68,7 @@ func (c *Client) push(ctx context.Context, store *image.Store, ref image.Referen
 	if err != nil {
 		return err
 	}
-	return remote.Write(repo.Tag(ref.Tag), &watchedImage{Image: img, progress: o.Progress}, remote.WithContext(ctx), remote.WithAuthFromKeychain(c.keychain),
+	return remote.Write(server.Repo(ref.Path).Tag(ref.Tag), &watchedImage{Image: img, progress: o.Progress}, remote.WithContext(ctx), remote.WithAuthFromKeychain(c.keychain),
 		remote.WithTransport(base), remote.WithUserAgent(c.options.UserAgent), remote.WithJobs(4))
 }
 
