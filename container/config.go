@@ -116,7 +116,6 @@ func unsupported(s *specs.Spec) error {
 		{"linux.personality", l.Personality != nil},
 		{"linux.timeOffsets", len(l.TimeOffsets) > 0},
 		{"linux.netDevices", len(l.NetDevices) > 0},
-		{"linux.seccomp", l.Seccomp != nil},
 		{"windows", s.Windows != nil},
 		{"solaris", s.Solaris != nil},
 		{"vm", s.VM != nil},

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/cgroups"
+	"github.com/mydocker/mydocker/container/seccomp"
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
 )
@@ -54,6 +55,7 @@ type createJob struct {
 	container *Container
 	group     cgroups.Manager
 	v2        bool
+	filter    *seccomp.Filter
 	rootfs    *os.File
 	listener  *os.File
 }
@@ -100,11 +102,15 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	if err != nil {
 		return nil, err
 	}
+	name, filter, err := r.filter(spec.Linux.Seccomp)
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
 	c := &Container{runtime: r, state: State{
 		ID: o.ID, Bundle: bundle, Rootfs: root, Cgroup: path, Creator: os.Getpid(), CreatorStart: self.start,
-		Created: time.Now().UTC(), Annotations: spec.Annotations,
+		Created: time.Now().UTC(), Annotations: spec.Annotations, Seccomp: name,
 	}}
-	return &createJob{runtime: r, options: o, spec: spec, rootPath: root, container: c, group: group, v2: v2}, nil
+	return &createJob{runtime: r, options: o, spec: spec, rootPath: root, container: c, group: group, v2: v2, filter: filter}, nil
 }
 
 // record takes the id: of several who try, one succeeds. From here on somebody knows of whatever will exist.
@@ -148,6 +154,9 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	config.Watched = j.runtime.Watch != nil
 	config.ExtraFiles = len(j.options.ExtraFiles)
 	config.HasBarrier = j.options.Detach
+	if j.filter != nil {
+		config.Filter, config.FilterFlag = j.filter.Code, j.filter.Flags
+	}
 	if err := j.addHookState(config); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/mydocker/mydocker/container/seccomp"
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
 )
@@ -205,7 +206,11 @@ func (e *execJob) writeProgram(paths, env []string) error {
 		}
 		process.Capabilities = own
 	}
-	last, err := privilegeSteps(&process)
+	filter, err := e.container.filter()
+	if err != nil {
+		return err
+	}
+	last, err := privilegeSteps(&process, filter != nil)
 	if err != nil {
 		return err
 	}
@@ -223,7 +228,7 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	if err := p.defaultSignals(); err != nil {
 		return err
 	}
-	if err := p.privileges(last, nil, 0); err != nil {
+	if err := p.privileges(last, filter); err != nil {
 		return err
 	}
 	p.execute(report, paths, process.Args, env)
@@ -233,6 +238,23 @@ func (e *execJob) writeProgram(paths, env []string) error {
 
 // socketNumber is the descriptor after the standard streams and the extra files.
 func (e *execJob) socketNumber() int { return 3 + len(e.options.ExtraFiles) }
+
+// filter is the container's system call filter, compiled. It is compiled anew if somebody has cleaned up.
+func (c *Container) filter() (*seccomp.Filter, error) {
+	f, err := c.runtime.loadFilter(c.state.Seccomp)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	spec, err := LoadSpec(c.state.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	name, f, err := c.runtime.filter(spec.Linux.Seccomp)
+	if err == nil && name != c.state.Seccomp {
+		err = errors.New("the container's system call filter is lost, and its config.json has another one now")
+	}
+	return f, err
+}
 
 // foreignNamespaces are the container's namespaces that are not ours: joining one's own mount or user namespace is an
 // error or worse. The pid namespace is not among them: the thread that forks has it.

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/container/seccomp"
 )
 
 // initArg is the first argument of a process that becomes a container.
@@ -291,7 +293,7 @@ func (in *initializer) prepareCommand() (*program, error) {
 	if err := p.defaultSignals(); err != nil {
 		return nil, err
 	}
-	if err := p.privileges(in.config.Last, in.config.Filter, in.config.FilterFlag); err != nil {
+	if err := p.privileges(in.config.Last, &seccomp.Filter{Code: in.config.Filter, Flags: in.config.FilterFlag}); err != nil {
 		return nil, err
 	}
 	p.execute(in.conn.fd, paths, in.config.Args, env)

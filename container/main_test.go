@@ -38,7 +38,7 @@ func newBundle(t testing.TB) string {
 	data, err := os.ReadFile("/bin/busybox")
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(bin, "busybox"), data, 0o755))
-	for _, name := range []string{"sh", "true", "cat", "ls", "id", "sleep", "mount", "grep", "echo", "hostname", "stat", "kill", "ps", "touch", "pwd", "env", "mkdir", "rm", "ln", "test", "tty", "ip", "dd", "mknod", "readlink", "wc", "head", "printf", "umount", "stty"} {
+	for _, name := range []string{"sh", "true", "cat", "ls", "id", "sleep", "mount", "grep", "echo", "hostname", "stat", "kill", "ps", "touch", "pwd", "env", "mkdir", "rm", "ln", "test", "tty", "ip", "dd", "mknod", "readlink", "wc", "head", "printf", "umount", "stty", "unshare"} {
 		must(t, os.Symlink("busybox", filepath.Join(bin, name)))
 	}
 	return bundle

@@ -8,6 +8,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/container/seccomp"
 )
 
 // What a process may do is cut down by the last program (trampoline.go): here is the list of its system calls. Each
@@ -63,8 +65,8 @@ func newProgram() *program {
 	return p
 }
 
-// privileges adds the steps of privilegeSteps. filter is a compiled seccomp filter, empty for none.
-func (p *program) privileges(list []step, filter []byte, flags uint64) error {
+// privileges adds the steps of privilegeSteps. filter is nil for none.
+func (p *program) privileges(list []step, filter *seccomp.Filter) error {
 	bounding, err := boundingSet()
 	if err != nil {
 		return err
@@ -91,7 +93,7 @@ func (p *program) privileges(list []step, filter []byte, flags uint64) error {
 		case stepUser:
 			err = p.user(s)
 		case stepSeccomp:
-			p.seccomp(filter, flags)
+			p.seccomp(filter)
 		case stepCapabilities:
 			p.capabilities(bounding, s.Num[0], s.Num[1], s.Num[2], s.Num[3])
 		default:
@@ -123,10 +125,10 @@ func (p *program) user(s step) error {
 	return nil
 }
 
-func (p *program) seccomp(filter []byte, flags uint64) {
+func (p *program) seccomp(f *seccomp.Filter) {
 	const instruction = 8 // bytes: struct sock_filter
-	fprog := p.words(uint64(len(filter)/instruction), p.store(filter))
-	p.call("install the seccomp filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, fprog)
+	fprog := p.words(uint64(len(f.Code)/instruction), p.store(f.Code))
+	p.call("install the seccomp filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, f.Flags, fprog)
 }
 
 // capabilities sets what is left. What the host itself has taken from everybody cannot be given; such a capability is

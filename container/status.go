@@ -37,10 +37,10 @@ type State struct {
 	ID      string `json:"id"`
 	Bundle  string `json:"bundle"`
 	Rootfs  string `json:"rootfs"`
-	Pid     int    `json:"pid"`       // 0 until the first process exists
-	Start   uint64 `json:"startTime"` // clock ticks since boot: proc_pid_stat(5), field 22
-	Cgroup  string `json:"cgroup"`    // path below the cgroup mount(s)
-	Systemd bool   `json:"systemdCgroup,omitempty"`
+	Pid     int    `json:"pid"`               // 0 until the first process exists
+	Start   uint64 `json:"startTime"`         // clock ticks since boot: proc_pid_stat(5), field 22
+	Cgroup  string `json:"cgroup"`            // path below the cgroup mount(s)
+	Seccomp string `json:"seccomp,omitempty"` // names its compiled filter, which exec needs too
 	// Creator is the process that is making the container, by which a half-made one is told from a dead one.
 	Creator      int               `json:"creator"`
 	CreatorStart uint64            `json:"creatorStartTime"`
@@ -81,6 +81,9 @@ func (r *Runtime) List() ([]*Container, error) {
 	}
 	var list []*Container
 	for _, e := range entries {
+		if e.Name() == filterDir {
+			continue
+		}
 		c, err := r.Load(e.Name())
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a directory without a record, or removed meanwhile

@@ -35,7 +35,7 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts) (*initConfig, e
 		return nil, err
 	}
 	b.names()
-	last, err := privilegeSteps(s.Process)
+	last, err := privilegeSteps(s.Process, s.Linux.Seccomp != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -354,7 +354,7 @@ func (b *builder) names() {
 
 // privilegeSteps take powers away, in an order in which each can still be done. They are done by the last program
 // (privileges.go), for exec as for the first process.
-func privilegeSteps(p *specs.Process) ([]step, error) {
+func privilegeSteps(p *specs.Process, filtered bool) ([]step, error) {
 	var list []step
 	for _, r := range p.Rlimits {
 		number, ok := rlimitNumber(r.Type)
@@ -374,12 +374,17 @@ func privilegeSteps(p *specs.Process) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
+	filter := step{Kind: stepSeccomp, Reason: "system calls that a container does not need are refused"}
 	if p.NoNewPrivileges {
 		list = append(list, step{Kind: stepNoNewPrivs, Reason: "set-uid programs give no powers"})
 	}
 	if p.Capabilities != nil {
 		// Before the user changes: dropping from the bounding set needs CAP_SETPCAP.
 		list = append(list, step{Kind: stepBounding, Num: [6]uint64{sets.bounding}, Reason: "no program may ever get more than these"})
+	}
+	if filtered && !p.NoNewPrivileges {
+		// Without no_new_privs this takes CAP_SYS_ADMIN, so it must come before that is gone; what follows is then filtered too.
+		list = append(list, filter)
 	}
 	user := step{Kind: stepUser, Num: [6]uint64{uint64(p.User.UID), uint64(p.User.GID)}, Reason: "the user and its groups; no group of the caller stays"}
 	for _, g := range p.User.AdditionalGids {
@@ -389,6 +394,9 @@ func privilegeSteps(p *specs.Process) ([]step, error) {
 	if p.Capabilities != nil {
 		// Last: all the above need capabilities.
 		list = append(list, step{Kind: stepCapabilities, Num: [6]uint64{sets.permitted, sets.effective, sets.inheritable, sets.ambient}, Reason: "root's powers, cut down"})
+	}
+	if filtered && p.NoNewPrivileges {
+		list = append(list, filter) // as late as can be: the filter need not allow what came before
 	}
 	return list, nil
 }

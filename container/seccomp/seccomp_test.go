@@ -1,0 +1,247 @@
+package seccomp
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	profiles "github.com/moby/profiles/seccomp"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// call is struct seccomp_data.
+type call struct {
+	number, arch uint32
+	args         [6]uint64
+}
+
+// judge runs a filter as the kernel would.
+func judge(t *testing.T, f *Filter, c call) uint32 {
+	t.Helper()
+	var data [64]byte
+	le := binary.LittleEndian
+	le.PutUint32(data[0:], c.number)
+	le.PutUint32(data[4:], c.arch)
+	for i, a := range c.args {
+		le.PutUint64(data[16+8*i:], a)
+	}
+	acc := uint32(0)
+	for pc := 0; pc*8 < len(f.Code); pc++ {
+		op, jt, jf, k := le.Uint16(f.Code[pc*8:]), int(f.Code[pc*8+2]), int(f.Code[pc*8+3]), le.Uint32(f.Code[pc*8+4:])
+		jump := func(yes bool) {
+			if yes {
+				pc += jt
+			} else {
+				pc += jf
+			}
+		}
+		switch op {
+		case opLoad:
+			acc = le.Uint32(data[k:])
+		case opAnd:
+			acc &= k
+		case opReturn:
+			return k
+		case opJump:
+			pc += int(k)
+		case opEqual:
+			jump(acc == k)
+		case opAbove:
+			jump(acc > k)
+		case opFrom:
+			jump(acc >= k)
+		default:
+			t.Fatalf("instruction %#x", op)
+		}
+	}
+	t.Fatal("the filter ends without a verdict")
+	return 0
+}
+
+// plainly is the meaning of a profile, computed without any cleverness.
+func plainly(p *specs.LinuxSeccomp, name string, args [6]uint64) uint32 {
+	conditional, matched, otherwise, decided := uint32(0), false, uint32(0), false
+	for _, s := range p.Syscalls {
+		for _, n := range s.Names {
+			if n != name {
+				continue
+			}
+			result, _ := action(s.Action, s.ErrnoRet)
+			seen, repeated := map[uint]bool{}, false
+			all, any := true, false
+			for _, a := range s.Args {
+				repeated = repeated || seen[a.Index]
+				seen[a.Index] = true
+				v, ok := args[a.Index], false
+				switch a.Op {
+				case specs.OpEqualTo:
+					ok = v == a.Value
+				case specs.OpNotEqual:
+					ok = v != a.Value
+				case specs.OpGreaterThan:
+					ok = v > a.Value
+				case specs.OpGreaterEqual:
+					ok = v >= a.Value
+				case specs.OpLessThan:
+					ok = v < a.Value
+				case specs.OpLessEqual:
+					ok = v <= a.Value
+				case specs.OpMaskedEqual:
+					ok = v&a.Value == a.ValueTwo
+				}
+				all, any = all && ok, any || ok
+			}
+			switch {
+			case len(s.Args) == 0 && !decided:
+				otherwise, decided = result, true
+			case len(s.Args) > 0 && (all && !repeated || any && repeated) && !matched:
+				conditional, matched = result, true
+			}
+		}
+	}
+	switch {
+	case matched:
+		return conditional
+	case decided:
+		return otherwise
+	}
+	fallback, _ := action(p.DefaultAction, p.DefaultErrnoRet)
+	return fallback
+}
+
+// TestDockersProfile compares the compiled filter with the meaning of the profile, for every system call and for
+// arguments around every number that the profile names.
+func TestDockersProfile(t *testing.T) {
+	spec := &specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{}}}
+	p, err := profiles.GetDefaultProfile(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, p, f)
+	t.Logf("%d instructions", len(f.Code)/8)
+}
+
+func compare(t *testing.T, p *specs.LinuxSeccomp, f *Filter) {
+	t.Helper()
+	interesting := []uint64{0, 1, 1 << 32, ^uint64(0)}
+	for _, s := range p.Syscalls {
+		for _, a := range s.Args {
+			for _, v := range []uint64{a.Value, a.ValueTwo} {
+				interesting = append(interesting, v, v-1, v+1, v|1<<32, ^v)
+			}
+		}
+	}
+	for name, number := range numbers(nativeCalls) {
+		for _, v := range interesting {
+			c := call{number: number, arch: nativeAudit, args: [6]uint64{v, v, v, v, v, v}}
+			got, want := judge(t, f, c), plainly(p, name, c.args)
+			if got != want && got != errno(unix.ENOSYS) {
+				t.Fatalf("%s(%#x): %#x, want %#x", name, v, got, want)
+			}
+		}
+	}
+}
+
+// TestRandomProfiles does the same for profiles made of dice: every operator, several arguments, all actions.
+func TestRandomProfiles(t *testing.T) {
+	dice := rand.New(rand.NewPCG(1, 2))
+	operators := []specs.LinuxSeccompOperator{specs.OpEqualTo, specs.OpNotEqual, specs.OpGreaterThan, specs.OpGreaterEqual, specs.OpLessThan, specs.OpLessEqual, specs.OpMaskedEqual}
+	actions := []specs.LinuxSeccompAction{specs.ActAllow, specs.ActErrno, specs.ActKillProcess, specs.ActTrap, specs.ActLog, specs.ActTrace, specs.ActKill}
+	names := strings.Fields(nativeCalls)
+	for range 60 {
+		p := &specs.LinuxSeccomp{DefaultAction: actions[dice.IntN(len(actions))]}
+		for range dice.IntN(16) {
+			s := specs.LinuxSyscall{Action: actions[dice.IntN(len(actions))]}
+			for range 1 + dice.IntN(20) {
+				s.Names = append(s.Names, names[dice.IntN(len(names))])
+			}
+			for range dice.IntN(3) {
+				s.Args = append(s.Args, specs.LinuxSeccompArg{
+					Index: uint(dice.IntN(6)), Op: operators[dice.IntN(len(operators))], Value: dice.Uint64() >> dice.IntN(64), ValueTwo: dice.Uint64() >> dice.IntN(64),
+				})
+			}
+			p.Syscalls = append(p.Syscalls, s)
+		}
+		f, err := Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compare(t, p, f)
+	}
+}
+
+func TestOtherArchitectures(t *testing.T) {
+	p := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActErrno}}}
+	f, err := Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := judge(t, f, call{number: 3, arch: compatAudit}); got != unix.SECCOMP_RET_KILL_PROCESS {
+		t.Errorf("an architecture that is not listed: %#x", got)
+	}
+	p.Architectures = []specs.Arch{compatArch}
+	if f, err = Compile(p); err != nil {
+		t.Fatal(err)
+	}
+	number := numbers(compatCalls)["read"]
+	if got := judge(t, f, call{number: number, arch: compatAudit}); got != errno(unix.EPERM) {
+		t.Errorf("read in the listed architecture: %#x", got)
+	}
+	if got := judge(t, f, call{number: number + 1, arch: compatAudit}); got != unix.SECCOMP_RET_ALLOW {
+		t.Errorf("the call after it: %#x", got)
+	}
+	if x32Bit != 0 {
+		if got := judge(t, f, call{number: x32Bit, arch: nativeAudit}); got != errno(unix.ENOSYS) {
+			t.Errorf("x32: %#x", got)
+		}
+	}
+}
+
+// TestTables compares our tables with the library's from which they were made.
+func TestTables(t *testing.T) {
+	for _, one := range []struct {
+		info  *arch.Info
+		table string
+	}{{arch.X86_64, nativeCalls}, {arch.I386, compatCalls}} {
+		if one.info.ID != arch.AuditArch(nativeAudit) && one.info.ID != arch.AuditArch(compatAudit) {
+			t.Skip("tables of another machine")
+		}
+		mine := numbers(one.table)
+		if len(mine) != len(one.info.SyscallNames) {
+			t.Errorf("%s: %d calls, the library knows %d", one.info.Name, len(mine), len(one.info.SyscallNames))
+		}
+		for name, n := range one.info.SyscallNames {
+			if mine[name] != uint32(n) {
+				t.Errorf("%s: %s is %d, the library says %d", one.info.Name, name, mine[name], n)
+			}
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	errnoRet := uint(1 << 20)
+	for _, one := range []struct {
+		text string
+		p    specs.LinuxSeccomp
+	}{
+		{"defaultAction", specs.LinuxSeccomp{DefaultAction: "SCMP_ACT_NONSENSE"}},
+		{"listenerPath", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, ListenerPath: "/x"}},
+		{"flags", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{"X"}}},
+		{"architecture", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{"X"}}},
+		{"too large", specs.LinuxSeccomp{DefaultAction: specs.ActErrno, DefaultErrnoRet: &errnoRet}},
+		{"SCMP_ACT_NOTIFY", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActNotify}}}},
+		{"operator", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActTrap, Args: []specs.LinuxSeccompArg{{Op: "X"}}}}}},
+		{"argument", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"read"}, Action: specs.ActTrap, Args: []specs.LinuxSeccompArg{{Index: 6, Op: specs.OpEqualTo}}}}}},
+	} {
+		if _, err := Compile(&one.p); err == nil || !strings.Contains(err.Error(), one.text) {
+			t.Errorf("%v, want %q", err, one.text)
+		}
+	}
+}
