@@ -21,7 +21,7 @@ func start(t testing.TB, o SpecOptions) *Container {
 	bundle, r := newBundle(t), newRuntime(t)
 	spec, err := NewSpec(o)
 	must(t, err)
-	id := fmt.Sprintf("test-%d-%s", os.Getpid(), strings.NewReplacer("/", "-", "#", "-").Replace(t.Name()))
+	id := fmt.Sprintf("test-%d-%s", os.Getpid(), strings.NewReplacer("/", "-", "#", "-", "=", "-", ",", "-").Replace(t.Name()))
 	c, err := r.Create(context.Background(), CreateOptions{ID: id, Bundle: bundle, Spec: spec})
 	must(t, err)
 	t.Cleanup(func() {

@@ -23,7 +23,7 @@ const filterDir = "@seccomp"
 
 // filter gives the compiled form of a profile, and the name under which exec will find it again.
 func (r *Runtime) filter(p *specs.LinuxSeccomp) (name string, f *seccomp.Filter, err error) {
-	if p == nil {
+	if unconfined(p) {
 		return "", nil, nil
 	}
 	text, err := json.Marshal(p)

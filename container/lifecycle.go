@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mydocker/mydocker/cgroups"
+
 	"github.com/mydocker/mydocker/plan"
 )
 
@@ -145,6 +147,19 @@ func (r *Runtime) Delete(id string, force bool) error {
 		}
 	}
 	return r.remove(c)
+}
+
+// DeleteGroup kills whatever lives in a group and removes the group: for a container whose record is lost. Absent is
+// success.
+func (r *Runtime) DeleteGroup(path string) error {
+	group, err := cgroups.Open(path, r.Watch)
+	if err != nil {
+		return err
+	}
+	if err := group.Signal(unix.SIGKILL); err != nil {
+		return err
+	}
+	return group.Delete()
 }
 
 // killAndWait kills the first process; in a pid namespace of its own, the kernel kills all others with it.

@@ -88,7 +88,7 @@ func runSpec(t testing.TB, r *Runtime, bundle string, spec *specs.Spec) (res res
 		b.ReadFrom(read)
 		done <- b.String()
 	}()
-	id := fmt.Sprintf("test-%d-%s", os.Getpid(), strings.NewReplacer("/", "-", "#", "-").Replace(t.Name()))
+	id := fmt.Sprintf("test-%d-%s", os.Getpid(), strings.NewReplacer("/", "-", "#", "-", "=", "-", ",", "-").Replace(t.Name()))
 	c, err := r.Create(context.Background(), CreateOptions{ID: id, Bundle: bundle, Spec: spec, Stdout: write, Stderr: write})
 	write.Close()
 	if err == nil {

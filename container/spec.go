@@ -51,7 +51,8 @@ type SpecOptions struct {
 	CapAdd, CapDrop []string // with or without CAP_, any case; ALL
 	Privileged      bool
 	NoNewPrivileges bool
-	// Seccomp is the system call filter; nil means none (see DefaultSeccomp).
+	// Seccomp is the system call filter; nil means Docker's default for these capabilities, and none for a privileged
+	// container. Unconfined switches it off.
 	Seccomp *specs.LinuxSeccomp
 	// MaskedPaths and ReadonlyPaths replace the default lists; an empty, non-nil list means none.
 	MaskedPaths, ReadonlyPaths []string
@@ -89,6 +90,10 @@ func NewSpec(o SpecOptions) (*specs.Spec, error) {
 	if err := checkSysctls(o); err != nil {
 		return nil, err
 	}
+	filter, err := seccompOf(o, caps.Bounding)
+	if err != nil {
+		return nil, err
+	}
 	args := o.Args
 	if o.Init {
 		args = append([]string{InitPath, "--"}, args...)
@@ -119,7 +124,7 @@ func NewSpec(o SpecOptions) (*specs.Spec, error) {
 		Linux: &specs.Linux{
 			UIDMappings: o.UIDMappings, GIDMappings: o.GIDMappings,
 			Sysctl: o.Sysctls, Resources: resourcesWithDevices(o), CgroupsPath: o.CgroupsPath,
-			Namespaces: namespaces(o), Seccomp: o.Seccomp, RootfsPropagation: o.RootfsPropagation, MountLabel: o.MountLabel,
+			Namespaces: namespaces(o), Seccomp: filter, RootfsPropagation: o.RootfsPropagation, MountLabel: o.MountLabel,
 		},
 	}
 	if !o.Privileged {

@@ -35,7 +35,7 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts) (*initConfig, e
 		return nil, err
 	}
 	b.names()
-	last, err := privilegeSteps(s.Process, s.Linux.Seccomp != nil)
+	last, err := privilegeSteps(s.Process, !unconfined(s.Linux.Seccomp))
 	if err != nil {
 		return nil, err
 	}
