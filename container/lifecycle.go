@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/cgroups"
-
 	"github.com/mydocker/mydocker/plan"
 )
 

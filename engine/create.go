@@ -34,9 +34,6 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (id string, warnin
 
 // create checks everything first and then acts: claim the name, write the definition. A failure takes both back.
 func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *Definition, warnings []string, err error) {
-	if err := needRoot(); err != nil {
-		return nil, nil, err
-	}
 	fail := func(err error) (*Definition, []string, error) {
 		return nil, warnings, exitWith(125, err)
 	}
@@ -168,6 +165,13 @@ func mergeImage(d *Definition, c image.ContainerConfig) error {
 			labels[k] = v
 		}
 		o.Labels = labels
+	}
+	if o.Hostname == "" && o.Network == modeHost {
+		name, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		o.Hostname = name
 	}
 	if o.Hostname == "" {
 		o.Hostname = ShortID(d.ID)

@@ -46,6 +46,7 @@ const (
 	lifeFile       = "life.json"
 	logFile        = "container.log"
 	lockFile       = "lock"
+	netnsFile      = "netns"
 )
 
 func (e *Engine) writeDefinition(d *Definition) error {

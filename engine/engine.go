@@ -40,8 +40,11 @@ type Engine struct {
 	images   func() (*image.Store, error)
 }
 
-// Open makes an engine. It has no effect: directories are made by whoever first writes into them.
+// Open makes an engine, for root only. It has no effect: directories are made by whoever first writes into them.
 func Open(c Config) (*Engine, error) {
+	if err := needRoot(); err != nil {
+		return nil, err
+	}
 	if c.Executable == "" {
 		c.Executable = "/proc/self/exe"
 	}

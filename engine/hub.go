@@ -29,13 +29,20 @@ type hub struct {
 	console *os.File       // the terminal's master; nil without -t
 	size    *unix.Winsize  // the last size that a client gave
 	ended   bool
+
+	// ready is closed when the container's streams are there for the first time, or will never be: what is typed before
+	// that has to wait.
+	ready     chan struct{}
+	readyOnce sync.Once
 }
 
 // localClient is the foreground command that is its own monitor. It is not dropped when it is slow: a pipe such as
 // `mydocker run IMAGE cat big | gzip` has to hold the container back, or lose data.
 type localClient struct{ out, err io.Writer }
 
-func newHub(log *logWriter) *hub { return &hub{log: log, clients: make(map[*client]struct{})} }
+func newHub(log *logWriter) *hub {
+	return &hub{log: log, clients: make(map[*client]struct{}), ready: make(chan struct{})}
+}
 
 // pump copies one of the container's streams until its end.
 func (h *hub) pump(stream string, kind byte, r io.Reader) {
@@ -80,6 +87,7 @@ func (h *hub) broadcast(kind byte, p []byte) {
 
 // connect wires the streams of a newly started container process; a restart connects again.
 func (h *hub) connect(stdin io.WriteCloser, console *os.File) {
+	defer h.readyOnce.Do(func() { close(h.ready) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stdin, h.console = stdin, console
@@ -92,6 +100,7 @@ func (h *hub) connect(stdin io.WriteCloser, console *os.File) {
 }
 
 func (h *hub) write(p []byte) {
+	<-h.ready
 	h.mu.Lock()
 	w := h.stdin
 	h.mu.Unlock()
@@ -105,6 +114,7 @@ func (h *hub) write(p []byte) {
 
 // closeStdin tells the container that no more input comes. On a terminal that is the terminal's own business (ctrl-d).
 func (h *hub) closeStdin() {
+	<-h.ready
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.console == nil && h.stdin != nil {
@@ -129,6 +139,7 @@ func (h *hub) resizeLocked(size unix.Winsize) {
 
 // end tells all clients how it ended and waits, within bounds, until they have been told.
 func (h *hub) end(l Life) {
+	h.readyOnce.Do(func() { close(h.ready) })
 	h.mu.Lock()
 	h.ended = true
 	clients := h.clients

@@ -19,9 +19,6 @@ import (
 
 // Start starts a container that was created or has ended. A running one is left alone.
 func (e *Engine) Start(ctx context.Context, ref string, o StartOptions, s Streams) (int, error) {
-	if err := needRoot(); err != nil {
-		return 1, err
-	}
 	d, err := e.Find(ref)
 	if err != nil {
 		return 1, err
@@ -45,6 +42,9 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions, s Stream
 		return e.Attach(ctx, d.ID, AttachOptions{DetachKeys: o.DetachKeys, NoStdin: !o.Interactive}, s)
 	}
 	if err := e.checkNetworks(&d.Options); err != nil {
+		return 1, err
+	}
+	if err := e.releaseLeftovers(d); err != nil {
 		return 1, err
 	}
 	if o.Attach {

@@ -155,8 +155,8 @@ func (l *logWriter) rotate() error {
 	return l.open()
 }
 
-// Close writes what never got its line end.
-func (l *logWriter) Close() error {
+// endLines writes what never got its line end.
+func (l *logWriter) endLines() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := time.Now().UTC().Format(time.RFC3339Nano)
@@ -167,6 +167,11 @@ func (l *logWriter) Close() error {
 		}
 	}
 	l.flush()
+}
+
+// Close writes what is left.
+func (l *logWriter) Close() error {
+	l.endLines()
 	return errors.Join(l.err, l.f.Close())
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/plan"
@@ -193,6 +194,9 @@ func (m *monitor) ended(life Life, exit container.Exit, err error) (Life, error)
 	life.FinishedAt = now()
 	life.ExitCode = exit.Code
 	life.OOMKilled = exit.OOMKilled
+	if m.log != nil {
+		m.log.endLines()
+	}
 	if exit.OOMKilled {
 		m.e.containerEvent(m.d, "oom")
 	}
@@ -335,6 +339,11 @@ func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error))
 		if err == nil {
 			tell(nil)
 			settle()
+			// Who started us has gone on: what is shown of --explain ends here, or its standard error would never end.
+			if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+				_ = unix.Dup3(int(null.Fd()), 2, 0)
+				null.Close()
+			}
 		}
 	})
 	// An error of the start is told after everything has been undone: then the user can try again at once.

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -23,9 +25,40 @@ import (
 func (e *Engine) releaseClaims(d *Definition) error {
 	err := e.networks.ReleaseClaims(d.ID)
 	if hasOwnSandbox(d.Options.Network) && e.ownsName(d.Name, d.ID) {
-		err = errors.Join(err, e.networks.DeleteSandbox(d.Name))
+		err = errors.Join(err, e.adoptSandbox(d), e.networks.DeleteSandbox(d.Name))
 	}
 	return err
+}
+
+// rememberSandbox writes the namespace's inode number beside the definition: the name of a pin proves nothing, and the
+// running tree may be lost.
+func (e *Engine) rememberSandbox(d *Definition, path string) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(e.path(d.ID, netnsFile), []byte(strconv.FormatUint(inode(st), 10)), 0o600)
+}
+
+func inode(st fs.FileInfo) uint64 { return st.Sys().(*syscall.Stat_t).Ino }
+
+// adoptSandbox makes a namespace known again whose record is lost (rm -rf /run/mydocker), if it is the one that we made.
+func (e *Engine) adoptSandbox(d *Definition) error {
+	if _, err := e.networks.Sandbox(d.ID); err == nil {
+		return nil
+	}
+	mine, err := os.ReadFile(e.path(d.ID, netnsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(filepath.Join(e.Root.NetNS, d.Name))
+	if err != nil || strconv.FormatUint(inode(st), 10) != string(mine) {
+		return nil
+	}
+	return e.networks.AdoptSandbox(d.Name, d.ID)
 }
 
 // ownsName guards what is found by the container's name: it may be somebody else's by now.
@@ -36,7 +69,7 @@ func (e *Engine) ownsName(name, id string) bool {
 
 // releaseKernel takes a container out of the kernel. name is its name, if the namespace pinned under it is to go too.
 func (e *Engine) releaseKernel(id, name string) error {
-	err := e.runtime.Delete(id, true)
+	err := e.deleteProcess(id)
 	err = errors.Join(err, e.networks.Release(context.Background(), id))
 	if name != "" && e.ownsName(name, id) {
 		err = errors.Join(err, e.networks.DeleteSandbox(name))
@@ -45,6 +78,19 @@ func (e *Engine) releaseKernel(id, name string) error {
 		return fmt.Errorf("release container %s: %w", ShortID(id), err)
 	}
 	return os.RemoveAll(e.monitorDir(id))
+}
+
+// deleteProcess ends the container's processes and removes its group. Where the runtime has lost its record, they are found
+// by the group, whose path follows from the definition.
+func (e *Engine) deleteProcess(id string) error {
+	if _, err := e.runtime.Load(id); !errors.Is(err, fs.ErrNotExist) {
+		return e.runtime.Delete(id, true)
+	}
+	group := cgroupPath(&CreateOptions{}, id)
+	if d, err := e.readDefinition(id); err == nil {
+		group = cgroupPath(&d.Options, id)
+	}
+	return e.runtime.DeleteGroup(group)
 }
 
 // releaseOrphan releases a container that has no monitor any more, under its monitor's lock so that two do not do it at once.
@@ -69,6 +115,14 @@ func (e *Engine) releaseOrphan(id string) error {
 		err = e.forget(d)
 	}
 	return err
+}
+
+// releaseLeftovers releases what a run whose monitor was killed has left, before the container is started anew.
+func (e *Engine) releaseLeftovers(d *Definition) error {
+	if _, err := os.Stat(e.monitorDir(d.ID)); errors.Is(err, fs.ErrNotExist) || e.busyMonitor(d.ID) {
+		return nil
+	}
+	return errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name))
 }
 
 // unclaimName gives the container's name back.
@@ -109,9 +163,6 @@ func (e *Engine) forgetRecords(d *Definition) error {
 // GC removes what crashes have left: what is in the kernel without a living container, records without an owner. It tells what
 // it removed. It never touches what it did not make.
 func (e *Engine) GC(ctx context.Context) (removed []string, err error) {
-	if err := needRoot(); err != nil {
-		return nil, err
-	}
 	// Alone: nothing is being created that has no record yet.
 	done, err := e.lockGC()
 	if err != nil {

@@ -41,7 +41,7 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 		Init:           o.Init,
 		NetNS:          netns,
 		Resources:      resources,
-		CgroupsPath:    path.Join("/", or(o.Resources.CgroupParent, "mydocker"), d.ID),
+		CgroupsPath:    cgroupPath(o, d.ID),
 		Rlimits:        o.Ulimits,
 		Sysctls:        o.Sysctls,
 		OOMScoreAdj:    o.OomScoreAdj,
@@ -61,6 +61,11 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 		return nil, err
 	}
 	return container.NewSpec(so)
+}
+
+// cgroupPath is the container's group below the cgroup mounts.
+func cgroupPath(o *CreateOptions, id string) string {
+	return path.Join("/", or(o.Resources.CgroupParent, "mydocker"), id)
 }
 
 func or(s, otherwise string) string {

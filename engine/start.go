@@ -147,7 +147,7 @@ func (e *Engine) sandbox(ctx context.Context, d *Definition) (path string, err e
 	if err != nil {
 		return "", err
 	}
-	return sb.Path, nil
+	return sb.Path, e.rememberSandbox(d, sb.Path)
 }
 
 // netnsPath is where the container's network namespace is pinned, or will be; "" means the host's.
@@ -303,9 +303,11 @@ func (l *live) startPumps(d *Definition, h *hub, s *stdio) {
 		}()
 		return
 	}
+	var stdin io.WriteCloser // not s.in itself: a nil *os.File would be no nil interface
 	if s.in != nil {
-		h.connect(s.in, nil)
+		stdin = s.in
 	}
+	h.connect(stdin, nil)
 	out, errs := s.out, s.err
 	both := make(chan struct{}, 2)
 	go func() { h.pump("stdout", frameStdout, out); out.Close(); both <- struct{}{} }()

@@ -114,6 +114,12 @@ func (m *Manager) DeleteSandbox(name string) error {
 	return m.unpin(name, owner)
 }
 
+// AdoptSandbox records that a pinned namespace is a container's after all: for one who knows better than the records, which
+// may be lost.
+func (m *Manager) AdoptSandbox(name, containerID string) error {
+	return state.Replace(m.sandboxRecord(containerID), []byte(name), state.Volatile)
+}
+
 // RenameSandbox lets a pinned namespace be found under another name. A mount point cannot be moved by rename(2), so it is
 // pinned a second time before the first pin goes.
 func (m *Manager) RenameSandbox(old, new string) error {
