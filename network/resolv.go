@@ -87,7 +87,7 @@ func (o ResolvOptions) settle() (resolvConf, error) {
 	} else if !o.HostNetwork {
 		c.servers = slices.DeleteFunc(c.servers, func(s string) bool {
 			a, err := netip.ParseAddr(s)
-			return err != nil || a.IsLoopback() || a.Is6() && !o.IPv6 && !o.Embedded
+			return err != nil || a.IsLoopback() && !o.Embedded || a.Is6() && !o.IPv6 && !o.Embedded
 		})
 		if len(c.servers) == 0 {
 			c.servers = []string{"8.8.8.8", "8.8.4.4"}
@@ -102,7 +102,8 @@ func (o ResolvOptions) settle() (resolvConf, error) {
 	return c, nil
 }
 
-// Upstreams are the servers that the embedded resolver asks: at most three, as resolv.conf(5) has it.
+// Upstreams are the servers that the embedded resolver asks: at most three, as resolv.conf(5) has it. One on a loopback
+// address is the host's own, which the resolver can reach; o.Embedded must be set.
 func Upstreams(o ResolvOptions) ([]netip.Addr, error) {
 	c, err := o.settle()
 	if err != nil {
