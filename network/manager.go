@@ -97,7 +97,13 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 		if fw == nil {
 			return nil
 		}
-		return m.run(ctx, x, fw.Publish(e))
+		if err := m.run(ctx, x, fw.Publish(e)); err != nil {
+			return err
+		}
+		if udp := udpPorts(e.Ports); len(udp) > 0 {
+			return m.run(ctx, x, forgetUDP{udp})
+		}
+		return nil
 	}
 	var wireErr, publishErr error
 	if m.watch == nil && fw != nil {
@@ -353,8 +359,8 @@ func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint) error 
 		return err
 	}
 	op, err := fw.Unpublish(ctx, short(e.ID))
-	if err != nil || op == nil {
-		return err
+	if err == nil && op != nil {
+		err = m.run(ctx, x, op)
 	}
-	return m.run(ctx, x, op)
+	return errors.Join(err, m.run(ctx, x, forgetAddress{e.Address.Addr()}))
 }
