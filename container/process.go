@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,8 +73,9 @@ func (b birth) Command() string {
 		words = append(words, fmt.Sprintf("nsenter --%s=%s", longName(n.Type), n.Path))
 	}
 	unshare := "unshare --fork"
-	for kind, flag := range namespaceFlags() {
-		if b.clone&flag != 0 {
+	flags := namespaceFlags()
+	for _, kind := range slices.Sorted(maps.Keys(flags)) {
+		if b.clone&flags[kind] != 0 {
 			unshare += " --" + longName(kind)
 		}
 	}

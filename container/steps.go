@@ -107,6 +107,8 @@ func (s step) Command() string {
 		return deviceCommand(s, target)
 	case stepDeviceBind:
 		return "touch " + target + "; mount --bind " + s.Source + " " + target
+	case stepRemount:
+		return "mount -o remount,bind" + strings.Replace(optionText(s), " -o ", ",", 1) + " " + target
 	case stepSymlink:
 		return "ln -s " + s.Source + " " + target
 	case stepReadonlyPath:
