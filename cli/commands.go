@@ -5,7 +5,7 @@ package cli
 func commands() *verb {
 	top := group("mydocker", "Containers and their networks, without a daemon",
 		attachVerb(), completionVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), infoVerb(), inspectVerb(), killVerb(), loadVerb(),
-		logsVerb(), pauseVerb(), portVerb(), psVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
+		loginVerb(), logoutVerb(), logsVerb(), pauseVerb(), portVerb(), psVerb(), pullVerb(), pushVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
 		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
 		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
 		completeVerb(), docsVerb(),

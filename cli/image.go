@@ -21,6 +21,8 @@ func imageGroup() *verb {
 		loadVerb(),
 		imagesVerb().as("ls", "list"),
 		imagePruneVerb(),
+		pullVerb(),
+		pushVerb(),
 		rmiVerb().as("rm", "remove"),
 		tagVerb(),
 	)

@@ -99,9 +99,19 @@ func manCommands(b *bytes.Buffer, v *verb) {
 	}
 }
 
-// roff escapes what means something to troff: backslashes, and hyphens, which would become typographic ones.
+// roff escapes what means something to troff: backslashes, and hyphens, which would become typographic
+// ones, and all that is not ASCII.
 func roff(text string) string {
-	return strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(text)
+	text = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(text)
+	var b strings.Builder
+	for _, r := range text {
+		if r < 0x80 {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, `\[u%04X]`, r)
+		}
+	}
+	return b.String()
 }
 
 // roffText escapes whole lines: a dot or a quote at the beginning would be a request; an empty line is a paragraph.

@@ -55,7 +55,12 @@ func run(s *session, c *urfave.Context) error {
 		return err
 	}
 	if o.Detach {
-		id, warnings, err := e.RunDetached(context.Background(), o)
+		var id string
+		var warnings []string
+		err := s.withImage(&o.CreateOptions, c.Bool("quiet"), func() (err error) {
+			id, warnings, err = e.RunDetached(context.Background(), o)
+			return err
+		})
 		s.warn(warnings)
 		if id != "" {
 			_, printErr := fmt.Fprintln(s.streams.Out, id)
@@ -63,7 +68,12 @@ func run(s *session, c *urfave.Context) error {
 		}
 		return err
 	}
-	return status(e.Run(context.Background(), o, s.streams))
+	var code int
+	err = s.withImage(&o.CreateOptions, c.Bool("quiet"), func() (err error) {
+		code, err = e.Run(context.Background(), o, s.streams)
+		return err
+	})
+	return status(code, err)
 }
 
 func createVerb() *verb {
@@ -87,7 +97,7 @@ Examples:
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			id, warnings, err := e.Create(ctx, o)
+			id, warnings, err := s.createWithImage(ctx, e, o, c.Bool("quiet"))
 			s.warn(warnings)
 			if err == nil {
 				_, err = fmt.Fprintln(s.streams.Out, id)

@@ -1,0 +1,341 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/mydocker/mydocker/engine"
+	"github.com/mydocker/mydocker/image"
+	"github.com/mydocker/mydocker/image/registry"
+)
+
+// registryFlags say how registries may be spoken to.
+func registryFlags() []urfave.Flag {
+	return []urfave.Flag{
+		yes("insecure", "Allow plain HTTP, and certificates that nobody vouches for"),
+		yesDefault("tls-verify", true, "Verify the registry's certificate"),
+	}
+}
+
+func (s *session) registry(c *urfave.Context) (*registry.Client, error) {
+	return registry.New(registry.Options{Insecure: c.Bool("insecure"), SkipTLSVerify: c.IsSet("tls-verify") && !c.Bool("tls-verify"),
+		UserAgent: "mydocker/" + s.version})
+}
+
+func pullVerb() *verb {
+	return &verb{
+		name: "pull", summary: "Download an image from a registry", usage: "[OPTIONS] NAME[:TAG|@DIGEST]", min: 1, max: 1, complete: "image",
+		about: `Layers are downloaded side by side, verified, and unpacked while they arrive; an interrupted pull goes on where it was.
+Credentials come from ~/.docker/config.json and its helpers, mirrors from /etc/mydocker/registries.json.
+
+Examples:
+  $ mydocker pull nginx:alpine
+  $ mydocker pull --platform linux/arm64 -q debian
+  $ mydocker pull localhost:5000/team/tool@sha256:0123…`,
+		flags: func() []urfave.Flag {
+			return append(registryFlags(),
+				str("platform", "string", "Set platform if server is multi-platform capable"),
+				yes("quiet,q", "Suppress verbose output"),
+			)
+		},
+		run: func(s *session, c *urfave.Context) error {
+			ref, err := image.ParseReference(c.Args().First())
+			if err != nil {
+				return s.bad(err)
+			}
+			client, err := s.registry(c)
+			if err != nil {
+				return err
+			}
+			quiet := c.Bool("quiet")
+			fetched, err := s.pull(client, ref, c.String("platform"), quiet)
+			if err != nil {
+				return err
+			}
+			if !quiet {
+				state := "Image is up to date for"
+				if fetched.Fresh {
+					state = "Downloaded newer image for"
+				}
+				fmt.Fprintf(s.streams.Out, "Digest: %s\nStatus: %s %s\n", fetched.Digest, state, ref.Familiar())
+			}
+			_, err = fmt.Fprintln(s.streams.Out, ref.String())
+			return err
+		},
+	}
+}
+
+// pull fetches an image and shows how far it is.
+func (s *session) pull(client *registry.Client, ref image.Reference, platform string, quiet bool) (*image.Fetched, error) {
+	store, err := s.images()
+	if err != nil {
+		return nil, err
+	}
+	if !quiet {
+		what := ref.Tag
+		if ref.Digest != "" {
+			what = ref.Digest.String()
+		}
+		fmt.Fprintf(s.streams.Err, "%s: Pulling from %s\n", what, ref.Path)
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	tell, done := s.watcher(quiet)
+	defer done()
+	return client.Pull(ctx, store, ref.String(), registry.PullOptions{Platform: platform, Progress: tell})
+}
+
+// withImage does what needs an image, and pulls the image as --pull says: always before, or when it turns out to be missing.
+// So a `run` of an image that is there never thinks of registries.
+func (s *session) withImage(o *engine.CreateOptions, quiet bool, do func() error) error {
+	policy := o.Pull
+	if policy == "always" {
+		o.Pull = "never"
+		if err := s.pullFor(o.Image, quiet); err != nil {
+			return &engine.ExitError{Code: 125, Err: err}
+		}
+	}
+	err := do()
+	if policy != "missing" || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	store, storeErr := s.images()
+	if storeErr != nil {
+		return err
+	}
+	if _, imageErr := store.Get(o.Image); !errors.Is(imageErr, fs.ErrNotExist) {
+		return err // something else was missing
+	}
+	if !quiet {
+		fmt.Fprintf(s.streams.Err, "Unable to find image '%s' locally\n", familiar(o.Image))
+	}
+	if err := s.pullFor(o.Image, quiet); err != nil {
+		return &engine.ExitError{Code: 125, Err: err}
+	}
+	return do()
+}
+
+func (s *session) pullFor(name string, quiet bool) error {
+	ref, err := image.ParseReference(name)
+	if err != nil {
+		return err
+	}
+	client, err := registry.New(registry.Options{UserAgent: "mydocker/" + s.version})
+	if err != nil {
+		return err
+	}
+	_, err = s.pull(client, ref, "", quiet)
+	return err
+}
+
+func familiar(name string) string {
+	if ref, err := image.ParseReference(name); err == nil {
+		return ref.Familiar()
+	}
+	return name
+}
+
+func pushVerb() *verb {
+	return &verb{
+		name: "push", summary: "Upload an image to a registry", usage: "[OPTIONS] NAME[:TAG]", min: 1, max: 1, complete: "image",
+		about: `Examples:
+  $ mydocker tag busybox localhost:5000/tools/busybox:1
+  $ mydocker push localhost:5000/tools/busybox:1
+  $ mydocker push -a localhost:5000/tools/busybox`,
+		flags: func() []urfave.Flag {
+			return append(registryFlags(),
+				yes("all-tags,a", "Push all tags of an image to the repository"),
+				yes("quiet,q", "Suppress verbose output"),
+			)
+		},
+		run: push,
+	}
+}
+
+func push(s *session, c *urfave.Context) error {
+	ref, err := image.ParseReference(c.Args().First())
+	if err != nil {
+		return s.bad(err)
+	}
+	client, err := s.registry(c)
+	if err != nil {
+		return err
+	}
+	store, err := s.images()
+	if err != nil {
+		return err
+	}
+	refs := []image.Reference{ref}
+	if c.Bool("all-tags") {
+		if strings.HasSuffix(c.Args().First(), ":"+ref.Tag) {
+			return s.bad(errors.New("tag can't be used with --all-tags/-a"))
+		}
+		if refs, err = tagsOf(store, ref); err != nil {
+			return err
+		}
+	}
+	quiet := c.Bool("quiet")
+	ctx, stop := interruptible()
+	defer stop()
+	for _, ref := range refs {
+		if !quiet {
+			fmt.Fprintf(s.streams.Err, "The push refers to repository [%s]\n", ref.Name())
+		}
+		tell, done := s.watcher(quiet)
+		digest, err := client.Push(ctx, store, ref.String(), registry.PushOptions{Progress: tell})
+		done()
+		if err != nil {
+			return err
+		}
+		line := fmt.Sprintf("%s: digest: %s", ref.Tag, digest)
+		if quiet {
+			line = ref.String()
+		}
+		if _, err := fmt.Fprintln(s.streams.Out, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tagsOf lists the names that an image repository has here.
+func tagsOf(store *image.Store, repository image.Reference) ([]image.Reference, error) {
+	all, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	var refs []image.Reference
+	for _, img := range all {
+		for _, name := range img.RepoTags {
+			if ref, err := image.ParseReference(name); err == nil && ref.Name() == repository.Name() {
+				refs = append(refs, ref)
+			}
+		}
+	}
+	if len(refs) == 0 {
+		return nil, fmt.Errorf("an image does not exist locally with the tag: %s", repository.FamiliarName())
+	}
+	return refs, nil
+}
+
+func loginVerb() *verb {
+	return &verb{
+		name: "login", summary: "Authenticate to a registry", usage: "[OPTIONS] [SERVER]", max: 1,
+		about: `The credentials are tried, and then kept where Docker keeps them: in the helper that ~/.docker/config.json names, else in
+that file.
+
+Examples:
+  $ mydocker login localhost:5000
+  $ pass registry | mydocker login -u me --password-stdin registry.local`,
+		flags: func() []urfave.Flag {
+			return append(registryFlags(),
+				str("password,p", "string", "Password or Personal Access Token (PAT)"),
+				yes("password-stdin", "Take the Password or Personal Access Token (PAT) from stdin"),
+				str("username,u", "string", "Username"),
+			)
+		},
+		run: login,
+	}
+}
+
+func login(s *session, c *urfave.Context) error {
+	user, password := c.String("username"), c.String("password")
+	switch {
+	case c.Bool("password-stdin") && c.IsSet("password"):
+		return s.bad(errors.New("conflicting options: cannot specify both --password and --password-stdin"))
+	case c.Bool("password-stdin") && user == "":
+		return s.bad(errors.New("the --password-stdin option requires --username to be set"))
+	case c.IsSet("password"):
+		s.warn([]string{"Using --password on the command line is insecure: other users can see it. Use --password-stdin."})
+	}
+	var err error
+	if c.Bool("password-stdin") {
+		data, readErr := io.ReadAll(io.LimitReader(s.streams.In, 1<<20))
+		password, err = strings.TrimRight(string(data), "\r\n"), readErr
+	} else {
+		user, password, err = s.ask(user, password)
+	}
+	if err != nil {
+		return err
+	}
+	client, err := s.registry(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	if _, err := client.Login(ctx, c.Args().First(), user, password); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(s.streams.Out, "Login Succeeded")
+	return err
+}
+
+// ask asks for what was not given. The password is not shown.
+func (s *session) ask(user, password string) (string, string, error) {
+	if user != "" && password != "" {
+		return user, password, nil
+	}
+	if !isTerminal(s.streams.In) {
+		return "", "", errors.New("cannot ask for the user name and password: standard input is not a terminal; use --username and --password-stdin")
+	}
+	if user == "" {
+		fmt.Fprint(s.streams.Err, "Username: ")
+		line, err := bufio.NewReader(s.streams.In).ReadString('\n')
+		if err != nil {
+			return "", "", err
+		}
+		user = strings.TrimSpace(line)
+	}
+	if password == "" {
+		fmt.Fprint(s.streams.Err, "Password: ")
+		secret, err := term.ReadPassword(int(s.streams.In.Fd()))
+		fmt.Fprintln(s.streams.Err)
+		if err != nil {
+			return "", "", err
+		}
+		password = string(secret)
+	}
+	return user, password, nil
+}
+
+func logoutVerb() *verb {
+	return &verb{
+		name: "logout", summary: "Log out from a registry", usage: "[SERVER]", max: 1,
+		about: `Examples:
+  $ mydocker logout localhost:5000`,
+		run: func(s *session, c *urfave.Context) error {
+			server := c.Args().First()
+			known, err := registry.Logout(server)
+			if err != nil {
+				return err
+			}
+			if server == "" {
+				server = "docker.io"
+			}
+			line := "Not logged in to " + server
+			if known {
+				line = "Removing login credentials for " + server
+			}
+			_, err = fmt.Fprintln(s.streams.Out, line)
+			return err
+		},
+	}
+}
+
+// createWithImage is engine.Create, with the image pulled as --pull says.
+func (s *session) createWithImage(ctx context.Context, e *engine.Engine, o engine.CreateOptions, quiet bool) (id string, warnings []string, err error) {
+	err = s.withImage(&o, quiet, func() (err error) {
+		id, warnings, err = e.Create(ctx, o)
+		return err
+	})
+	return id, warnings, err
+}
