@@ -75,12 +75,13 @@ func (e *Engine) Containers(ctx context.Context) ([]*Summary, error) {
 	return list, nil
 }
 
-// commandLine is the COMMAND column, before it is shortened: as it could be typed.
+// commandLine is the COMMAND column, before it is shortened. The quotes are Docker's: they show where an argument with spaces
+// begins and ends, and are no shell syntax.
 func commandLine(args []string) string {
 	quoted := make([]string, len(args))
 	for i, a := range args {
-		if a == "" || strings.ContainsAny(a, " \t\n\"'\\$&|;<>()*?") {
-			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		if i > 0 && strings.Contains(a, " ") {
+			a = "'" + a + "'"
 		}
 		quoted[i] = a
 	}

@@ -27,7 +27,7 @@ func TestMergeImage(t *testing.T) {
 		"entrypoint and args":    {CreateOptions{Entrypoint: []string{"sh"}, Args: []string{"-c", "id"}}, "sh -c id"},
 		"entrypoint taken away":  {CreateOptions{Entrypoint: []string{""}, Args: []string{"id"}}, "id"},
 		"arguments with dashes":  {CreateOptions{Args: []string{"-uroot", "-psecret", "--host=db"}}, "/entry -uroot -psecret --host=db"},
-		"argument that is empty": {CreateOptions{Args: []string{""}}, "/entry ''"},
+		"argument that is empty": {CreateOptions{Args: []string{""}}, "/entry "},
 	} {
 		d := &Definition{ID: strings.Repeat("a", 64), Options: c.opts}
 		if err := mergeImage(d, img); err != nil {

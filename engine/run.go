@@ -35,13 +35,30 @@ func (e *Engine) Run(ctx context.Context, o RunOptions, s Streams) (code int, er
 	} else {
 		code, err = e.runHere(ctx, d, o, s, busy)
 	}
-	if err != nil {
-		var start *startFailed
-		if errors.As(err, &start) && d.Options.AutoRemove {
-			err = errors.Join(err, e.forget(d))
+	return code, e.forgetFailed(d, err)
+}
+
+// forgetFailed leaves nothing of a container that `run` could not start.
+func (e *Engine) forgetFailed(d *Definition, err error) error {
+	var start *startFailed
+	if errors.As(err, &start) {
+		if forgetErr := e.forget(d); forgetErr != nil {
+			return errors.Join(err, forgetErr)
+		}
+		if d.Options.CIDFile != "" {
+			return errors.Join(err, removeCIDFile(d))
 		}
 	}
-	return code, err
+	return err
+}
+
+// removeCIDFile removes the file that names the container, if it still does.
+func removeCIDFile(d *Definition) error {
+	id, err := os.ReadFile(d.Options.CIDFile)
+	if err != nil || string(id) != d.ID {
+		return nil // somebody else's by now
+	}
+	return os.Remove(d.Options.CIDFile)
 }
 
 // RunDetached is `run -d`: it returns when the container's command has been started.
@@ -56,10 +73,7 @@ func (e *Engine) RunDetached(ctx context.Context, o RunOptions) (id string, warn
 		return "", warnings, err
 	}
 	if err := e.startMonitor(d, nil); err != nil {
-		if d.Options.AutoRemove {
-			err = errors.Join(err, e.forget(d))
-		}
-		return d.ID, warnings, err
+		return "", warnings, e.forgetFailed(d, err)
 	}
 	return d.ID, warnings, nil
 }
