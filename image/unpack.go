@@ -33,6 +33,8 @@ type unpacker struct {
 	dirs    map[string]*tar.Header // attributes of directories, set last: making a file in one changes its time
 	implied map[string]bool        // directories that have no entry of their own
 	buf     []byte
+	// plain unpacks files, not a layer: whiteouts are names like others, and what is there is respected (cp).
+	plain bool
 }
 
 // unpacked is what unpacking a layer has told.
@@ -47,23 +49,7 @@ type unpacked struct {
 func unpackTar(ctx context.Context, r io.Reader, root int, limit int64) (unpacked, error) {
 	u := &unpacker{root: root, limit: limit, dirFD: -1, dirs: map[string]*tar.Header{}, implied: map[string]bool{}, buf: make([]byte, 256<<10)}
 	defer u.forgetDir()
-	archive := tar.NewReader(r)
-	for {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
-			return unpacked{}, fmt.Errorf("read layer archive: %w", err)
-		}
-		if err := u.entry(header, archive); err != nil {
-			return unpacked{}, fmt.Errorf("unpack %q: %w", header.Name, err)
-		}
-	}
-	if err := u.finishDirs(); err != nil {
+	if err := u.unpack(ctx, tar.NewReader(r)); err != nil {
 		return unpacked{}, err
 	}
 	result := unpacked{size: u.size}
@@ -71,6 +57,24 @@ func unpackTar(ctx context.Context, r io.Reader, root int, limit int64) (unpacke
 		result.implied = append(result.implied, name)
 	}
 	return result, nil
+}
+
+func (u *unpacker) unpack(ctx context.Context, archive *tar.Reader) error {
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return u.finishDirs()
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("read the archive: %w", err)
+		}
+		if err := u.entry(header, archive); err != nil {
+			return fmt.Errorf("unpack %q: %w", header.Name, err)
+		}
+	}
 }
 
 // localName makes an archive's name relative and clean, and refuses one that leads out of the layer.
@@ -105,7 +109,7 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	base := path.Base(name)
-	if strings.HasPrefix(base, whiteoutPrefix) {
+	if !u.plain && strings.HasPrefix(base, whiteoutPrefix) {
 		return u.whiteout(dir, name, base)
 	}
 	switch h.Typeflag {

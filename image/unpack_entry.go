@@ -29,6 +29,9 @@ func (u *unpacker) makeDir(dir int, name, base string, h *tar.Header) error {
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return nil
 	}
+	if u.plain {
+		return errors.New("a directory cannot replace something that is none")
+	}
 	if err := u.clear(dir, name, base); err != nil {
 		return err
 	}
@@ -170,6 +173,15 @@ func (u *unpacker) replace(dir int, name, base string, create func() error) erro
 	err := create()
 	if !errors.Is(err, unix.EEXIST) {
 		return err
+	}
+	if u.plain {
+		var st unix.Stat_t
+		if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return err
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			return errors.New("a directory is not replaced by something that is none")
+		}
 	}
 	if err := u.clear(dir, name, base); err != nil {
 		return err
