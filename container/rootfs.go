@@ -345,38 +345,38 @@ func (in *initializer) maskPath(s step) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	cover, err := in.cover(st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return in.coverDir(fd)
+	}
+	if in.null < 0 {
+		if in.null, err = openNull(); err != nil {
+			return err
+		}
+	}
+	return in.coverWith(in.null, fd)
+}
+
+// coverDir puts an empty read-only directory over another. All masked directories share one: the first is a new file
+// system, the others are copies of it where it is mounted (Linux before 6.15 copies no detached mount).
+func (in *initializer) coverDir(target int) error {
+	if in.mask >= 0 {
+		return in.coverWith(in.mask, target)
+	}
+	empty, err := newFilesystem("tmpfs", "tmpfs", []string{"size=0", "nr_inodes=1"}, unix.MOUNT_ATTR_RDONLY)
 	if err != nil {
 		return err
 	}
-	tree, err := unix.OpenTree(cover, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	in.mask = empty
+	return in.attach(empty, target, step{})
+}
+
+func (in *initializer) coverWith(source, target int) error {
+	tree, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(tree)
-	return in.attach(tree, fd, step{})
-}
-
-// cover opens what is put over masked paths, once.
-func (in *initializer) cover(dir bool) (int, error) {
-	if dir {
-		if in.mask < 0 {
-			fs, err := newFilesystem("tmpfs", "tmpfs", []string{"size=0", "nr_inodes=1"}, unix.MOUNT_ATTR_RDONLY)
-			if err != nil {
-				return -1, err
-			}
-			in.mask = fs
-		}
-		return in.mask, nil
-	}
-	if in.null < 0 {
-		fd, err := openNull()
-		if err != nil {
-			return -1, err
-		}
-		in.null = fd
-	}
-	return in.null, nil
+	return in.attach(tree, target, step{})
 }
 
 func openNull() (int, error) {

@@ -97,7 +97,7 @@ func TestFailAtEveryStep(t *testing.T) {
 				err = errors.Join(err, c.Release())
 			}
 			if f.failed == "" {
-				if n < 60 {
+				if n < 40 {
 					t.Fatalf("only %d operations were seen", n)
 				}
 				must(t, err)
