@@ -55,7 +55,7 @@ func (e *Engine) createNetworkFiles(d *Definition) error {
 }
 
 // writeNetworkFiles fills them when the addresses are known.
-func (e *Engine) writeNetworkFiles(d *Definition, attached []*network.Endpoint) error {
+func (e *Engine) writeNetworkFiles(d *Definition, attached []*network.Endpoint, embedded bool) error {
 	o := &d.Options
 	if strings.HasPrefix(o.Network, modeContainer) {
 		return nil
@@ -64,7 +64,7 @@ func (e *Engine) writeNetworkFiles(d *Definition, attached []*network.Endpoint) 
 	if err != nil {
 		return err
 	}
-	resolv, err := e.resolvConf(d, attached)
+	resolv, err := network.ResolvConf(e.resolvOptions(d, embedded))
 	if err != nil {
 		return err
 	}
@@ -108,13 +108,14 @@ func (e *Engine) hostsFile(d *Definition, attached []*network.Endpoint) ([]byte,
 	return network.HostsFile(h), nil
 }
 
-func (e *Engine) resolvConf(d *Definition, attached []*network.Endpoint) ([]byte, error) {
+// resolvOptions are what the container's names are resolved with. A host whose resolv.conf cannot be read has none.
+func (e *Engine) resolvOptions(d *Definition, embedded bool) network.ResolvOptions {
 	o := &d.Options
 	host, err := network.HostResolvConf()
 	if err != nil {
-		return nil, err
+		host = nil
 	}
-	return network.ResolvConf(network.ResolvOptions{
-		Host: host, Servers: o.DNS, Search: o.DNSSearch, Options: o.DNSOptions, HostNetwork: o.Network == modeHost,
-	})
+	return network.ResolvOptions{
+		Host: host, Servers: o.DNS, Search: o.DNSSearch, Options: o.DNSOptions, HostNetwork: o.Network == modeHost, Embedded: embedded,
+	}
 }

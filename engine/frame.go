@@ -22,6 +22,7 @@ const (
 	frameStdinEnd = 'c'
 	frameResize   = 'w'
 	frameQuiet    = 'q' // from a client that wants nothing but the end
+	frameNetwork  = 'n' // from a client: the networks have changed; back: done, or what went wrong
 	frameExit     = 'x'
 )
 

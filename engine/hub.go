@@ -20,7 +20,8 @@ import (
 //	container --pipe or pty--> pump --> log file
 //	                               \--> clients (sockets), the foreground command itself (local)
 type hub struct {
-	log *logWriter // nil for --log-driver none
+	log            *logWriter   // nil for --log-driver none
+	networkChanged func() error // does what a frameNetwork asks for
 
 	mu      sync.Mutex // guards the rest
 	clients map[*client]struct{}
@@ -194,7 +195,7 @@ func (h *hub) add(conn net.Conn, patient bool) {
 }
 
 func (c *client) send(kind byte, p []byte) {
-	if c.quiet.Load() && kind != frameExit {
+	if c.quiet.Load() && (kind == frameStdout || kind == frameStderr) {
 		return
 	}
 	frame := make([]byte, 5+len(p))
@@ -254,6 +255,14 @@ func (c *client) receiveLoop() {
 			c.h.write(p)
 		case frameStdinEnd:
 			c.h.closeStdin()
+		case frameNetwork:
+			var text string
+			if c.h.networkChanged != nil {
+				if err := c.h.networkChanged(); err != nil {
+					text = err.Error()
+				}
+			}
+			c.send(frameNetwork, []byte(text))
 		case frameQuiet:
 			c.quiet.Store(true)
 		case frameResize:

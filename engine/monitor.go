@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -34,6 +35,9 @@ type monitor struct {
 	hub  *hub
 	log  *logWriter
 	sock net.Listener
+
+	mu   sync.Mutex // guards live
+	live *live      // nil while the container does not run
 }
 
 func (e *Engine) monitorDir(id string) string  { return filepath.Join(e.Root.Run, "monitors", id) }
@@ -56,6 +60,7 @@ func (e *Engine) newMonitor(d *Definition) (m *monitor, err error) {
 		}
 	}
 	m.hub = newHub(m.log)
+	m.hub.networkChanged = m.networkChanged
 	if err = m.listen(); err != nil {
 		return nil, err
 	}
@@ -146,9 +151,11 @@ func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, er
 			if restarts == 0 {
 				started(nil)
 			}
+			m.setLive(l)
 			endHealth := m.startHealth(l)
 			exit, waitErr := l.wait()
 			endHealth()
+			m.setLive(nil)
 			life, err = m.ended(life, exit, waitErr)
 			if err != nil {
 				return life, l, err
@@ -169,6 +176,12 @@ func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, er
 			m.d = fresh // renamed, or updated
 		}
 	}
+}
+
+func (m *monitor) setLive(l *live) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.live = l
 }
 
 // startError gives an error of bringUp its exit status: 127 and 126 for the command, 125 for the rest.

@@ -185,7 +185,7 @@ func (e *Engine) attachAll(ctx context.Context, d *Definition, netns string, l *
 		l.held = append(l.held, ep.Hold()...)
 		attached = append(attached, ep)
 	}
-	return e.writeNetworkFiles(d, attached)
+	return e.networkReady(ctx, d, attached, l)
 }
 
 // portsToPublish adds what -P publishes: every exposed port that is not published by name.

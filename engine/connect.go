@@ -1,0 +1,199 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/mydocker/mydocker/network"
+)
+
+// Connect joins a container to one more network, at once when it runs, else when it starts.
+func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) error {
+	d, err := e.Find(ref)
+	if err != nil {
+		return err
+	}
+	n, err := e.networks.Network(a.Network)
+	if err != nil {
+		return err
+	}
+	if n.Driver == network.DriverHost || n.Driver == network.DriverNull {
+		return fmt.Errorf("network %s is a mode, not a network that can be joined: start another container with --network %s", n.Name, n.Name)
+	}
+	l, err := e.lock(d.ID)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if d, err = e.readDefinition(d.ID); err != nil {
+		return err
+	}
+	o := &d.Options
+	if !hasOwnSandbox(o.Network) {
+		return fmt.Errorf("container %s shares the network of another (--network %s) and cannot be connected to any other", d.Name, o.Network)
+	}
+	for _, r := range o.networkRefs() {
+		if have, err := e.networks.Network(r); err == nil && have.ID == n.ID {
+			return fmt.Errorf("container %s is already connected to network %s", d.Name, n.Name)
+		}
+	}
+	a.Network = n.Name
+	before := *o
+	if o.Network == modeNone {
+		o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases = a.Network, a.IP, a.IP6, a.MAC, a.Aliases
+	} else {
+		o.Networks = append(slices.Clone(o.Networks), a)
+	}
+	if err := e.writeDefinition(d); err != nil {
+		return err
+	}
+	if _, err := e.running(d); err == nil {
+		_, err := e.networks.Attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, network.EndpointOptions{
+			ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases,
+		})
+		if err != nil {
+			*o = before
+			return errors.Join(err, e.writeDefinition(d))
+		}
+		if err := e.tellNetworkChange(d); err != nil {
+			return err
+		}
+	}
+	e.networkEvent("connect", n, d)
+	return nil
+}
+
+// Disconnect takes a container off a network. With force a container that is gone, or was never there, is no error.
+func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force bool) error {
+	n, err := e.networks.Network(networkRef)
+	if err != nil {
+		return err
+	}
+	d, err := e.Find(ref)
+	if err != nil {
+		return err
+	}
+	l, err := e.lock(d.ID)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if d, err = e.readDefinition(d.ID); err != nil {
+		return err
+	}
+	if !e.leaveNetwork(&d.Options, n) {
+		if force {
+			return nil
+		}
+		return fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
+	}
+	if _, err := e.running(d); err == nil {
+		if err := e.networks.Detach(ctx, d.ID, n.ID); err != nil {
+			return err
+		}
+		if err := e.tellNetworkChange(d); err != nil {
+			return err
+		}
+	}
+	if err := e.writeDefinition(d); err != nil {
+		return err
+	}
+	e.networkEvent("disconnect", n, d)
+	return nil
+}
+
+// leaveNetwork takes a network out of the options; the next one takes the first one's place.
+func (e *Engine) leaveNetwork(o *CreateOptions, n *network.Network) (was bool) {
+	same := func(ref string) bool {
+		have, err := e.networks.Network(ref)
+		return err == nil && have.ID == n.ID
+	}
+	if isNetwork(o.Network) && same(o.Network) {
+		next := NetworkAttachment{Network: modeNone}
+		if len(o.Networks) > 0 {
+			next, o.Networks = o.Networks[0], o.Networks[1:]
+		}
+		o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases = next.Network, next.IP, next.IP6, next.MAC, next.Aliases
+		return true
+	}
+	for i, a := range o.Networks {
+		if same(a.Network) {
+			o.Networks = slices.Delete(slices.Clone(o.Networks), i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) networkEvent(action string, n *network.Network, d *Definition) {
+	e.Emit(Event{Type: "network", Action: action, Actor: Actor{ID: n.ID, Attributes: map[string]string{"container": d.ID, "name": n.Name, "type": n.Driver}}})
+}
+
+// tellNetworkChange lets the monitor of a running container write its files anew and serve it names.
+func (e *Engine) tellNetworkChange(d *Definition) error {
+	conn, err := e.dialMonitor(d)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	w := &frameWriter{w: conn}
+	if err := errors.Join(w.frame(frameQuiet, nil), w.frame(frameNetwork, nil)); err != nil {
+		return err
+	}
+	// The answer says that it is done.
+	for {
+		kind, p, _, err := readFrame(conn, nil)
+		switch {
+		case err == io.EOF || err == nil && kind == frameExit:
+			return nil // it ended meanwhile
+		case err != nil:
+			return fmt.Errorf("tell the monitor of %s: %w", d.Name, err)
+		case kind == frameNetwork && len(p) > 0:
+			return errors.New(string(p))
+		case kind == frameNetwork:
+			return nil
+		}
+	}
+}
+
+// networkChanged is the monitor's side of it.
+func (m *monitor) networkChanged() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.live == nil {
+		return nil
+	}
+	d, err := m.e.readDefinition(m.d.ID)
+	if err != nil {
+		return err
+	}
+	attached, err := m.e.networks.ContainerEndpoints(d.ID)
+	if err != nil {
+		return err
+	}
+	return m.e.networkReady(context.Background(), d, attached, m.live)
+}
+
+// networkReady does what follows from the networks that a container is on: its files, and its resolver.
+func (e *Engine) networkReady(ctx context.Context, d *Definition, attached []*network.Endpoint, l *live) error {
+	resolving := e.userDefined(attached)
+	if resolving && l.dns == nil {
+		upstream, err := network.Upstreams(e.resolvOptions(d, true))
+		if err != nil {
+			return err
+		}
+		l.dns, err = e.networks.ServeDNS(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, d.ID, upstream...)
+		if err != nil {
+			return err
+		}
+	}
+	return e.writeNetworkFiles(d, attached, resolving)
+}
+
+// userDefined says whether the container is on a network that somebody made: those have names, the default one has none.
+func (e *Engine) userDefined(attached []*network.Endpoint) bool {
+	return slices.ContainsFunc(attached, func(ep *network.Endpoint) bool { return ep.NetworkName != network.DefaultName })
+}
