@@ -8,7 +8,11 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # documentation, no symbol table (a smaller file starts faster).
 export CGO_ENABLED = 0
 GO         ?= go
-BUILDFLAGS := -trimpath -tags urfave_cli_no_docs -ldflags '-s -w -X main.version=$(VERSION)'
+BUILDFLAGS := -trimpath -tags urfave_cli_no_docs,registry_helper -ldflags '-s -w -X main.version=$(VERSION)'
+
+# What speaks HTTP to registries is a compressed program inside mydocker: linked in, it would cost every start half a
+# millisecond (cli/remote). A plain `go build` links it in.
+HELPER := $(GO) build -trimpath -ldflags '-s -w' -o bin/registry-helper ./cli/remote/helper && gzip -9nc bin/registry-helper > cli/registry-helper.gz
 
 # How long `make fuzz` spends on each fuzz target, and what `make test` gives to go test besides.
 FUZZTIME  ?= 5s
@@ -16,6 +20,7 @@ TESTFLAGS ?=
 
 .PHONY: mydocker
 mydocker: need-go ## build one static binary, ./mydocker
+	$(HELPER)
 	$(GO) build $(BUILDFLAGS) -o $@ .
 
 .PHONY: demo
@@ -57,7 +62,7 @@ bench: need-go mydocker ## measure against crun, runc, podman and docker, in nam
 .PHONY: cross
 cross: need-go ## build for the other architectures: bin/mydocker-linux-*
 	for arch in amd64 arm64 riscv64; do \
-	    GOARCH=$$arch GOOS=linux $(GO) build $(BUILDFLAGS) -o bin/mydocker-linux-$$arch . || exit 1; done
+	    export GOARCH=$$arch GOOS=linux; ($(HELPER)) && $(GO) build $(BUILDFLAGS) -o bin/mydocker-linux-$$arch . || exit 1; done
 
 .PHONY: install
 install: mydocker ## copy the binary to /usr/local/bin (PREFIX=/usr/local)

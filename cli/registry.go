@@ -12,9 +12,9 @@ import (
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/mydocker/mydocker/cli/remote"
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/image"
-	"github.com/mydocker/mydocker/image/registry"
 )
 
 // registryFlags say how registries may be spoken to.
@@ -25,9 +25,13 @@ func registryFlags() []urfave.Flag {
 	}
 }
 
-func (s *session) registry(c *urfave.Context) (*registry.Client, error) {
-	return registry.New(registry.Options{Insecure: c.Bool("insecure"), SkipTLSVerify: c.IsSet("tls-verify") && !c.Bool("tls-verify"),
-		UserAgent: "mydocker/" + s.version})
+// request is something to do at a registry, with what the flags say of the way there; c may be nil.
+func (s *session) request(c *urfave.Context, verb string) remote.Request {
+	r := remote.Request{Verb: verb, Root: s.root, UserAgent: "mydocker/" + s.version}
+	if c != nil {
+		r.Insecure, r.SkipTLSVerify = c.Bool("insecure"), c.IsSet("tls-verify") && !c.Bool("tls-verify")
+	}
+	return r
 }
 
 func pullVerb() *verb {
@@ -51,12 +55,10 @@ Examples:
 			if err != nil {
 				return s.bad(err)
 			}
-			client, err := s.registry(c)
-			if err != nil {
-				return err
-			}
+			r := s.request(c, "pull")
+			r.Platform = c.String("platform")
 			quiet := c.Bool("quiet")
-			fetched, err := s.pull(client, ref, c.String("platform"), quiet)
+			fetched, err := s.pull(r, ref, quiet)
 			if err != nil {
 				return err
 			}
@@ -74,11 +76,7 @@ Examples:
 }
 
 // pull fetches an image and shows how far it is.
-func (s *session) pull(client *registry.Client, ref image.Reference, platform string, quiet bool) (*image.Fetched, error) {
-	store, err := s.images()
-	if err != nil {
-		return nil, err
-	}
+func (s *session) pull(r remote.Request, ref image.Reference, quiet bool) (remote.Answer, error) {
 	if !quiet {
 		what := ref.Tag
 		if ref.Digest != "" {
@@ -90,7 +88,8 @@ func (s *session) pull(client *registry.Client, ref image.Reference, platform st
 	defer stop()
 	tell, done := s.watcher(quiet)
 	defer done()
-	return client.Pull(ctx, store, ref.String(), registry.PullOptions{Platform: platform, Progress: tell})
+	r.Ref = ref.String()
+	return atRegistry(ctx, r, tell)
 }
 
 // withImage does what needs an image, and pulls the image as --pull says: always before, or when it turns out to be missing.
@@ -128,11 +127,7 @@ func (s *session) pullFor(name string, quiet bool) error {
 	if err != nil {
 		return err
 	}
-	client, err := registry.New(registry.Options{UserAgent: "mydocker/" + s.version})
-	if err != nil {
-		return err
-	}
-	_, err = s.pull(client, ref, "", quiet)
+	_, err = s.pull(s.request(nil, "pull"), ref, quiet)
 	return err
 }
 
@@ -165,10 +160,6 @@ func push(s *session, c *urfave.Context) error {
 	if err != nil {
 		return s.bad(err)
 	}
-	client, err := s.registry(c)
-	if err != nil {
-		return err
-	}
 	store, err := s.images()
 	if err != nil {
 		return err
@@ -190,12 +181,14 @@ func push(s *session, c *urfave.Context) error {
 			fmt.Fprintf(s.streams.Err, "The push refers to repository [%s]\n", ref.Name())
 		}
 		tell, done := s.watcher(quiet)
-		digest, err := client.Push(ctx, store, ref.String(), registry.PushOptions{Progress: tell})
+		r := s.request(c, "push")
+		r.Ref = ref.String()
+		pushed, err := atRegistry(ctx, r, tell)
 		done()
 		if err != nil {
 			return err
 		}
-		line := fmt.Sprintf("%s: digest: %s", ref.Tag, digest)
+		line := fmt.Sprintf("%s: digest: %s", ref.Tag, pushed.Digest)
 		if quiet {
 			line = ref.String()
 		}
@@ -266,13 +259,11 @@ func login(s *session, c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := s.registry(c)
-	if err != nil {
-		return err
-	}
 	ctx, stop := interruptible()
 	defer stop()
-	if _, err := client.Login(ctx, c.Args().First(), user, password); err != nil {
+	r := s.request(c, "login")
+	r.Server, r.User, r.Password = c.Args().First(), user, password
+	if _, err := atRegistry(ctx, r, nil); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(s.streams.Out, "Login Succeeded")
@@ -314,7 +305,9 @@ func logoutVerb() *verb {
   $ mydocker logout localhost:5000`,
 		run: func(s *session, c *urfave.Context) error {
 			server := c.Args().First()
-			known, err := registry.Logout(server)
+			r := s.request(nil, "logout")
+			r.Server = server
+			answer, err := atRegistry(context.Background(), r, nil)
 			if err != nil {
 				return err
 			}
@@ -322,7 +315,7 @@ func logoutVerb() *verb {
 				server = "docker.io"
 			}
 			line := "Not logged in to " + server
-			if known {
+			if answer.Known {
 				line = "Removing login credentials for " + server
 			}
 			_, err = fmt.Fprintln(s.streams.Out, line)

@@ -1,0 +1,315 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/cgroups"
+	"github.com/mydocker/mydocker/container"
+)
+
+func specVersion() string { return specs.Version }
+
+func (o *ociSession) infoCommands(version string) []*urfave.Command {
+	return []*urfave.Command{
+		ociCommand("state", "print a container's state as JSON", "ID", 1, 1, nil, o.state),
+		ociCommand("list", "list the containers", "", 0, 0, []urfave.Flag{
+			&urfave.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "table", Usage: "table or json"},
+			&urfave.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only ids"},
+		}, o.list),
+		ociCommand("spec", "write a config.json to start from", "", 0, 0, []urfave.Flag{
+			&urfave.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "directory for it"},
+		}, o.spec),
+		ociCommand("features", "print what this runtime can do as JSON", "", 0, 0, nil, func(*urfave.Context) error {
+			return o.print(ociFeatures(version))
+		}),
+		ociCommand("update", "change the limits of a container", "ID", 1, 1, updateFlags(), o.update),
+		ociCommand("events", "print what a container uses, again and again", "ID", 1, 1, []urfave.Flag{
+			&urfave.DurationFlag{Name: "interval", Value: 5 * time.Second, Usage: "time between two"},
+			&urfave.BoolFlag{Name: "stats", Usage: "print once and end"},
+		}, o.events),
+	}
+}
+
+func (o *ociSession) print(v any) error {
+	e := json.NewEncoder(o.out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// ociState is runc's answer: the spec's state and a little more.
+type ociState struct {
+	Version     string            `json:"ociVersion"`
+	ID          string            `json:"id"`
+	Pid         int               `json:"pid"`
+	Status      string            `json:"status"`
+	Bundle      string            `json:"bundle"`
+	Rootfs      string            `json:"rootfs"`
+	Created     time.Time         `json:"created"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Owner       string            `json:"owner"`
+}
+
+func describe(c *container.Container) ociState {
+	s, recorded := c.OCIState(), c.State()
+	return ociState{
+		Version: s.Version, ID: s.ID, Pid: s.Pid, Status: string(c.Status()), Bundle: s.Bundle, Rootfs: recorded.Rootfs,
+		Created: recorded.Created, Annotations: s.Annotations, Owner: "root",
+	}
+}
+
+func (o *ociSession) state(c *urfave.Context) error {
+	found, err := o.load(c)
+	if err != nil {
+		return err
+	}
+	return o.print(describe(found))
+}
+
+func (o *ociSession) list(c *urfave.Context) error {
+	all, err := o.runtime.List()
+	if err != nil {
+		return err
+	}
+	states := make([]ociState, 0, len(all))
+	for _, found := range all {
+		states = append(states, describe(found))
+	}
+	if c.Bool("quiet") {
+		for _, s := range states {
+			fmt.Fprintln(o.out, s.ID)
+		}
+		return nil
+	}
+	switch c.String("format") {
+	case "json":
+		return json.NewEncoder(o.out).Encode(states)
+	case "table":
+	default:
+		return fmt.Errorf("invalid format option %q", c.String("format"))
+	}
+	w := tabwriter.NewWriter(o.out, 12, 1, 3, ' ', 0)
+	fmt.Fprint(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n")
+	for _, s := range states {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.Pid, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
+	}
+	return w.Flush()
+}
+
+func (o *ociSession) spec(c *urfave.Context) error {
+	s, err := container.NewSpec(container.SpecOptions{
+		Args: []string{"sh"}, Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"},
+		TTY: true, Hostname: "mydocker", ReadonlyRootfs: true, NoNewPrivileges: true, Seccomp: container.Unconfined(),
+	})
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(s, "", "\t")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(c.String("bundle"), "config.json")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return fmt.Errorf("%w: remove the old one first", err)
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}
+
+// ociFeatures tells the truth: runtime-spec, features-linux.md.
+func ociFeatures(version string) features.Features {
+	yes, no := true, false
+	return features.Features{
+		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
+		Hooks:        []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
+		MountOptions: container.MountOptions(),
+		Annotations:  map[string]string{"com.github.mydocker.version": version, "arch": runtime.GOARCH},
+		Linux: &features.Linux{
+			Namespaces:   container.NamespaceTypes(),
+			Capabilities: container.CapabilityNames(),
+			Cgroup:       &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
+			Seccomp: &features.Seccomp{
+				Enabled: &yes,
+				Actions: []string{"SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"},
+				Operators: []string{
+					"SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
+				},
+				Archs:          seccompArchs(),
+				KnownFlags:     []string{"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"},
+				SupportedFlags: []string{"SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"},
+			},
+			Apparmor:        &features.Apparmor{Enabled: &no},
+			Selinux:         &features.Selinux{Enabled: &no},
+			IntelRdt:        &features.IntelRdt{Enabled: &no},
+			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &no}},
+		},
+	}
+}
+
+func seccompArchs() []string {
+	if runtime.GOARCH == "arm64" {
+		return []string{"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"}
+	}
+	return []string{"SCMP_ARCH_X86", "SCMP_ARCH_X86_64"}
+}
+
+func updateFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "file with linux.resources as JSON; - is standard input"},
+		&urfave.StringFlag{Name: "memory", Usage: "bytes, or with k, m, g; -1 is unlimited"},
+		&urfave.StringFlag{Name: "memory-swap", Usage: "memory and swap together"},
+		&urfave.StringFlag{Name: "memory-reservation", Usage: "bytes"},
+		&urfave.Uint64Flag{Name: "cpu-period", Usage: "microseconds"},
+		&urfave.Int64Flag{Name: "cpu-quota", Usage: "microseconds"},
+		&urfave.Uint64Flag{Name: "cpu-share", Usage: "share"},
+		&urfave.StringFlag{Name: "cpuset-cpus", Usage: "0-2,7"},
+		&urfave.StringFlag{Name: "cpuset-mems", Usage: "0-2,7"},
+		&urfave.IntFlag{Name: "blkio-weight", Usage: "10 to 1000"},
+		&urfave.Int64Flag{Name: "pids-limit", Usage: "-1 is unlimited"},
+	}
+}
+
+func (o *ociSession) update(c *urfave.Context) error {
+	found, err := o.load(c)
+	if err != nil {
+		return err
+	}
+	r, err := updateResources(c)
+	if err != nil {
+		return err
+	}
+	if s := found.Status(); s == container.Stopped {
+		return fmt.Errorf("update container %s: %w", found.ID(), container.ErrNotRunning)
+	}
+	return found.Update(r)
+}
+
+func updateResources(c *urfave.Context) (*specs.LinuxResources, error) {
+	r := &specs.LinuxResources{}
+	if path := c.String("resources"); path != "" {
+		in := io.Reader(os.Stdin)
+		if path != "-" {
+			f, err := os.Open(path)
+			if err != nil {
+				return nil, err
+			}
+			defer f.Close()
+			in = f
+		}
+		err := json.NewDecoder(in).Decode(r)
+		return r, err
+	}
+	cpu, memory := &specs.LinuxCPU{Cpus: c.String("cpuset-cpus"), Mems: c.String("cpuset-mems")}, &specs.LinuxMemory{}
+	for name, to := range map[string]**int64{"memory": &memory.Limit, "memory-swap": &memory.Swap, "memory-reservation": &memory.Reservation} {
+		text := c.String(name)
+		if text == "" {
+			continue
+		}
+		n := int64(-1)
+		if text != "-1" {
+			var err error
+			if n, err = units.RAMInBytes(text); err != nil {
+				return nil, fmt.Errorf("invalid value %q for --%s", text, name)
+			}
+		}
+		*to = &n
+	}
+	if n := c.Uint64("cpu-period"); n != 0 {
+		cpu.Period = &n
+	}
+	if n := c.Int64("cpu-quota"); n != 0 {
+		cpu.Quota = &n
+	}
+	if n := c.Uint64("cpu-share"); n != 0 {
+		cpu.Shares = &n
+	}
+	if n := uint16(c.Int("blkio-weight")); n != 0 {
+		r.BlockIO = &specs.LinuxBlockIO{Weight: &n}
+	}
+	if n := c.Int64("pids-limit"); n != 0 {
+		r.Pids = &specs.LinuxPids{Limit: &n}
+	}
+	r.CPU, r.Memory = cpu, memory
+	return r, nil
+}
+
+// ociEvent is a line of `events`, in runc's words.
+type ociEvent struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+	Data any    `json:"data,omitempty"`
+}
+
+func eventData(s *cgroups.Stats) any {
+	type m = map[string]any
+	return m{
+		"cpu": m{
+			"usage":      m{"total": s.CPU.Usage, "kernel": s.CPU.System, "user": s.CPU.User},
+			"throttling": m{"periods": s.CPU.Periods, "throttledPeriods": s.CPU.Throttled, "throttledTime": s.CPU.ThrottledNanos},
+		},
+		"memory": m{
+			"cache": s.Memory.Detail["cache"] + s.Memory.Detail["file"],
+			"usage": m{"usage": s.Memory.Usage, "max": s.Memory.MaxUsage, "limit": s.Memory.Limit, "failcnt": 0},
+			"swap":  m{"usage": s.Memory.Swap},
+			"raw":   s.Memory.Detail,
+		},
+		"pids": m{"current": s.Pids.Current, "limit": s.Pids.Limit},
+	}
+}
+
+func (o *ociSession) events(c *urfave.Context) error {
+	found, err := o.load(c)
+	if err != nil {
+		return err
+	}
+	if s := found.Status(); s == container.Stopped {
+		return fmt.Errorf("events of container %s: %w", found.ID(), container.ErrNotRunning)
+	}
+	if c.Duration("interval") <= 0 {
+		return errors.New("the interval must be longer than nothing")
+	}
+	lines := json.NewEncoder(o.out)
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, unix.SIGINT, unix.SIGTERM)
+	tick := time.NewTicker(c.Duration("interval"))
+	defer tick.Stop()
+	kills := uint64(0)
+	for {
+		s, err := found.Stats()
+		if err != nil {
+			return err
+		}
+		if s.Memory.OOMKills > kills {
+			kills = s.Memory.OOMKills
+			if err := lines.Encode(ociEvent{Type: "oom", ID: found.ID()}); err != nil {
+				return err
+			}
+		}
+		if err := lines.Encode(ociEvent{Type: "stats", ID: found.ID(), Data: eventData(s)}); err != nil || c.Bool("stats") {
+			return err
+		}
+		select {
+		case <-stop:
+			return nil
+		case <-tick.C:
+		}
+		if found.Status() == container.Stopped {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+
+	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/container"
+)
+
+func bundleFlags() []urfave.Flag {
+	return []urfave.Flag{
+		&urfave.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "directory of config.json"},
+		&urfave.StringFlag{Name: "console-socket", Usage: "unix socket that is sent the terminal"},
+		&urfave.StringFlag{Name: "pid-file", Usage: "file for the process id"},
+		&urfave.BoolFlag{Name: "no-pivot", Usage: "change the root by chroot"},
+		&urfave.BoolFlag{Name: "no-new-keyring", Usage: "keep the caller's session keyring"},
+		&urfave.IntFlag{Name: "preserve-fds", Usage: "pass so many descriptors from 3 on"},
+	}
+}
+
+func (o *ociSession) lifecycleCommands() []*urfave.Command {
+	run := append(bundleFlags(),
+		&urfave.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for the container"},
+		&urfave.BoolFlag{Name: "keep", Usage: "do not delete the container after its end"},
+		&urfave.BoolFlag{Name: "no-subreaper", Usage: "taken for compatibility"},
+	)
+	return []*urfave.Command{
+		ociCommand("create", "create a container", "ID", 1, 1, bundleFlags(), o.create),
+		ociCommand("run", "create and start a container", "ID", 1, 1, run, o.run),
+		ociCommand("start", "run the command of a created container", "ID", 1, 1, nil, func(c *urfave.Context) error {
+			found, err := o.load(c)
+			if err != nil {
+				return err
+			}
+			return found.Start()
+		}),
+		ociCommand("kill", "send a signal (default TERM)", "ID [SIGNAL]", 1, 2, []urfave.Flag{
+			&urfave.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "to all processes of the container"},
+		}, o.kill),
+		ociCommand("delete", "delete a container", "ID", 1, 1, []urfave.Flag{
+			&urfave.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "kill it first; absent is success"},
+		}, o.delete),
+		ociCommand("pause", "stop all processes of a container", "ID", 1, 1, nil, func(c *urfave.Context) error {
+			found, err := o.load(c)
+			if err != nil {
+				return err
+			}
+			return found.Pause()
+		}),
+		ociCommand("resume", "let a paused container go on", "ID", 1, 1, nil, func(c *urfave.Context) error {
+			found, err := o.load(c)
+			if err != nil {
+				return err
+			}
+			return found.Resume()
+		}),
+	}
+}
+
+func (o *ociSession) createOptions(c *urfave.Context) (container.CreateOptions, error) {
+	opts := container.CreateOptions{
+		ID: c.Args().First(), Bundle: c.String("bundle"), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		PidFile: c.String("pid-file"), ConsoleSocket: c.String("console-socket"),
+		NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
+	}
+	spec, err := container.LoadSpec(opts.Bundle)
+	if err != nil {
+		return opts, err
+	}
+	opts.Spec = spec
+	files, env, err := passedFiles(c.Int("preserve-fds"))
+	if err != nil {
+		return opts, err
+	}
+	if opts.ExtraFiles = files; spec.Process != nil {
+		spec.Process.Env = append(spec.Process.Env, env...)
+	}
+	return opts, nil
+}
+
+// passedFiles are the descriptors that the container inherits: those of socket activation (LISTEN_FDS: sd_listen_fds(3)),
+// then those of --preserve-fds.
+func passedFiles(preserve int) (files []*os.File, env []string, err error) {
+	count := preserve
+	if text := os.Getenv("LISTEN_FDS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return nil, nil, fmt.Errorf("LISTEN_FDS=%q is not a number", text)
+		}
+		count += n
+		env = []string{"LISTEN_FDS=" + text, "LISTEN_PID=1"}
+	}
+	for fd := 3; fd < 3+count; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			return nil, nil, fmt.Errorf("descriptor %d, which the container should inherit: %w", fd, err)
+		}
+		files = append(files, os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d", fd)))
+	}
+	return files, env, nil
+}
+
+func (o *ociSession) create(c *urfave.Context) error {
+	opts, err := o.createOptions(c)
+	if err != nil {
+		return err
+	}
+	if opts.Spec.Process != nil && opts.Spec.Process.Terminal && opts.ConsoleSocket == "" {
+		return errors.New("cannot allocate tty if runc will detach without setting console socket: add --console-socket, or set process.terminal to false")
+	}
+	opts.Detach = true
+	_, err = o.runtime.Create(c.Context, opts)
+	return err
+}
+
+func (o *ociSession) run(c *urfave.Context) error {
+	opts, err := o.createOptions(c)
+	if err != nil {
+		return err
+	}
+	detach := c.Bool("detach")
+	terminal := opts.Spec.Process != nil && opts.Spec.Process.Terminal
+	switch {
+	case detach && terminal && opts.ConsoleSocket == "":
+		return errors.New("a detached container with a terminal needs --console-socket")
+	case !detach && opts.ConsoleSocket != "":
+		return errors.New("--console-socket is for detached containers")
+	}
+	signals := relaySignals(detach)
+	defer signals.stop()
+	made, err := o.runtime.Create(c.Context, opts)
+	if err != nil {
+		return err
+	}
+	if err := made.Start(); err != nil {
+		return errors.Join(err, made.Release())
+	}
+	if detach {
+		return nil
+	}
+	exit, err := o.attend(made.Console(), signals, made.Kill, made.Wait)
+	o.code = exit.Code
+	if c.Bool("keep") {
+		return err
+	}
+	return errors.Join(err, made.Release())
+}
+
+// attend stands beside a process in the foreground: terminal, signals, end.
+func (o *ociSession) attend(console *os.File, signals *relay, kill func(unix.Signal) error, wait func() (container.Exit, error)) (container.Exit, error) {
+	restore := func() {}
+	var copied <-chan struct{}
+	if console != nil {
+		defer console.Close()
+		var err error
+		if restore, copied, err = joinTerminal(console); err != nil {
+			return container.Exit{}, errors.Join(err, kill(unix.SIGKILL))
+		}
+	}
+	defer restore()
+	go signals.pass(console, kill)
+	exit, err := wait()
+	if copied != nil {
+		<-copied
+	}
+	return exit, err
+}
+
+// relay collects signals from before there is a process to pass them to.
+type relay struct{ c chan os.Signal }
+
+func relaySignals(detach bool) *relay {
+	r := &relay{make(chan os.Signal, 64)}
+	if !detach {
+		signal.Notify(r.c)
+	}
+	return r
+}
+
+func (r *relay) stop() { signal.Stop(r.c) }
+
+func (r *relay) pass(console *os.File, kill func(unix.Signal) error) {
+	for s := range r.c {
+		switch s {
+		case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE:
+		case unix.SIGWINCH:
+			if console != nil {
+				copySize(console)
+			}
+		default:
+			// The process may have ended between the signal and now; nobody is left to be told then.
+			_ = kill(s.(unix.Signal))
+		}
+	}
+}
+
+func (o *ociSession) kill(c *urfave.Context) error {
+	found, err := o.load(c)
+	if err != nil {
+		return err
+	}
+	sig := unix.SIGTERM
+	if c.NArg() == 2 {
+		if sig, err = parseOCISignal(c.Args().Get(1)); err != nil {
+			return err
+		}
+	}
+	if c.Bool("all") {
+		return found.KillAll(sig)
+	}
+	if s := found.Status(); s == container.Stopped {
+		return fmt.Errorf("container %s: %w: it is %s", found.ID(), container.ErrNotRunning, s)
+	}
+	return found.Kill(sig)
+}
+
+func parseOCISignal(text string) (unix.Signal, error) {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= 64 {
+		return unix.Signal(n), nil
+	}
+	name := strings.ToUpper(text)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if s := unix.SignalNum(name); s != 0 {
+		return s, nil
+	}
+	return 0, fmt.Errorf("unknown signal %q", text)
+}
+
+func (o *ociSession) delete(c *urfave.Context) error {
+	if !c.Bool("force") {
+		if _, err := o.load(c); err != nil {
+			return err
+		}
+	}
+	return o.runtime.Delete(c.Args().First(), c.Bool("force"))
+}
+
