@@ -14,6 +14,7 @@ func BenchmarkAttach(b *testing.B) {
 	for _, ports := range [][]string{nil, {"8080:80"}, {"8080:80", "8081:80", "8082:80", "8083:80", "8084:80", "8085:80", "8086:80", "8087:80", "8088:80", "8089:80"}} {
 		b.Run(fmt.Sprintf("ports=%d", len(ports)), func(b *testing.B) {
 			m := newManager(b)
+			b.ReportAllocs()
 			create(b, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16"})
 			ctx := context.Background()
 			for b.Loop() {

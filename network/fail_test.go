@@ -198,7 +198,7 @@ func TestBooksHeal(t *testing.T) {
 	if c := start(t, m, "b", "br0"); c.Address.Addr() != netip.MustParseAddr("172.20.0.3") {
 		t.Errorf("got %s", c.Address)
 	}
-	if err := writeNew(m.claimsPath("tcp", 9090), portClaim{network: n.ID, container: "x", endpoint: "y", who: "ghost"}.String()); err != nil {
+	if err := writeClaims(m.claimsPath("tcp", 9090), portClaim{network: n.ID, container: "x", endpoint: "y", who: "ghost"}.String()); err != nil {
 		t.Fatal(err)
 	}
 	start(t, m, "c", "br0", "9090:90")

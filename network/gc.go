@@ -195,10 +195,7 @@ func (g *collector) claimsOf(proto string, port uint16) error {
 	if err != nil {
 		return err
 	}
-	errs := []error{}
-	if len(claims) == 0 {
-		errs = append(errs, ignoreAbsent(os.Remove(path)))
-	}
+	var errs []error
 	for _, c := range claims {
 		if !g.m.claimGood(c) {
 			g.note("claim of port %d/%s by %s", port, proto, c.who)

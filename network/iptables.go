@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	goiptables "github.com/coreos/go-iptables/iptables"
+	"golang.org/x/sys/unix"
 )
 
 // ipTables is the backend that learners can see with `iptables -t nat -nvL`. Starting the program costs more than what it
@@ -26,32 +27,28 @@ type ipTables struct {
 var errNoIptables = errors.New("iptables is not installed, and networks need it: apt-get install iptables")
 
 func newIPTables() (*ipTables, error) {
-	var t ipTables
-	for name, path := range map[string]*string{"iptables-restore": &t.restore, "iptables-save": &t.save, "iptables": &t.iptables} {
-		var err error
-		if *path, err = findProgram(name); err != nil {
-			return nil, errNoIptables
-		}
+	restore, err := findProgram("iptables-restore")
+	if err != nil {
+		return nil, errNoIptables
 	}
+	dir := filepath.Dir(restore)
+	t := &ipTables{restore: restore, save: filepath.Join(dir, "iptables-save"), iptables: filepath.Join(dir, "iptables")}
 	// Both flavours are one program under many names: xtables-nft-multi or xtables-legacy-multi.
-	real, err := filepath.EvalSymlinks(t.restore)
+	real, err := filepath.EvalSymlinks(restore)
 	t.legacy = err == nil && strings.Contains(real, "legacy")
-	return &t, nil
+	return t, nil
 }
 
-// findProgram looks in PATH, and then where system programs are: root's PATH does not always lead there.
+// findProgram looks where system programs are, and then in PATH. PATH comes second because root's does not always lead to
+// /usr/sbin, and because it is the longer way.
 func findProgram(name string) (string, error) {
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path, nil
-	}
 	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
 		path := filepath.Join(dir, name)
-		if st, e := os.Stat(path); e == nil && st.Mode()&0o111 != 0 {
+		if unix.Access(path, unix.X_OK) == nil {
 			return path, nil
 		}
 	}
-	return "", err
+	return exec.LookPath(name)
 }
 
 func (t *ipTables) Name() string { return FirewallIPTables }
@@ -105,14 +102,31 @@ func (o iptablesBatch) script() []byte {
 }
 
 func (o iptablesBatch) apply(ctx context.Context, _ *kernel) error {
-	cmd := exec.CommandContext(ctx, o.firewall.restore, "--noflush", "--wait")
-	cmd.Stdin = bytes.NewReader(o.script())
+	script, err := memoryFile("rules", o.script())
+	if err != nil {
+		return err
+	}
+	defer script.Close()
 	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	cmd := exec.CommandContext(ctx, o.firewall.restore, "--noflush", "--wait")
+	cmd.Stdin, cmd.Stderr = script, &stderr
 	if err := cmd.Run(); err != nil {
 		return &refused{err, firstLine(stderr.String())}
 	}
 	return nil
+}
+
+// memoryFile is a file without a name that holds the data: a program can read it as its input without anybody feeding a pipe.
+func memoryFile(name string, data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // refused says that iptables-restore has put nothing in place: a chain of ours may be gone.

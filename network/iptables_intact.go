@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -11,13 +12,21 @@ import (
 // that reloads, has taken them away together with everything else. Two netlink messages cost a twentieth of starting iptables.
 // The legacy flavour has no such question: there Publish checks.
 func (t *ipTables) Intact() bool {
-	return t.legacy ||
-		nftJumps("filter", "FORWARD", forwardChain.name) && nftJumps("nat", "PREROUTING", natChain.name)
+	if t.legacy {
+		return true
+	}
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
+	if err != nil {
+		return false
+	}
+	defer s.Close()
+	return nftJumps(s, "filter", "FORWARD", forwardChain.name) && nftJumps(s, "nat", "PREROUTING", natChain.name)
 }
 
 // nftJumps says whether some rule of a chain names another chain. It equals: nft list chain ip TABLE CHAIN | grep 'jump TARGET'.
-func nftJumps(table, chain, target string) bool {
+func nftJumps(s *nl.NetlinkSocket, table, chain, target string) bool {
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: s}}
 	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
 	req.AddData(nl.NewRtAttr(unix.NFTA_RULE_TABLE, nl.ZeroTerminated(table)))
 	req.AddData(nl.NewRtAttr(unix.NFTA_RULE_CHAIN, nl.ZeroTerminated(chain)))

@@ -15,8 +15,9 @@ import (
 	"github.com/mydocker/mydocker/state"
 )
 
-// A published host port is held twice. The claim, a line in RUN/ports/<proto>/<port>, says which container has it, and
-// stands as long as the container's endpoint does. The socket, bound and never listened on, keeps other programs from
+// A published host port is held twice. The claim, RUN/ports/<proto>/<port>, says which container has it, and stands as long as
+// the container's endpoint does. It is a symbolic link to nowhere whose target is the text: made, with its content, by one
+// system call or not at all, and shown by `ls -l`. The socket, bound and never listened on, keeps other programs from
 // taking the port; it is held by the container's monitor and needs no clean-up.
 
 // PortTaken says that a host port is not free, and who has it. It is an fs.ErrExist.
@@ -167,25 +168,47 @@ func (m *Manager) claimsPath(proto string, port uint16) string {
 }
 
 func readClaims(path string) ([]portClaim, error) {
-	data, err := os.ReadFile(path)
+	text, err := os.Readlink(path)
 	if err != nil {
 		return nil, ignoreAbsent(err)
 	}
 	var claims []portClaim
-	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+	for _, line := range strings.Split(strings.TrimSpace(text), "\n") {
 		f := strings.Fields(line)
-		if len(f) != 5 { // cut short by a kill before its endpoint had a record: it claims nothing
-			continue
+		if len(f) != 5 {
+			return nil, fmt.Errorf("port claim %s is damaged: remove it", path)
 		}
 		c := portClaim{network: f[1], container: f[2], endpoint: f[3], who: f[4]}
 		if f[0] != "*" {
 			if c.ip, err = netip.ParseAddr(f[0]); err != nil {
-				continue
+				return nil, fmt.Errorf("port claim %s is damaged: %w", path, err)
 			}
 		}
 		claims = append(claims, c)
 	}
 	return claims, nil
+}
+
+// writeClaims replaces a port's claims. The lock on the ports is held.
+func writeClaims(path, text string) error {
+	err := os.Symlink(text, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+			return err
+		}
+		err = os.Symlink(text, path)
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	aside := path + ".new"
+	if err := ignoreAbsent(os.Remove(aside)); err != nil {
+		return err
+	}
+	if err := os.Symlink(text, aside); err != nil {
+		return err
+	}
+	return os.Rename(aside, path)
 }
 
 // claimPort writes the claim for one port, unless somebody's claim to it, or to a part of it, is good.
@@ -208,22 +231,7 @@ func (m *Manager) claimPort(e *Endpoint, p PortMapping, port uint16) error {
 		text += c.String()
 	}
 	mine := portClaim{p.HostIP, e.NetworkID, e.ContainerID, e.ID, e.ContainerName}
-	if text == "" {
-		return writeNew(path, mine.String())
-	}
-	return state.Replace(path, []byte(text+mine.String()), state.Volatile)
-}
-
-// writeNew writes a claims file that holds one claim. No temporary file is needed: one that is cut short claims nothing.
-func writeNew(path, text string) error {
-	err := os.WriteFile(path, []byte(text), 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
-			return err
-		}
-		err = os.WriteFile(path, []byte(text), 0o600)
-	}
-	return err
+	return writeClaims(path, text+mine.String())
 }
 
 // claimGood says whether the endpoint that a claim speaks of has a record.
@@ -269,7 +277,7 @@ func (m *Manager) unclaimPort(e *Endpoint, proto string, port uint16, ip netip.A
 	case text == "":
 		return ignoreAbsent(os.Remove(path))
 	}
-	return state.Replace(path, []byte(text), state.Volatile)
+	return writeClaims(path, text)
 }
 
 func (m *Manager) lockPorts() (*state.Lock, error) { return state.AcquireLock(m.root.Lock("ports")) }

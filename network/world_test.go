@@ -113,8 +113,11 @@ func (hostDoer) Do(fn func() error) error { return fn() }
 // newManager is a manager with trees of its own. When the test ends, everything must be as it was before.
 func newManager(t testing.TB, change ...func(*Options)) *Manager {
 	t.Helper()
-	dir := t.TempDir()
-	o := Options{Root: state.Root{Lib: dir + "/lib", Run: dir + "/run", NetNS: "/run/netns"}}
+	dir, err := os.MkdirTemp("/run", "test") // a tmpfs, as the true one is
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Root: state.Root{Lib: t.TempDir(), Run: dir, NetNS: "/run/netns"}}
 	for _, c := range change {
 		c(&o)
 	}
@@ -127,8 +130,11 @@ func newManager(t testing.TB, change ...func(*Options)) *Manager {
 		if after := eventually(t, before); after != before {
 			t.Errorf("the host is not as it was:\n%s", lineDiff(before, after))
 		}
-		if left := leftFiles(t, dir); len(left) > 0 {
+		if left := append(leftFiles(t, dir), leftFiles(t, o.Root.Lib)...); len(left) > 0 {
 			t.Errorf("files are left: %v", left)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
 		}
 	})
 	return m
@@ -239,10 +245,7 @@ func start(t testing.TB, m *Manager, name, network string, ports ...string) box 
 
 func tryStart(m *Manager, name, network string, ports ...string) (box, error) {
 	id := containerID(name)
-	sb, err := m.CreateSandbox(context.Background(), name, id)
-	if err != nil {
-		return box{}, err
-	}
+	sb := m.BeginSandbox(context.Background(), name, id)
 	o := EndpointOptions{ContainerID: id, ContainerName: name, Network: network}
 	for _, s := range ports {
 		p, err := ParsePort(s)
@@ -252,7 +255,7 @@ func tryStart(m *Manager, name, network string, ports ...string) (box, error) {
 		o.Ports = append(o.Ports, p...)
 	}
 	e, err := m.Attach(context.Background(), sb, o)
-	return box{sb, e, id}, err
+	return box{sb, e, id}, errors.Join(err, sb.Wait())
 }
 
 func create(t testing.TB, m *Manager, o CreateOptions) *Network {
