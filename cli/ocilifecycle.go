@@ -242,4 +242,3 @@ func (o *ociSession) delete(c *urfave.Context) error {
 	}
 	return o.runtime.Delete(c.Args().First(), c.Bool("force"))
 }
-

@@ -106,9 +106,10 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
-	c := &Container{runtime: r, state: State{
+	c := &Container{runtime: r, spec: spec, state: State{
 		ID: o.ID, Bundle: bundle, Rootfs: root, Cgroup: path, Creator: os.Getpid(), CreatorStart: self.start,
 		Created: time.Now().UTC(), Annotations: spec.Annotations, Seccomp: name,
+		Hooks: spec.Hooks != nil && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0,
 	}}
 	return &createJob{runtime: r, options: o, spec: spec, rootPath: root, container: c, group: group, v2: v2, filter: filter}, nil
 }
@@ -256,7 +257,7 @@ func stdio(in, out, errOut *os.File) (files []*os.File, null *os.File, err error
 }
 
 func (j *createJob) hostFacts() hostFacts {
-	h := hostFacts{cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.rootfs != nil}
+	h := hostFacts{cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring}
 	if !j.v2 {
 		h.controllers = cgroups.Controllers(j.group)
 	}

@@ -226,8 +226,11 @@ func (in *initializer) waitForStart() error {
 			if err != nil {
 				return wrap("wait for start", err)
 			}
-			unix.Close(in.conn.fd)
-			in.conn = conn{fd}
+			// The same number as before: the last program has it written in it.
+			if err := unix.Dup3(fd, in.conn.fd, unix.O_CLOEXEC); err != nil {
+				return wrap("talk to whoever starts", err)
+			}
+			unix.Close(fd)
 			break
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/cgroups"
@@ -22,10 +23,45 @@ func (c *Container) Start() error {
 	}
 	op := plan.Step{Cmd: "# execve of the command", Reason: "the start barrier opens: init becomes the command"}
 	err := plan.Do(c.runtime.Watch, op, c.openBarrier)
+	if err == nil {
+		err = c.lateHooks("poststart", Running)
+	}
 	if err != nil {
 		return fmt.Errorf("start container %s: %w", c.state.ID, err)
 	}
 	return nil
+}
+
+// lateHooks runs hooks whose failure comes too late to matter: it is a warning.
+func (c *Container) lateHooks(kind string, status Status) error {
+	if !c.state.Hooks {
+		return nil
+	}
+	spec, err := c.Spec()
+	if err == nil && spec.Hooks != nil {
+		s := c.OCIState()
+		s.Status = specs.ContainerState(status)
+		list := spec.Hooks.Poststart
+		if kind == "poststop" {
+			list, s.Pid = spec.Hooks.Poststop, 0
+		}
+		for _, h := range list { // one that fails does not keep the others from running
+			err = errors.Join(err, runHooks([]specs.Hook{h}, kind, s))
+		}
+	}
+	if err != nil && c.runtime.Warn != nil {
+		c.runtime.Warn(err)
+		return nil
+	}
+	return err
+}
+
+// Spec is the container's configuration: the one it was made with, or what its bundle holds.
+func (c *Container) Spec() (*specs.Spec, error) {
+	if c.spec != nil {
+		return c.spec, nil
+	}
+	return LoadSpec(c.state.Bundle)
 }
 
 func (c *Container) openBarrier() error {
@@ -123,12 +159,24 @@ func (c *Container) oomKills() (uint64, error) {
 	return m.OOMKills()
 }
 
+// Update changes the limits of a container that exists.
+func (c *Container) Update(r *specs.LinuxResources) error {
+	m, err := c.cgroup()
+	if err == nil {
+		err = m.Set(r)
+	}
+	if err != nil {
+		return fmt.Errorf("update container %s: %w", c.state.ID, err)
+	}
+	return nil
+}
+
 // Release frees what the container holds in the kernel: its processes, its cgroup, and last its record. Absent is
 // success, and a failure keeps the record, so that the next call tries again.
 func (c *Container) Release() error { return c.runtime.Delete(c.state.ID, true) }
 
-// Delete is Release by id. Without force a container that is alive is refused, and one that is absent is
-// fs.ErrNotExist.
+// Delete is Release by id. Without force a container that runs is refused, and one that is absent is fs.ErrNotExist. One
+// that was never started holds nothing that could be lost: it is deleted.
 func (r *Runtime) Delete(id string, force bool) error {
 	c, err := r.Load(id)
 	if errors.Is(err, fs.ErrNotExist) && force {
@@ -138,7 +186,7 @@ func (r *Runtime) Delete(id string, force bool) error {
 		return err
 	}
 	if s := c.Status(); s != Stopped {
-		if !force {
+		if !force && s != Created {
 			return fmt.Errorf("delete container %s: it is %s: stop it first, or use --force", id, s)
 		}
 		if err := c.killAndWait(); err != nil {

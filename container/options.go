@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -144,3 +145,22 @@ func optionText(s step) string {
 
 func major(dev uint64) uint32 { return unix.Major(dev) }
 func minor(dev uint64) uint32 { return unix.Minor(dev) }
+
+// MountOptions are the words that the runtime understands itself; others are handed to the file system.
+func MountOptions() []string {
+	list := []string{"bind", "rbind", "remount", "tmpcopyup", "defaults", "async", "nolazytime", "silent", "loud", "norelatime", "nostrictatime", "nomand", "noiversion"}
+	for _, w := range []string{"private", "slave", "shared", "unbindable"} {
+		list = append(list, w, "r"+w)
+	}
+	for _, w := range []string{
+		"ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "nosymfollow", "symfollow", "nodiratime", "diratime",
+		"noatime", "strictatime", "relatime", "atime",
+	} {
+		list = append(list, w)
+		if o, err := parseMountOptions([]string{"r" + w}); err == nil && o.setRec != 0 {
+			list = append(list, "r"+w)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}

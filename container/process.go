@@ -336,3 +336,13 @@ func (p *initProcess) abandon() {
 		p.wait()
 	}
 }
+
+// NamespaceTypes are the kinds of namespaces that a config may name.
+func NamespaceTypes() []string {
+	var list []string
+	for kind := range namespaceFlags() {
+		list = append(list, string(kind))
+	}
+	slices.Sort(list)
+	return list
+}

@@ -49,6 +49,8 @@ func (in *initializer) doRootfs(s step, rootfs int) error {
 		return wrap("set the kernel's "+s.Target, in.sysctl(s))
 	case stepRootPropagation, stepReadonlyRoot:
 		return in.changeRoot(s)
+	case stepChroot:
+		return wrap("change the root", in.chroot())
 	case stepPivot:
 		return wrap("change the root", in.pivot())
 	}
@@ -460,6 +462,20 @@ func (in *initializer) pivot() error {
 	}
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return fmt.Errorf("unmount the old root: %w", err)
+	}
+	return unix.Chdir("/")
+}
+
+// chroot is what is left where pivot_root is refused: the root is moved over /, and the process goes there.
+func (in *initializer) chroot() error {
+	if err := unix.MoveMount(in.root, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("move the root over /: %w", err)
+	}
+	if err := unix.Fchdir(in.root); err != nil {
+		return err
+	}
+	if err := unix.Chroot("."); err != nil {
+		return err
 	}
 	return unix.Chdir("/")
 }

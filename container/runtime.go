@@ -19,6 +19,9 @@ type Runtime struct {
 	Executable string
 	// Watch, if not nil, is told of every kernel operation, those of init included.
 	Watch plan.Watcher
+	// Warn is told of failures that must not stop anything: hooks that run after the start and after the end. nil makes
+	// them errors of Start and Delete.
+	Warn func(error)
 }
 
 // CreateOptions say what to make.
@@ -38,6 +41,10 @@ type CreateOptions struct {
 	ExtraFiles []*os.File
 	// ConsoleSocket, if any, is a unix socket to which the terminal's master side is sent, as runc does.
 	ConsoleSocket string
+	// NoPivot changes the root by chroot, for hosts whose own root is an initramfs, which pivot_root refuses.
+	NoPivot bool
+	// NoNewKeyring lets the container keep the caller's session keyring.
+	NoNewKeyring bool
 	// Detach leaves the start barrier to whoever calls Load and Start later: the caller may exit after Create.
 	Detach bool
 }
@@ -46,6 +53,7 @@ type CreateOptions struct {
 type Container struct {
 	runtime *Runtime
 	state   State
+	spec    *specs.Spec // nil in a process that did not create it
 	console *os.File
 	process *initProcess // nil in a process that did not create it
 }

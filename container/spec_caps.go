@@ -99,3 +99,6 @@ func normalCapabilities(verb string, names []string) ([]string, error) {
 	}
 	return list, nil
 }
+
+// CapabilityNames are all that the runtime knows.
+func CapabilityNames() []string { return capabilityNames() }

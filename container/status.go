@@ -41,6 +41,7 @@ type State struct {
 	Start   uint64 `json:"startTime"`         // clock ticks since boot: proc_pid_stat(5), field 22
 	Cgroup  string `json:"cgroup"`            // path below the cgroup mount(s)
 	Seccomp string `json:"seccomp,omitempty"` // names its compiled filter, which exec needs too
+	Hooks   bool   `json:"hooks,omitempty"`   // the bundle has hooks for later than create
 	// Creator is the process that is making the container, by which a half-made one is told from a dead one.
 	Creator      int               `json:"creator"`
 	CreatorStart uint64            `json:"creatorStartTime"`

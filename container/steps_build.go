@@ -26,6 +26,8 @@ type hostFacts struct {
 	cgroupPath  string
 	controllers []string // v1: the trees in which the container has a group
 	detached    bool     // the root file system comes as a mount, not as a path
+	noPivot     bool
+	keepKeyring bool
 }
 
 // buildConfig is the whole of what init is told.
@@ -317,6 +319,10 @@ func (b *builder) finishRoot() error {
 	}
 	if s.Root.Readonly {
 		b.add(step{Kind: stepReadonlyRoot, Reason: "the root file system may not be written"})
+	}
+	if b.host.noPivot {
+		b.add(step{Kind: stepChroot, Reason: "the container's root becomes /; the host's tree stays hidden under it"})
+		return nil
 	}
 	b.add(step{Kind: stepPivot, Reason: "the container's root becomes /, and the host's tree goes away"})
 	return nil
