@@ -11,20 +11,20 @@ const (
 )
 
 // Firewall turns intents into rules. Adding is for what is not there yet, removing takes absent as success, and each method
-// returns an operation, which is done by the loop that does all others; nil means that there is nothing to do.
+// returns operations, which are done by the loop that does all others; none means that there is nothing to do.
 type Firewall interface {
 	// Name is what the endpoint's record remembers, so that whoever made the rules removes them.
 	Name() string
 	// Networks makes up the difference between the network-level rules that are there and those that exactly these
 	// networks need. Without networks, nothing of ours is left.
-	Networks(ctx context.Context, networks []*Network) (operation, error)
+	Networks(ctx context.Context, networks []*Network) ([]operation, error)
 	// Intact is a quick look at whether the network-level rules are still hooked in. It may miss damage, never invent it.
-	Intact() bool
+	Intact(v6 bool) bool
 	// Publish adds the rules of an endpoint's ports, before those of others: an old rule for the same port that has not
 	// been removed yet does not win.
-	Publish(e *Endpoint) operation
+	Publish(e *Endpoint) []operation
 	// Unpublish removes the rules of endpoints, which are named by the first 12 digits of their ids.
-	Unpublish(ctx context.Context, endpoints ...string) (operation, error)
+	Unpublish(ctx context.Context, endpoints ...string) ([]operation, error)
 	// Published names the endpoints that have rules.
 	Published(ctx context.Context) ([]string, error)
 }

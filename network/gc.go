@@ -80,14 +80,14 @@ func (g *collector) rules() error {
 	if len(gone) == 0 {
 		return nil
 	}
-	op, err := fw.Unpublish(g.ctx, gone...)
-	if err != nil || op == nil {
+	ops, err := fw.Unpublish(g.ctx, gone...)
+	if err != nil {
 		return err
 	}
 	x := g.m.executor()
 	defer x.close()
 	g.note("rules of endpoints %s", strings.Join(gone, ", "))
-	return g.m.run(g.ctx, x, op)
+	return g.m.run(g.ctx, x, ops...)
 }
 
 func (g *collector) endpoints() error {

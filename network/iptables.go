@@ -18,9 +18,14 @@ import (
 // ipTables is the backend that learners can see with `iptables -t nat -nvL`. Starting the program costs more than what it
 // does, so rules are added by one iptables-restore for all of them. Looking and the removal of single rules go through
 // go-iptables. Which kernel interface is used, nft or legacy, is what `iptables` is on this host.
-type ipTables struct {
-	restore, save, iptables string // paths
-	legacy                  bool   // the program speaks to x_tables, not to nf_tables
+type ipTables struct{ v4, v6 *ipTool }
+
+// ipTool is the three programs of one address family.
+type ipTool struct {
+	name                   string // iptables, ip6tables
+	restore, save, program string // paths
+	v6                     bool
+	legacy                 bool // the program speaks to x_tables, not to nf_tables
 }
 
 // errNoIptables says that the host has no iptables.
@@ -32,10 +37,17 @@ func newIPTables() (*ipTables, error) {
 		return nil, errNoIptables
 	}
 	dir := filepath.Dir(restore)
-	t := &ipTables{restore: restore, save: filepath.Join(dir, "iptables-save"), iptables: filepath.Join(dir, "iptables")}
+	tool := func(name string) *ipTool {
+		return &ipTool{
+			name: name, v6: name == "ip6tables", program: filepath.Join(dir, name),
+			restore: filepath.Join(dir, name+"-restore"), save: filepath.Join(dir, name+"-save"),
+		}
+	}
+	t := &ipTables{tool("iptables"), tool("ip6tables")}
 	// Both flavours are one program under many names: xtables-nft-multi or xtables-legacy-multi.
 	real, err := filepath.EvalSymlinks(restore)
-	t.legacy = err == nil && strings.Contains(real, "legacy")
+	t.v4.legacy = err == nil && strings.Contains(real, "legacy")
+	t.v6.legacy = t.v4.legacy
 	return t, nil
 }
 
@@ -55,10 +67,10 @@ func (t *ipTables) Name() string { return FirewallIPTables }
 
 // iptablesBatch is rules that are put in place by one run of iptables-restore: within a table all of them or none.
 type iptablesBatch struct {
-	firewall *ipTables
-	tables   []tableChange
-	checks   []string // conditions in table nat: if one does not hold, nothing is done
-	reason   string
+	tool   *ipTool
+	tables []tableChange
+	checks []string // conditions in table nat: if one does not hold, nothing is done
+	reason string
 }
 
 // tableChange is commands for one table: -N, -F, -A, -I, -D, -X.
@@ -72,9 +84,9 @@ func (o iptablesBatch) Command() string {
 	var lines []string
 	for _, t := range o.tables {
 		for _, c := range t.commands {
-			line := "iptables " + c
+			line := o.tool.name + " " + c
 			if t.table != "filter" {
-				line = "iptables -t " + t.table + " " + c
+				line = o.tool.name + " -t " + t.table + " " + c
 			}
 			lines = append(lines, line)
 		}
@@ -108,10 +120,10 @@ func (o iptablesBatch) apply(ctx context.Context, _ *kernel) error {
 	}
 	defer script.Close()
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, o.firewall.restore, "--noflush", "--wait")
+	cmd := exec.CommandContext(ctx, o.tool.restore, "--noflush", "--wait")
 	cmd.Stdin, cmd.Stderr = script, &stderr
 	if err := cmd.Run(); err != nil {
-		return &refused{err, firstLine(stderr.String())}
+		return &refused{o.tool.name, err, firstLine(stderr.String())}
 	}
 	return nil
 }
@@ -131,11 +143,12 @@ func memoryFile(name string, data []byte) (*os.File, error) {
 
 // refused says that iptables-restore has put nothing in place: a chain of ours may be gone.
 type refused struct {
-	err error
-	why string
+	tool string
+	err  error
+	why  string
 }
 
-func (e *refused) Error() string { return fmt.Sprintf("iptables-restore: %v: %s", e.err, e.why) }
+func (e *refused) Error() string { return fmt.Sprintf("%s-restore: %v: %s", e.tool, e.err, e.why) }
 func (e *refused) Unwrap() error { return e.err }
 
 func firstLine(s string) string {
@@ -146,57 +159,78 @@ func firstLine(s string) string {
 // Publish costs one exec however many ports there are. With the legacy flavour, which reads the whole table in any case, it
 // also checks that our chain is hooked in, and fails if somebody has emptied the tables: the caller then puts our
 // chains back and tries again. With nft, checking would read every rule of the table: Intact asks the kernel.
-func (t *ipTables) Publish(e *Endpoint) operation {
-	change := tableChange{table: "nat"}
-	for _, r := range portRules(e) {
-		change.commands = append(change.commands, "-I MYDOCKER 1 "+r)
-	}
-	if len(change.commands) == 0 {
-		return nil
-	}
-	o := iptablesBatch{firewall: t, tables: []tableChange{change}, reason: "who asks for the host's port is led to the container"}
-	for _, h := range portHooks() {
-		if !t.legacy {
-			break
+func (t *ipTables) Publish(e *Endpoint) (ops []operation) {
+	for _, tool := range []*ipTool{t.v4, t.v6} {
+		change := tableChange{table: "nat"}
+		for _, r := range portRules(e, tool.v6) {
+			change.commands = append(change.commands, "-I MYDOCKER 1 "+r)
 		}
-		o.checks = append(o.checks, h.chain+" "+h.rule)
+		if len(change.commands) == 0 {
+			continue
+		}
+		o := iptablesBatch{tool: tool, tables: []tableChange{change}, reason: "who asks for the host's port is led to the container"}
+		for _, h := range portHooks(tool.v6) {
+			if !tool.legacy {
+				break
+			}
+			o.checks = append(o.checks, h.chain+" "+h.rule)
+		}
+		ops = append(ops, o)
 	}
-	return o
+	return ops
 }
 
 // Unpublish finds the rules by the endpoints' ids in their comments, whatever else they say.
-func (t *ipTables) Unpublish(ctx context.Context, endpoints ...string) (operation, error) {
-	rules, err := t.portRulesThere()
-	if err != nil || len(rules) == 0 {
-		return nil, err
-	}
-	var gone []string
-	for _, r := range rules {
-		if slices.Contains(endpoints, endpointOf(r)) {
-			gone = append(gone, r)
+func (t *ipTables) Unpublish(_ context.Context, endpoints ...string) (ops []operation, err error) {
+	for _, tool := range t.tools() {
+		rules, err := tool.portRulesThere()
+		if err != nil {
+			return nil, err
+		}
+		gone := slices.DeleteFunc(rules, func(r string) bool { return !slices.Contains(endpoints, endpointOf(r)) })
+		if len(gone) > 0 {
+			ops = append(ops, deletePortRules{tool, gone})
 		}
 	}
-	if len(gone) == 0 {
-		return nil, nil
-	}
-	return deletePortRules{t, gone}, nil
+	return ops, nil
 }
 
 // Published reads the ids in the comments.
-func (t *ipTables) Published(context.Context) ([]string, error) {
-	rules, err := t.portRulesThere()
-	var ids []string
-	for _, r := range rules {
-		if id := endpointOf(r); id != "" && !slices.Contains(ids, id) {
-			ids = append(ids, id)
+func (t *ipTables) Published(context.Context) (ids []string, err error) {
+	for _, tool := range t.tools() {
+		rules, err := tool.portRulesThere()
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range rules {
+			if id := endpointOf(r); id != "" && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
 		}
 	}
-	return ids, err
+	return ids, nil
+}
+
+// tools are those of the families that the kernel has.
+func (t *ipTables) tools() []*ipTool {
+	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+		return []*ipTool{t.v4}
+	}
+	return []*ipTool{t.v4, t.v6}
+}
+
+// open is go-iptables for this family.
+func (t *ipTool) open() (*goiptables.IPTables, error) {
+	proto := goiptables.ProtocolIPv4
+	if t.v6 {
+		proto = goiptables.ProtocolIPv6
+	}
+	return goiptables.New(goiptables.IPFamily(proto), goiptables.Path(t.program))
 }
 
 // portRulesThere are the rules in the chain of the published ports, without the leading "-A MYDOCKER ".
-func (t *ipTables) portRulesThere() ([]string, error) {
-	ipt, err := goiptables.New(goiptables.Path(t.iptables))
+func (t *ipTool) portRulesThere() ([]string, error) {
+	ipt, err := t.open()
 	if err != nil {
 		return nil, err
 	}
@@ -228,8 +262,8 @@ func endpointOf(rule string) string {
 // deletePortRules removes rules of published ports. All at once if they are all there; otherwise, because somebody else is
 // removing them too, one by one.
 type deletePortRules struct {
-	firewall *ipTables
-	rules    []string
+	tool  *ipTool
+	rules []string
 }
 
 func (o deletePortRules) batch() iptablesBatch {
@@ -237,7 +271,7 @@ func (o deletePortRules) batch() iptablesBatch {
 	for _, r := range o.rules {
 		change.commands = append(change.commands, "-D MYDOCKER "+r)
 	}
-	return iptablesBatch{firewall: o.firewall, tables: []tableChange{change}}
+	return iptablesBatch{tool: o.tool, tables: []tableChange{change}}
 }
 
 func (o deletePortRules) Command() string { return o.batch().Command() }
@@ -247,7 +281,7 @@ func (o deletePortRules) apply(ctx context.Context, k *kernel) error {
 	if o.batch().apply(ctx, k) == nil {
 		return nil
 	}
-	ipt, err := goiptables.New(goiptables.Path(o.firewall.iptables))
+	ipt, err := o.tool.open()
 	if err != nil {
 		return err
 	}

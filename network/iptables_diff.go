@@ -10,31 +10,34 @@ import (
 )
 
 // Networks compares what iptables-save shows with what should be there.
-func (t *ipTables) Networks(ctx context.Context, networks []*Network) (operation, error) {
-	current, err := t.current(ctx)
-	if err != nil {
-		return nil, err
+func (t *ipTables) Networks(ctx context.Context, networks []*Network) (ops []operation, err error) {
+	for _, tool := range t.tools() {
+		current, err := tool.current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		tables := diffRules(current, networkRules(networks, tool.v6))
+		if len(tables) == 0 {
+			continue
+		}
+		reason := "chains of our own, and the ways that lead into them"
+		if len(networks) == 0 {
+			reason = "no network is left: our chains go"
+		}
+		ops = append(ops, iptablesBatch{tool: tool, tables: tables, reason: reason})
 	}
-	tables := diffRules(current, networkRules(networks))
-	if len(tables) == 0 {
-		return nil, nil
-	}
-	reason := "chains of our own, and the ways that lead into them"
-	if len(networks) == 0 {
-		reason = "no network is left: our chains go"
-	}
-	return iptablesBatch{firewall: t, tables: tables, reason: reason}, nil
+	return ops, nil
 }
 
 // savedRules is what iptables-save shows: chains with their rules, without the leading "-A CHAIN ".
 type savedRules map[chain][]string
 
-func (t *ipTables) current(ctx context.Context) (savedRules, error) {
+func (t *ipTool) current(ctx context.Context) (savedRules, error) {
 	cmd := exec.CommandContext(ctx, t.save)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("iptables-save: %w: %s", err, firstLine(stderr.String()))
+		return nil, fmt.Errorf("%s-save: %w: %s", t.name, err, firstLine(stderr.String()))
 	}
 	return parseSave(stdout.String()), nil
 }

@@ -11,8 +11,8 @@ import (
 // Intact asks the kernel for the rules of two of its chains and looks for the jumps into ours: `iptables -F`, or a firewall
 // that reloads, has taken them away together with everything else. Two netlink messages cost a twentieth of starting iptables.
 // The legacy flavour has no such question: there Publish checks.
-func (t *ipTables) Intact() bool {
-	if t.legacy {
+func (t *ipTables) Intact(v6 bool) bool {
+	if t.v4.legacy {
 		return true
 	}
 	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
@@ -20,14 +20,17 @@ func (t *ipTables) Intact() bool {
 		return false
 	}
 	defer s.Close()
-	return nftJumps(s, "filter", "FORWARD", forwardChain.name) && nftJumps(s, "nat", "PREROUTING", natChain.name)
+	hooked := func(family uint8) bool {
+		return nftJumps(s, family, "filter", "FORWARD", forwardChain.name) && nftJumps(s, family, "nat", "PREROUTING", natChain.name)
+	}
+	return hooked(unix.AF_INET) && (!v6 || hooked(unix.AF_INET6))
 }
 
 // nftJumps says whether some rule of a chain names another chain. It equals: nft list chain ip TABLE CHAIN | grep 'jump TARGET'.
-func nftJumps(s *nl.NetlinkSocket, table, chain, target string) bool {
+func nftJumps(s *nl.NetlinkSocket, family uint8, table, chain, target string) bool {
 	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP)
 	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: s}}
-	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: family, Version: nl.NFNETLINK_V0})
 	req.AddData(nl.NewRtAttr(unix.NFTA_RULE_TABLE, nl.ZeroTerminated(table)))
 	req.AddData(nl.NewRtAttr(unix.NFTA_RULE_CHAIN, nl.ZeroTerminated(chain)))
 	rules, err := req.Execute(unix.NETLINK_NETFILTER, 0)

@@ -102,7 +102,7 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 		if fw == nil {
 			return nil
 		}
-		if err := m.run(ctx, x, fw.Publish(e)); err != nil {
+		if err := m.run(ctx, x, fw.Publish(e)...); err != nil {
 			return err
 		}
 		if udp := udpPorts(e.Ports); len(udp) > 0 {
@@ -363,9 +363,13 @@ func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint) error 
 	if err != nil {
 		return err
 	}
-	op, err := fw.Unpublish(ctx, short(e.ID))
-	if err == nil && op != nil {
-		err = m.run(ctx, x, op)
+	ops, err := fw.Unpublish(ctx, short(e.ID))
+	if err == nil {
+		err = m.run(ctx, x, ops...)
 	}
-	return errors.Join(err, m.run(ctx, x, forgetAddress{e.Address.Addr()}))
+	errs := []error{err, m.run(ctx, x, forgetAddress{e.Address.Addr()})}
+	if e.Address6.IsValid() {
+		errs = append(errs, m.run(ctx, x, forgetAddress{e.Address6.Addr()}))
+	}
+	return errors.Join(errs...)
 }

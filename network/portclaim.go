@@ -68,6 +68,12 @@ func (m *Manager) claimPorts(e *Endpoint, wanted []PortMapping) (err error) {
 		if p.Count == 0 {
 			p.Count = 1
 		}
+		if p.HostIP == netip.IPv6Loopback() {
+			return fmt.Errorf("publish %s: the kernel lets nothing from ::1 reach a container: use 127.0.0.1", p)
+		}
+		if p.HostIP.Is6() && !e.Address6.IsValid() {
+			return fmt.Errorf("publish %s: network %s has no IPv6: make it with --ipv6", p, e.NetworkName)
+		}
 		if p, err = m.claimMapping(e, p); err != nil {
 			return err
 		}
@@ -102,16 +108,14 @@ func (m *Manager) claimAny(e *Endpoint, p PortMapping) (PortMapping, error) {
 		if f == nil {
 			return p, fmt.Errorf("publish %s: this kernel has no %s: name the host port", p, p.Proto)
 		}
+		f.Close() // the lock on the ports is held: no container of ours can come between
 		p.HostPort = port
-		err = m.claimPort(e, p, port)
+		err = m.claimRange(e, p)
 		var held *PortTaken
-		if errors.As(err, &held) { // of a container whose monitor is gone
-			f.Close()
-			p.HostPort = 0
-			continue
+		if !errors.As(err, &held) {
+			return p, err
 		}
-		e.held = append(e.held, f)
-		return p, err
+		p.HostPort = 0
 	}
 	return p, fmt.Errorf("publish %s: no free port found in net.ipv4.ip_local_port_range", p)
 }
@@ -135,18 +139,30 @@ func (m *Manager) claimRange(e *Endpoint, p PortMapping) (err error) {
 			return err
 		}
 		done++
-		f, _, err := reserve(p, p.HostPort+i)
-		if errors.Is(err, unix.EADDRINUSE) {
-			return portHolder(p, p.HostPort+i)
-		}
-		if err != nil {
-			return err
-		}
-		if f != nil {
-			e.held = append(e.held, f)
+		for _, one := range e.hostSides(p) {
+			f, _, err := reserve(one, p.HostPort+i)
+			if errors.Is(err, unix.EADDRINUSE) {
+				return portHolder(p, p.HostPort+i)
+			}
+			if err != nil {
+				return err
+			}
+			if f != nil {
+				e.held = append(e.held, f)
+			}
 		}
 	}
 	return nil
+}
+
+// hostSides are the addresses of the host that a mapping stands for: "all of them" are two, if the container has IPv6.
+func (e *Endpoint) hostSides(p PortMapping) []PortMapping {
+	if p.HostIP.IsValid() || !e.Address6.IsValid() {
+		return []PortMapping{p}
+	}
+	p6 := p
+	p6.HostIP = netip.IPv6Unspecified()
+	return []PortMapping{p, p6}
 }
 
 // claim is one line of a claims file: address, network, container, endpoint, container name.

@@ -26,7 +26,7 @@ func (m *Manager) realise(ctx context.Context, x executor, n *Network) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(m.readyPath(n.ID)); err == nil && fw.Intact() {
+	if _, err := os.Stat(m.readyPath(n.ID)); err == nil && fw.Intact(n.EnableIPv6) {
 		return nil
 	}
 	return m.repair(ctx, x, n)
@@ -97,11 +97,11 @@ func (m *Manager) ensureRules(ctx context.Context, x executor) error {
 	if err != nil {
 		return err
 	}
-	op, err := fw.Networks(ctx, live)
-	if err != nil || op == nil {
+	ops, err := fw.Networks(ctx, live)
+	if err != nil {
 		return err
 	}
-	return m.run(ctx, x, op)
+	return m.run(ctx, x, ops...)
 }
 
 // unrealise takes a network out of the kernel. It is idempotent and goes on after an error.
@@ -141,11 +141,11 @@ func (m *Manager) withdrawRules(ctx context.Context, x executor, rest []*Network
 	if err != nil {
 		return err
 	}
-	op, err := fw.Networks(ctx, rest)
-	if err != nil || op == nil {
+	ops, err := fw.Networks(ctx, rest)
+	if err != nil {
 		return err
 	}
-	return m.run(ctx, x, op)
+	return m.run(ctx, x, ops...)
 }
 
 // Remove takes a network away. One that containers are on is refused, with their names.

@@ -2,6 +2,8 @@ package network
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -52,16 +54,22 @@ func ownChains() []chain {
 
 // portHooks lead to the published ports. Only packets to an address of the host's own are looked at: a container that
 // talks to port 80 of some machine far away is none of our business. From outside, 127.0.0.0/8 cannot be meant
-// either: a neighbour who sends such a packet would otherwise reach what is published on 127.0.0.1 alone.
-func portHooks() []hook {
+// either: a neighbour who sends such a packet would otherwise reach what is published on 127.0.0.1 alone. In IPv6 the host
+// itself cannot mean ::1: the kernel lets no packet from ::1 onto a wire, so it is better refused than lost.
+func portHooks(v6 bool) []hook {
+	pre, out := "! -d 127.0.0.0/8 ", ""
+	if v6 {
+		pre, out = "! -d ::1/128 ", "! -d ::1/128 "
+	}
 	return []hook{
-		{table: "nat", chain: "PREROUTING", rule: "! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j MYDOCKER"},
-		{table: "nat", chain: "OUTPUT", rule: "-m addrtype --dst-type LOCAL -j MYDOCKER"},
+		{table: "nat", chain: "PREROUTING", rule: pre + "-m addrtype --dst-type LOCAL -j MYDOCKER"},
+		{table: "nat", chain: "OUTPUT", rule: out + "-m addrtype --dst-type LOCAL -j MYDOCKER"},
 	}
 }
 
-// networkRules are the rules for these networks.
-func networkRules(networks []*Network) ruleset {
+// networkRules are the rules for these networks, in one address family.
+func networkRules(networks []*Network, v6 bool) ruleset {
+	networks = slices.DeleteFunc(slices.Clone(networks), func(n *Network) bool { return v6 && !n.EnableIPv6 })
 	if len(networks) == 0 {
 		return ruleset{rules: map[chain][]string{}}
 	}
@@ -76,12 +84,17 @@ func networkRules(networks []*Network) ruleset {
 		hooks: append([]hook{
 			{table: "raw", chain: "PREROUTING", rule: "-j MYDOCKER"},
 			{table: "filter", chain: "FORWARD", rule: "-j MYDOCKER-FORWARD", first: true},
-		}, portHooks()...),
+		}, portHooks(v6)...),
 	}
 	for _, n := range networks {
+		if v6 {
+			r.forward(n)
+			r.masquerade(n, n.Subnet6)
+			continue
+		}
 		r.guardLoopback(n)
 		r.forward(n)
-		r.masquerade(n)
+		r.masquerade(n, n.Subnet)
 	}
 	return r
 }
@@ -100,7 +113,8 @@ func comment(text string) string {
 }
 
 // guardLoopback: the bridge has route_localnet, so that 127.0.0.1:PORT on the host can reach a container. Without these
-// rules a container could reach the host's loopback services in turn, or send packets that seem to come from them.
+// rules a container could reach the host's loopback services in turn, or send packets that seem to come from them. IPv6 has
+// no such switch: the kernel drops packets with ::1 that come over a wire.
 func (r *ruleset) guardLoopback(n *Network) {
 	r.add(rawChain, n, "no way to loopback", "-d 127.0.0.0/8 -i %s -j DROP", n.Bridge)
 	r.add(rawChain, n, "no sender in loopback", "-s 127.0.0.0/8 -i %s -j DROP", n.Bridge)
@@ -127,7 +141,7 @@ func (r *ruleset) forward(n *Network) {
 // masquerade: outside, a container's packets carry the host's address. The other two rules are for packets that a published
 // port has turned back onto the bridge: from a container of the same network, which would get the answer directly
 // and not recognise it; and from the host's 127.0.0.1, to which a container cannot answer.
-func (r *ruleset) masquerade(n *Network) {
+func (r *ruleset) masquerade(n *Network, subnet netip.Prefix) {
 	if n.Internal {
 		return
 	}
@@ -135,34 +149,48 @@ func (r *ruleset) masquerade(n *Network) {
 		r.shared = append(r.shared, hook{table: "nat", chain: "POSTROUTING", rule: match + comment(n.Name+": "+why) + " -j MASQUERADE"})
 	}
 	if n.Options[OptMasquerade] != "false" {
-		post("outside, containers have the address of the host", fmt.Sprintf("-s %s ! -o %s", n.Subnet, n.Bridge))
+		post("outside, containers have the address of the host", fmt.Sprintf("-s %s ! -o %s", subnet, n.Bridge))
 	}
-	post("published to its own containers", fmt.Sprintf("-s %s -o %s -m conntrack --ctstate DNAT", n.Subnet, n.Bridge))
-	post("published on 127.0.0.1", fmt.Sprintf("-s 127.0.0.0/8 -o %s -m conntrack --ctstate DNAT", n.Bridge))
+	post("published to its own containers", fmt.Sprintf("-s %s -o %s -m conntrack --ctstate DNAT", subnet, n.Bridge))
+	if subnet.Addr().Is4() {
+		post("published on 127.0.0.1", fmt.Sprintf("-s 127.0.0.0/8 -o %s -m conntrack --ctstate DNAT", n.Bridge))
+	}
 }
 
 // portRules are one rule for each published port or run of ports. Their comments end in the endpoint's id, by which they are
 // found again when they must go.
-func portRules(e *Endpoint) []string {
+func portRules(e *Endpoint, v6 bool) []string {
+	address, bits := e.Address.Addr(), "/32 "
+	if v6 {
+		address, bits = e.Address6.Addr(), "/128 "
+	}
+	if !address.IsValid() {
+		return nil
+	}
 	var rules []string
 	for _, p := range e.Ports {
-		if p.HostIP.Is6() {
+		if p.HostIP.IsValid() && p.HostIP.Is6() != v6 {
 			continue
 		}
-		to := e.Address.Addr().String()
-		switch {
-		case p.HostPort != p.ContainerPort && p.Count == 1:
-			to += fmt.Sprintf(":%d", p.ContainerPort)
-		case p.HostPort != p.ContainerPort: // the run is shifted as a whole
-			to += fmt.Sprintf(":%s/%d", span(p.ContainerPort, p.Count), p.HostPort)
-		}
 		from := ""
-		if p.HostIP.IsValid() {
-			from = "-d " + p.HostIP.String() + "/32 "
+		if p.HostIP.IsValid() && !p.HostIP.IsUnspecified() {
+			from = "-d " + p.HostIP.String() + bits
 		}
 		ports := strings.Replace(span(p.HostPort, p.Count), "-", ":", 1)
 		rules = append(rules, fmt.Sprintf("%s-p %s -m %s --dport %s%s -j DNAT --to-destination %s",
-			from, p.Proto, p.Proto, ports, comment(e.ContainerName+" "+p.String()+" "+short(e.ID)), to))
+			from, p.Proto, p.Proto, ports, comment(e.ContainerName+" "+p.String()+" "+short(e.ID)), destination(address, p)))
 	}
 	return rules
+}
+
+// destination is where DNAT leads. Without a port the port stays as it is; a run of ports is shifted as a whole.
+func destination(a netip.Addr, p PortMapping) string {
+	if p.HostPort == p.ContainerPort {
+		return a.String()
+	}
+	to := netip.AddrPortFrom(a, p.ContainerPort).String()
+	if p.Count > 1 {
+		to += fmt.Sprintf("-%d/%d", p.ContainerPort+p.Count-1, p.HostPort)
+	}
+	return to
 }

@@ -65,7 +65,26 @@ func (o forwarding) apply(_ context.Context, k *kernel) error {
 			return err
 		}
 	}
+	if strings.HasPrefix(o.Key, "net/ipv6/") {
+		if err := keepRouterAdvertisements(); err != nil {
+			return err
+		}
+	}
 	return writeSysctl(o.Key, "1")
+}
+
+// keepRouterAdvertisements: a host that forwards IPv6 no longer listens to routers, and would lose its own way out, unless
+// accept_ra is 2 (Documentation/networking/ip-sysctl.rst). It stays 2 afterwards, which is the same as 1 then.
+func keepRouterAdvertisements() error {
+	links, err := readDirNames("/proc/sys/net/ipv6/conf")
+	errs := []error{err}
+	for _, l := range links {
+		key := "net/ipv6/conf/" + l + "/accept_ra"
+		if v, err := readSysctl(key); err == nil && v == "1" && l != "lo" && l != "all" && l != "default" {
+			errs = append(errs, ignoreAbsent(writeSysctl(key, "2")))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // restoreForwarding puts back what forwarding changed, if it did and nobody has changed it since.
