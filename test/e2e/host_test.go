@@ -29,8 +29,28 @@ func sh(t testing.TB, script string) string {
 // that it is the last clean-up to run.
 func cleanHost(t testing.TB) {
 	t.Helper()
+	settle(t)
 	before := hostState(t)
-	t.Cleanup(func() { sameHost(t, before) })
+	t.Cleanup(func() {
+		sameHost(t, before)
+		if t.Failed() { // do not let the next tests suffer
+			sh(t, `M=`+binary+`; c=$($M ps -aq); [ -z "$c" ] || $M rm -f -v $c; $M gc; for n in $($M network ls -q -f type=custom); do $M network rm $n; done; $M volume prune -af; true`)
+		}
+	})
+}
+
+// settle waits until nobody cleans up in the background any more: what foreground runs leave to a process of its own,
+// and the host's ends of cables whose containers are gone, which the kernel removes a moment later.
+func settle(t testing.TB) {
+	t.Helper()
+	eventually(t, func() string {
+		for _, p := range processes(t) {
+			if strings.HasPrefix(p.command, "mydocker reap") {
+				return "still cleaning up: " + p.command
+			}
+		}
+		return sh(t, "ip -o link show type veth | grep -v '^[0-9]*: eth0' | grep LOWERLAYERDOWN || :")
+	})
 }
 
 // sameHost fails the test if the host is not what it was. The kernel takes namespaces and their cables down in the
@@ -55,6 +75,19 @@ func sameHost(t testing.TB, before []string) {
 // hostState is everything that mydocker could leave behind, a line each, sorted.
 func hostState(t testing.TB) []string {
 	t.Helper()
+	lines := hostStateWithoutRules(t)
+	for _, program := range []string{"iptables", "ip6tables"} {
+		for line := range strings.Lines(sh(t, program+"-save | "+onlyRules)) {
+			lines = append(lines, program+": "+strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// hostStateWithoutRules is for a host that has no iptables.
+func hostStateWithoutRules(t testing.TB) []string {
+	t.Helper()
 	var lines []string
 	add := func(kind string, words ...string) { lines = append(lines, kind+": "+strings.Join(words, " ")) }
 	each := func(kind, text string) {
@@ -70,10 +103,8 @@ func hostState(t testing.TB) []string {
 	}
 	// Addresses that the kernel itself gives (fe80::) come and go with carriers, neighbours with traffic.
 	each("address", sh(t, "ip -o addr show | awk '$4 !~ /^fe80/ {print $2, $3, $4}'"))
-	each("route", sh(t, "ip route show table all; ip -6 route show table all | grep -v -e fe80 -e ff00 -e linkdown || :"))
+	each("route", sh(t, "(ip route show; ip -6 route show) | sed 's/ linkdown//' | grep -v -e fe80 -e ff00"))
 	each("netns", sh(t, "ls /run/netns"))
-	each("rule", sh(t, "iptables-save | "+onlyRules))
-	each("rule6", sh(t, "ip6tables-save | "+onlyRules))
 	each("nft", sh(t, "nft list tables | grep -vE '^table (ip|ip6) (nat|filter|raw|mangle)$' || :"))
 	each("setting", sh(t, "grep -H . /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/{all,default,lo,eth0}/{forwarding,route_localnet} /proc/sys/net/ipv6/conf/{all,default,eth0}/forwarding"))
 	each("mount", sh(t, "cut -d' ' -f2,3 /proc/self/mounts"))
@@ -82,18 +113,22 @@ func hostState(t testing.TB) []string {
 			add("cgroup", dir)
 		}
 	}
+	// Lock files and bitmaps stay, for the next user; the record of a network is the same each time.
+	stays := regexp.MustCompile(`^/run/mydocker/(locks|ipam|networks|released|containers/@seccomp)/|^/run/xtables.lock$`)
 	for _, file := range tree(t, "/run", false) {
-		if !strings.HasPrefix(file, "/run/mydocker/locks/") && !strings.HasPrefix(file, "/run/mydocker/ipam/") && file != "/run/xtables.lock" {
+		if info, err := os.Lstat(file); err == nil && !info.IsDir() && !stays.MatchString(file) {
 			add("file", file)
 		}
 	}
-	for _, dir := range []string{"containers", "names", "networks", "volumes", "layers", "images/blobs/sha256"} {
+	for _, dir := range []string{"containers", "names", "networks", "networks/names", "volumes", "layers", "images/blobs/sha256"} {
 		entries, err := os.ReadDir("/var/lib/mydocker/" + dir)
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			add("record", dir+"/"+e.Name())
+			if dir != "networks" || !e.IsDir() {
+				add("record", dir+"/"+e.Name())
+			}
 		}
 	}
 	for _, p := range processes(t) {

@@ -67,6 +67,7 @@ func see(t testing.TB, args ...string) string {
 // the host as it was.
 func refused(t testing.TB, code int, words []string, args ...string) {
 	t.Helper()
+	settle(t)
 	before := hostState(t)
 	r := my(t, args...)
 	if r.code != code {
@@ -126,7 +127,7 @@ func sleeper(t testing.TB, name string, flags ...string) *ctr {
 func web(t testing.TB, name string, flags ...string) *ctr {
 	t.Helper()
 	script := `mkdir -p /www/cgi-bin; echo "page of ` + name + `" >/www/index.html
-printf '#!/bin/sh\necho; echo $REMOTE_ADDR\n' >/www/cgi-bin/who; chmod +x /www/cgi-bin/who
+printf '#!/bin/sh\necho; echo $REMOTE_ADDR | tr -d [] | sed s/::ffff://\n' >/www/cgi-bin/who; chmod +x /www/cgi-bin/who
 exec httpd -f -h /www -p 80`
 	c := start(t, name, append(flags, "busybox", "sh", "-c", script)...)
 	c.listens(80)

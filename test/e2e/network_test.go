@@ -372,13 +372,13 @@ func TestIsolationBetweenNetworks(t *testing.T) {
 	makeNetwork(t, "br0")
 	makeNetwork(t, "br1")
 	server, client := web(t, "server", "-net", "br0", "-p", "8080:80"), sleeper(t, "client", "-net", "br1")
-	if r := my(t, "exec", client.name, "wget", "-T", "1", "-qO-", "http://"+server.ip()+"/"); r.code == 0 {
+	if r := my(t, "exec", client.name, "timeout", "1", "wget", "-qO-", "http://"+server.ip()+"/"); r.code == 0 {
 		t.Errorf("a container of another network is reached directly: %s", r.out)
 	}
 	if r := my(t, "exec", client.name, "ping", "-c1", "-W1", server.ip()); r.code == 0 {
 		t.Errorf("a container of another network answers ping: %s", r.out)
 	}
-	equal(t, "through the published port", client.exec("wget", "-T", "3", "-qO-", "http://10.99.0.1:8080/"), "page of server")
+	equal(t, "through the published port", client.exec("timeout", "3", "wget", "-qO-", "http://10.99.0.1:8080/"), "page of server")
 }
 
 // An internal network has no way out and no way in from the LAN.
@@ -386,7 +386,7 @@ func TestInternalNetwork(t *testing.T) {
 	cleanHost(t)
 	makeNetwork(t, "inside", "--internal")
 	one, two := web(t, "inside-one", "-net", "inside"), sleeper(t, "inside-two", "-net", "inside")
-	equal(t, "among themselves", two.exec("wget", "-T", "3", "-qO-", "http://"+one.ip()+"/"), "page of inside-one")
+	equal(t, "among themselves", two.exec("timeout", "3", "wget", "-qO-", "http://"+one.ip()+"/"), "page of inside-one")
 	if r := my(t, "exec", two.name, "ping", "-c1", "-W1", "203.0.113.9"); r.code == 0 {
 		t.Error("an internal network reaches the outside")
 	}
@@ -405,7 +405,7 @@ func TestNoneAndHost(t *testing.T) {
 	equal(t, "127.0.0.1", mustGet(t, "http://127.0.0.1:8099/"), "on the host")
 	equal(t, "IPAddress with host", host.inspect("{{.NetworkSettings.IPAddress}}"), "")
 	equal(t, "hostname with host", host.exec("hostname"), sh(t, "hostname"))
-	match(t, "host's own links are seen", host.exec("ip", "-br", "link"), "mydocker0")
+	match(t, "host's own links are seen", host.exec("ip", "link"), "mydocker0")
 	equal(t, "its mounts are its own", host.sh("test -e /var/lib/mydocker || echo absent"), "absent")
 	equal(t, "its processes are its own", host.sh("ps -o pid | grep -c . "), "5") // heading, httpd, sh, ps, grep
 }

@@ -93,7 +93,6 @@ func TestRemovalNeedsNothingAlive(t *testing.T) {
 		"iptables -F; iptables -t nat -F; iptables -t nat -X",
 		"ip link del " + "$(ip -br link show type veth master br0 | sed 's/@.*//')",
 		"umount /run/netns/victim; rm /run/netns/victim",
-		"rm -rf /run/mydocker",
 		"ip link del br0",
 	} {
 		c := sleeper(t, "victim", "-net", "br0", "-p", "8080:80")
