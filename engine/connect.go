@@ -181,11 +181,11 @@ func (m *monitor) networkChanged() error {
 func (e *Engine) networkReady(ctx context.Context, d *Definition, attached []*network.Endpoint, l *live) error {
 	resolving := e.userDefined(attached)
 	if resolving && l.dns == nil {
-		upstream, err := network.Upstreams(e.resolvOptions(d, true))
-		if err != nil {
+		var err error
+		if l.upstream, err = network.Upstreams(e.resolvOptions(d, true)); err != nil {
 			return err
 		}
-		l.dns, err = e.networks.ServeDNS(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, d.ID, upstream...)
+		l.dns, err = e.networks.ServeDNS(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, d.ID, l.upstream...)
 		if err != nil {
 			return err
 		}

@@ -45,8 +45,8 @@ func newHub(log *logWriter) *hub {
 	return &hub{log: log, clients: make(map[*client]struct{}), ready: make(chan struct{})}
 }
 
-// pump copies one of the container's streams until its end.
-func (h *hub) pump(stream string, kind byte, r io.Reader) {
+// pump copies one of the container's streams until its end, or until a deadline pauses it.
+func (h *hub) pump(stream string, kind byte, r io.Reader) (paused bool) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := r.Read(buf)
@@ -57,7 +57,7 @@ func (h *hub) pump(stream string, kind byte, r io.Reader) {
 			h.broadcast(kind, buf[:n])
 		}
 		if err != nil { // EOF; EIO from a pty whose last holder is gone
-			return
+			return errors.Is(err, os.ErrDeadlineExceeded)
 		}
 	}
 }

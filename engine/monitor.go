@@ -36,6 +36,9 @@ type monitor struct {
 	log  *logWriter
 	sock net.Listener
 
+	// stay says that this process does not belong to the monitor alone: the foreground command.
+	stay bool
+
 	mu   sync.Mutex // guards live
 	live *live      // nil while the container does not run
 }
@@ -54,17 +57,26 @@ func (e *Engine) newMonitor(d *Definition) (m *monitor, err error) {
 			m.close()
 		}
 	}()
-	if d.Options.LogDriver != "none" {
-		if m.log, err = openLog(e.path(d.ID, logFile), d.Options.LogOpts); err != nil {
-			return nil, err
-		}
+	if err = m.openLog(); err != nil {
+		return nil, err
 	}
-	m.hub = newHub(m.log)
-	m.hub.networkChanged = m.networkChanged
+	m.makeHub()
 	if err = m.listen(); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+func (m *monitor) openLog() (err error) {
+	if m.d.Options.LogDriver != "none" {
+		m.log, err = openLog(m.e.path(m.d.ID, logFile), m.d.Options.LogOpts)
+	}
+	return err
+}
+
+func (m *monitor) makeHub() {
+	m.hub = newHub(m.log)
+	m.hub.networkChanged = m.networkChanged
 }
 
 // listen opens the socket for `attach`. It is reached through the directory's descriptor, because a socket's path may
@@ -85,16 +97,18 @@ func (m *monitor) listen() error {
 	}
 	l.SetUnlinkOnClose(false) // the name was only good for a moment; the directory goes with the release
 	m.sock = l
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			m.hub.add(conn, false)
-		}
-	}()
+	go m.accept(l)
 	return nil
+}
+
+func (m *monitor) accept(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return // closed
+		}
+		m.hub.add(conn, false)
+	}
 }
 
 // close lets go of everything but what the kernel holds for the container.
@@ -128,36 +142,30 @@ func (m *monitor) complain(err error) {
 }
 
 // run starts the container and stays until it has ended for good. started is called once, with the result of the first
-// start. The kernel half of the release is left to the caller.
-func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, error) {
-	backoff := restartBackoff{}
-	for restarts := 0; ; restarts++ {
-		life := Life{StartedAt: now(), RestartCount: restarts}
-		if err := m.e.writeLife(m.d.ID, life); err != nil {
-			err = exitWith(125, err)
-			started(err)
-			return life, nil, err
-		}
-		l, err := m.e.bringUp(ctx, m.d, m.hub)
-		if err != nil {
-			err = startError(err)
-			life = m.failed(life, err)
-			if restarts == 0 {
+// start. A container that is running already is taken on as it is. The kernel half of the release is left to the caller.
+func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
+	if at == nil {
+		at = new(begun)
+	}
+	backoff := at.backoff
+	for restarts := at.restarts; ; restarts++ {
+		l, life := at.live, at.life
+		at.live = nil
+		if l == nil {
+			var err error
+			if l, life, err = m.start(restarts); err != nil && restarts == 0 {
 				started(err)
 				return life, l, err
 			}
-		} else {
-			m.e.containerEvent(m.d, "start")
-			if restarts == 0 {
+			if err == nil {
 				started(nil)
+				started = func(error) {}
+				m.becomeLean(l, life, restarts, backoff)
 			}
-			m.setLive(l)
-			endHealth := m.startHealth(l)
-			exit, waitErr := l.wait()
-			endHealth()
-			m.setLive(nil)
-			life, err = m.ended(life, exit, waitErr)
-			if err != nil {
+		}
+		if life.FinishedAt.IsZero() {
+			var err error
+			if life, err = m.stand(l, life); err != nil {
 				return life, l, err
 			}
 		}
@@ -165,7 +173,9 @@ func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, er
 		if err != nil || !again {
 			return life, l, err
 		}
-		l.close()
+		if l != nil {
+			l.close()
+		}
 		if err := m.e.releaseKernel(m.d.ID, m.d.Name); err != nil {
 			return life, nil, err
 		}
@@ -176,6 +186,31 @@ func (m *monitor) run(ctx context.Context, started func(error)) (Life, *live, er
 			m.d = fresh // renamed, or updated
 		}
 	}
+}
+
+// start is one start.
+func (m *monitor) start(restarts int) (*live, Life, error) {
+	life := Life{StartedAt: now(), RestartCount: restarts}
+	if err := m.e.writeLife(m.d.ID, life); err != nil {
+		return nil, life, exitWith(125, err)
+	}
+	l, err := m.e.bringUp(context.Background(), m.d, m.hub)
+	if err != nil {
+		err = startError(err)
+		return l, m.failed(life, err), err
+	}
+	m.e.containerEvent(m.d, "start")
+	return l, life, nil
+}
+
+// stand waits beside the running container until it has ended.
+func (m *monitor) stand(l *live, life Life) (Life, error) {
+	m.setLive(l)
+	endHealth := m.startHealth(l)
+	exit, err := l.wait()
+	endHealth()
+	m.setLive(nil)
+	return m.ended(life, exit, err)
 }
 
 func (m *monitor) setLive(l *live) {
@@ -286,7 +321,13 @@ const (
 
 // MonitorMain is `mydocker monitor`: it runs until its container has ended. explain makes the watcher of a monitor whose
 // command was called with --explain; it writes to stderr, which the two share.
+//
+//	mydocker monitor JSON    start a container and stand over it
+//	mydocker monitor ID FD   go on with one that a former self has started (lean.go)
 func MonitorMain(args []string, explain func() plan.Watcher) int {
+	if len(args) == 2 {
+		return resumeMain(args[1])
+	}
 	var a monitorArgs
 	out := os.NewFile(reportFD, "report")
 	tell := func(err error) {
@@ -348,7 +389,7 @@ func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error))
 	if patient != nil {
 		m.hub.add(patient, true)
 	}
-	life, l, err := m.run(context.Background(), func(err error) {
+	life, l, err := m.run(nil, func(err error) {
 		if err == nil {
 			tell(nil)
 			settle()
@@ -366,14 +407,14 @@ func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error))
 }
 
 // restartBackoff is Docker's: 100 ms, doubled each time up to a minute, and back to 100 ms after 10 s of good running.
-type restartBackoff struct{ last time.Duration }
+type restartBackoff struct{ Last time.Duration }
 
 func (b *restartBackoff) next(life Life) time.Duration {
 	if life.FinishedAt.Sub(life.StartedAt) > 10*time.Second {
-		b.last = 0
+		b.Last = 0
 	}
-	b.last = min(max(2*b.last, 100*time.Millisecond), time.Minute)
-	return b.last
+	b.Last = min(max(2*b.Last, 100*time.Millisecond), time.Minute)
+	return b.Last
 }
 
 func (m *monitor) shouldRestart(life Life, restarts int) (bool, error) {

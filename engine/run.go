@@ -121,12 +121,13 @@ func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Str
 		return 125, &startFailed{exitWith(125, err)}
 	}
 	busy()
+	m.stay = true
 	m.hub.local = &localClient{out: s.Out, err: s.Err}
 	if o.OpenStdin && s.In != nil {
 		go m.hub.feed(s.In)
 	}
 	stopRelay := func() {}
-	life, l, err := m.run(ctx, func(startErr error) {
+	life, l, err := m.run(nil, func(startErr error) {
 		if startErr == nil && !o.NoSigProxy {
 			stopRelay = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
 		}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -21,11 +23,13 @@ import (
 // live is what the monitor of a running container holds. All of it is a descriptor or a child: it goes when the monitor
 // goes, and what stays in the kernel is found again by name.
 type live struct {
-	c      *container.Container
-	rootfs *os.File   // the overlay: as long as it is open, the kernel does not unmount and so does not sync
-	held   []*os.File // host ports
-	dns    io.Closer  // the resolver of user-defined networks
-	pumps  chan struct{}
+	c        *container.Container
+	rootfs   *os.File      // the overlay: as long as it is open, the kernel does not unmount and so does not sync
+	held     []*os.File    // host ports
+	dns      io.Closer     // the resolver of user-defined networks
+	upstream []netip.Addr  // whom it asks
+	streams  *stdio        // our ends
+	pumps    chan struct{} // closed when no pump runs any more
 }
 
 func (l *live) close() {
@@ -47,7 +51,7 @@ func (l *live) close() {
 //	overlay ────┴─┬── init is born, mounts, stands ready ────┴── go: execve
 //	              └── config.json
 func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, err error) {
-	l = &live{pumps: make(chan struct{})}
+	l = &live{}
 	beside := &beside{watched: e.Watch != nil}
 	defer func() {
 		// Whatever happened, the rest has to be over before anything is released.
@@ -92,7 +96,8 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 		io.closeOurs()
 		return l, err
 	}
-	l.startPumps(d, h, io)
+	l.streams = io
+	l.resumePumps(d, h)
 	return l, l.c.Start()
 }
 
@@ -290,29 +295,57 @@ func closeAll(files ...**os.File) {
 func (s *stdio) closeTheirs() { closeAll(&s.stdin, &s.stdout, &s.stderr) }
 func (s *stdio) closeOurs()   { closeAll(&s.in, &s.out, &s.err) }
 
-// startPumps lets the container's output flow. l.pumps is closed when all of it has been passed on.
-func (l *live) startPumps(d *Definition, h *hub, s *stdio) {
+// resumePumps lets the container's output flow, from the start or after a pause.
+func (l *live) resumePumps(d *Definition, h *hub) {
+	l.pumps = make(chan struct{})
 	if d.Options.TTY {
 		console := l.c.Console()
 		h.connect(nil, console)
 		go func() {
+			defer close(l.pumps)
 			h.pump("stdout", frameStdout, console)
 			h.connect(nil, nil)
 			console.Close()
-			close(l.pumps)
 		}()
 		return
 	}
+	s := l.streams
 	var stdin io.WriteCloser // not s.in itself: a nil *os.File would be no nil interface
 	if s.in != nil {
 		stdin = s.in
 	}
 	h.connect(stdin, nil)
-	out, errs := s.out, s.err
-	both := make(chan struct{}, 2)
-	go func() { h.pump("stdout", frameStdout, out); out.Close(); both <- struct{}{} }()
-	go func() { h.pump("stderr", frameStderr, errs); errs.Close(); both <- struct{}{} }()
-	go func() { <-both; <-both; close(l.pumps) }()
+	var both sync.WaitGroup
+	flow := func(stream string, kind byte, f **os.File) {
+		defer both.Done()
+		if paused := h.pump(stream, kind, *f); !paused {
+			closeAll(f)
+		}
+	}
+	for _, p := range []struct {
+		stream string
+		kind   byte
+		f      **os.File
+	}{{"stdout", frameStdout, &s.out}, {"stderr", frameStderr, &s.err}} {
+		if *p.f != nil { // else it has ended already
+			both.Add(1)
+			go flow(p.stream, p.kind, p.f)
+		}
+	}
+	done := l.pumps
+	go func() { both.Wait(); close(done) }()
+}
+
+// pausePumps stops the flow between two reads, so that nothing is lost. Afterwards the streams that have ended are nil.
+func (l *live) pausePumps() {
+	files := []*os.File{l.streams.out, l.streams.err}
+	for _, f := range files {
+		_ = f.SetReadDeadline(time.Unix(1, 0)) // one that has ended meanwhile needs no deadline
+	}
+	<-l.pumps
+	for _, f := range files {
+		_ = f.SetReadDeadline(time.Time{})
+	}
 }
 
 // wait returns when the container's first process has ended and its output is passed on.

@@ -23,6 +23,9 @@ func AcquireShared(path string) (*Lock, error) { return lock(path, unix.LOCK_SH)
 // TryLock takes the lock if nobody has it; otherwise the error is ErrLocked.
 func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB) }
 
+// InheritedLock is a lock that was passed on with its open file, by a fork or through execve.
+func InheritedLock(f *os.File) *Lock { return &Lock{f} }
+
 // Held says whether a process holds the lock for itself alone. A file that is missing is not held; none is made.
 func Held(path string) (bool, error) {
 	f, err := os.Open(path)
