@@ -4,8 +4,9 @@ package cli
 // flags of a verb are made only when it is chosen.
 func commands() *verb {
 	top := group("mydocker", "Containers and their networks, without a daemon",
-		attachVerb(), completionVerb(), createVerb(), eventsVerb(), execVerb(), gcVerb(), imagesVerb(), importVerb(), infoVerb(), inspectVerb(), killVerb(), loadVerb(),
-		loginVerb(), logoutVerb(), logsVerb(), pauseVerb(), portVerb(), psVerb(), pullVerb(), pushVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), startVerb(),
+		attachVerb(), commitVerb(), completionVerb(), cpVerb(), createVerb(), diffVerb(), eventsVerb(), execVerb(), exportVerb(),
+		gcVerb(), historyVerb(), imagesVerb(), importVerb(), infoVerb(), inspectVerb(), killVerb(), loadVerb(),
+		loginVerb(), logoutVerb(), logsVerb(), pauseVerb(), portVerb(), psVerb(), pullVerb(), pushVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), saveVerb(), startVerb(),
 		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
 		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
 		completeVerb(), docsVerb(),
@@ -16,7 +17,7 @@ func commands() *verb {
 
 func containerGroup() *verb {
 	return group("container", "Manage containers",
-		attachVerb(), createVerb(), execVerb(),
+		attachVerb(), commitVerb(), cpVerb(), createVerb(), diffVerb(), execVerb(), exportVerb(),
 		inspectKind("container", "Display detailed information on one or more containers", "CONTAINER [CONTAINER...]", `Examples:
   $ mydocker container inspect -f '{{.State.Status}}' web`),
 		killVerb(), logsVerb(), containerPruneVerb(), psVerb().as("ls", "list", "ps"), pauseVerb(), portVerb(), renameVerb(), restartVerb(),

@@ -149,3 +149,22 @@ answers=(web); ask "mydocker stop " mydocker stop ""; cat "$asked"; echo
 		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 	}
 }
+
+// HTTP and TLS cost every process their start, so the program that `make` builds links neither: see package remote.
+func TestNoHTTPInTheWayOfRun(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(goTool, "list", "-deps", "-tags", "urfave_cli_no_docs,registry_helper", "-f", "{{.ImportPath}}", "..")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, path := range strings.Fields(string(out)) {
+		if path == "net/http" || path == "crypto/tls" {
+			t.Errorf("%s is linked into mydocker", path)
+		}
+	}
+}

@@ -15,6 +15,7 @@ import (
 func imageGroup() *verb {
 	return group("image", "Manage images",
 		bootstrapVerb(),
+		historyVerb(),
 		importVerb(),
 		inspectKind("image", "Display detailed information on one or more images", "IMAGE [IMAGE...]", `Examples:
   $ mydocker image inspect -f '{{json .Config.Cmd}}' busybox`),
@@ -24,6 +25,7 @@ func imageGroup() *verb {
 		pullVerb(),
 		pushVerb(),
 		rmiVerb().as("rm", "remove"),
+		saveVerb(),
 		tagVerb(),
 	)
 }

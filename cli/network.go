@@ -15,7 +15,9 @@ import (
 
 func networkGroup() *verb {
 	return group("network", "Manage networks",
+		connectVerb(),
 		networkCreateVerb(),
+		disconnectVerb(),
 		inspectKind("network", "Display detailed information on one or more networks", "NETWORK [NETWORK...]", `Examples:
   $ mydocker network inspect br0
   $ mydocker network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' br0`),

@@ -155,10 +155,6 @@ func pruneImages(ctx context.Context, e *engine.Engine, f filters, all bool) (re
 	if err != nil {
 		return nil, 0, err
 	}
-	images, err := store.List()
-	if err != nil {
-		return nil, 0, err
-	}
 	containers, err := e.Containers(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -167,30 +163,32 @@ func pruneImages(ctx context.Context, e *engine.Engine, f filters, all bool) (re
 	for _, sum := range containers {
 		used[sum.ImageID] = true
 	}
-	for _, img := range images {
-		if used[string(img.ID)] || len(img.RepoTags) > 0 && !all || !f.before(img.Created) || !f.labels(img.Config.Config.Labels) {
+	before, err := store.DiskUsage()
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, u := range before.Images {
+		if used[string(u.ID)] || len(u.RepoTags) > 0 && !all || !f.before(u.Created) || !f.labels(u.Config.Config.Labels) {
 			continue
 		}
-		lines, removeErr := e.RemoveImage(ctx, string(img.ID), true)
+		// One by one through the engine, which lets nobody make a container of the image in the meantime.
+		lines, removeErr := e.RemoveImage(ctx, string(u.ID), true)
 		for _, r := range lines {
+			line := "untagged: " + r.Untagged
 			if r.Deleted != "" {
-				removed = append(removed, "deleted: "+r.Deleted)
-				freed += sizeOnce(string(img.ID), r.Deleted, img.Size)
-			} else {
-				removed = append(removed, "untagged: "+r.Untagged)
+				line = "deleted: " + r.Deleted
 			}
+			removed = append(removed, line)
 		}
-		err = errors.Join(err, removeErr)
+		if !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
 	}
-	return removed, freed, err
-}
-
-// sizeOnce counts an image's size at the line that tells of the image itself, and nothing at those of its layers.
-func sizeOnce(image, deleted string, size int64) int64 {
-	if deleted == image {
-		return size
+	after, sizeErr := store.DiskUsage()
+	if sizeErr != nil {
+		return removed, 0, errors.Join(err, sizeErr)
 	}
-	return 0
+	return removed, max(before.LayersSize+before.BlobsSize-after.LayersSize-after.BlobsSize, 0), err
 }
 
 func containerPruneVerb() *verb {
