@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mydocker/mydocker/plan"
@@ -173,26 +175,32 @@ func (s *Store) List() ([]*Image, error) {
 	return images, nil
 }
 
+// readRecords reads all records, on all processors: `images` with a thousand images is a matter of parsing.
 func (s *Store) readRecords() ([]*record, error) {
 	entries, err := os.ReadDir(s.ids())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	var records []*record
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".json") || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		r, err := s.readRecord(filepath.Join(s.ids(), e.Name()), e.Name())
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since the directory was read
-		}
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
+	found := make([]*record, len(entries))
+	errs := make([]error, len(entries))
+	workers := min(runtime.GOMAXPROCS(0), 1+len(entries)/32)
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for i := w; i < len(entries); i += workers {
+				name := entries[i].Name()
+				if !strings.HasSuffix(name, ".json") || strings.HasPrefix(name, ".") {
+					continue
+				}
+				found[i], errs[i] = s.readRecord(filepath.Join(s.ids(), name), name)
+				if errors.Is(errs[i], fs.ErrNotExist) {
+					found[i], errs[i] = nil, nil // removed since the directory was read
+				}
+			}
+		})
 	}
-	return records, nil
+	all.Wait()
+	return slices.DeleteFunc(found, func(r *record) bool { return r == nil }), errors.Join(errs...)
 }
 
 func (s *Store) idPath(id Digest) string { return filepath.Join(s.ids(), id.Encoded()+".json") }

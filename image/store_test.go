@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -456,5 +457,33 @@ func BenchmarkMount(b *testing.B) {
 			b.Fatal(err)
 		}
 		f.Close()
+	}
+}
+
+func BenchmarkListThousand(b *testing.B) {
+	s := newStore(b)
+	img := importFiles(b, s, "x:1", file{name: "a", body: "a"})
+	r, err := s.find(string(img.ID))
+	if err != nil {
+		b.Fatal(err)
+	}
+	r.Config.Config.Env = strings.Fields(strings.Repeat("PATH=/usr/local/sbin:/usr/local/bin ", 10))
+	for i := range 20 {
+		r.Config.History = append(r.Config.History, History{CreatedBy: fmt.Sprintf("RUN /bin/sh -c step %d && something && else", i), EmptyLayer: true})
+	}
+	for i := range 1000 {
+		r.ID = digestOf([]byte(fmt.Sprint(i)))
+		data, err := json.Marshal(r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(s.idPath(r.ID), data, 0o600), os.Symlink("../ids/"+r.ID.Encoded()+".json", s.namePath(Reference{Domain: "docker.io", Path: "library/many", Tag: fmt.Sprint(i)}))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if images, err := s.List(); err != nil || len(images) != 1001 {
+			b.Fatal(len(images), err)
+		}
 	}
 }
