@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -148,7 +149,7 @@ func (j *createJob) bringUp(ctx context.Context) error {
 		return err
 	}
 	p := j.container.process
-	config, err := buildConfig(j.spec, j.rootPath, j.hostFacts())
+	config, err := buildConfig(j.spec, j.rootPath, j.hostFacts(), j.runtime.warn)
 	if err != nil {
 		return fmt.Errorf("config.json: %w", err)
 	}
@@ -191,9 +192,25 @@ func (j *createJob) launchAndPrepare() error {
 		err = j.launch()
 	}
 	if err == nil {
-		err = j.group.Set(j.spec.Linux.Resources)
+		err = j.group.Set(withDefaultDevices(j.spec.Linux.Resources))
 	}
 	return errors.Join(err, <-rootfs)
+}
+
+// withDefaultDevices lets the container use the devices that every container has: the config need not name them, and an
+// engine's config does not. Nothing else is allowed but what it names.
+func withDefaultDevices(r *specs.LinuxResources) *specs.LinuxResources {
+	full := specs.LinuxResources{}
+	if r != nil {
+		full = *r
+	}
+	rules := DefaultDeviceRules()
+	if len(full.Devices) == 0 {
+		full.Devices = rules
+	} else {
+		full.Devices = slices.Concat(full.Devices, rules[1:])
+	}
+	return &full
 }
 
 func (j *createJob) callRootfs() (err error) {

@@ -210,7 +210,7 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	if err != nil {
 		return err
 	}
-	last, err := privilegeSteps(&process, filter != nil)
+	last, err := privilegeSteps(&process, filter != nil, e.container.runtime.warn)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package container
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,44 +19,28 @@ import (
 // capSets are the five sets of capabilities(7), one bit each.
 type capSets struct{ bounding, permitted, effective, inheritable, ambient uint64 }
 
-func parseCapabilities(c *specs.LinuxCapabilities) (s capSets, err error) {
+// parseCapabilities reads the names. One that the kernel does not have, or that the host cannot give, is left out with a
+// warning: runtime-spec, config.md, "capabilities".
+func parseCapabilities(c *specs.LinuxCapabilities, warn func(error)) (s capSets) {
 	if c == nil {
-		return s, nil
-	}
-	for _, one := range []struct {
-		field string
-		names []string
-		set   *uint64
-	}{
-		{"bounding", c.Bounding, &s.bounding}, {"permitted", c.Permitted, &s.permitted}, {"effective", c.Effective, &s.effective},
-		{"inheritable", c.Inheritable, &s.inheritable}, {"ambient", c.Ambient, &s.ambient},
-	} {
-		if *one.set, err = capabilityMask(one.names); err != nil {
-			return s, fmt.Errorf("process.capabilities.%s: %w", one.field, err)
-		}
-	}
-	return s, nil
-}
-
-func capabilityMask(names []string) (mask uint64, err error) {
-	if len(names) == 0 {
-		return 0, nil
+		return s
 	}
 	known := capabilityNames()
-	for _, name := range names {
-		n := -1
-		for i, k := range known {
-			if strings.EqualFold(k, name) {
-				n = i
-				break
+	mask := func(field string, names []string) (set uint64) {
+		for _, name := range names {
+			n := slices.IndexFunc(known, func(k string) bool { return strings.EqualFold(k, name) })
+			if n < 0 {
+				warn(fmt.Errorf("process.capabilities.%s: unknown capability %q is left out", field, name))
+				continue
 			}
+			set |= 1 << n
 		}
-		if n < 0 {
-			return 0, fmt.Errorf("unknown capability %q", name)
-		}
-		mask |= 1 << n
+		return set
 	}
-	return mask, nil
+	return capSets{
+		bounding: mask("bounding", c.Bounding), permitted: mask("permitted", c.Permitted), effective: mask("effective", c.Effective),
+		inheritable: mask("inheritable", c.Inheritable), ambient: mask("ambient", c.Ambient),
+	}
 }
 
 func newProgram() *program {

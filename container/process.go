@@ -154,6 +154,8 @@ func mapUsers(attr *syscall.SysProcAttr, s *specs.Spec) {
 	}
 	attr.UidMappings, attr.GidMappings = convert(s.Linux.UIDMappings), convert(s.Linux.GIDMappings)
 	attr.GidMappingsEnableSetgroups = true
+	// Root of the new namespace: else the execve of init would find a user without a name there, and take all powers away.
+	attr.Credential = &syscall.Credential{}
 }
 
 // onThrowawayThread runs fn on a thread that nobody uses afterwards: a goroutine that ends while it is locked takes its

@@ -24,6 +24,13 @@ type Runtime struct {
 	Warn func(error)
 }
 
+// warn passes on what must be told and must not stop anything.
+func (r *Runtime) warn(err error) {
+	if r.Warn != nil {
+		r.Warn(err)
+	}
+}
+
 // CreateOptions say what to make.
 type CreateOptions struct {
 	ID     string

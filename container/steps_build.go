@@ -17,6 +17,7 @@ type builder struct {
 	spec     *specs.Spec
 	host     hostFacts
 	rootPath string // absolute
+	warn     func(error)
 	steps    []step
 }
 
@@ -31,13 +32,13 @@ type hostFacts struct {
 }
 
 // buildConfig is the whole of what init is told.
-func buildConfig(s *specs.Spec, rootPath string, host hostFacts) (*initConfig, error) {
-	b := &builder{spec: s, host: host, rootPath: rootPath}
+func buildConfig(s *specs.Spec, rootPath string, host hostFacts, warn func(error)) (*initConfig, error) {
+	b := &builder{spec: s, host: host, rootPath: rootPath, warn: warn}
 	if err := b.filesystem(); err != nil {
 		return nil, err
 	}
 	b.names()
-	last, err := privilegeSteps(s.Process, !unconfined(s.Linux.Seccomp))
+	last, err := privilegeSteps(s.Process, !unconfined(s.Linux.Seccomp), warn)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +152,7 @@ func (b *builder) mount(m specs.Mount) error {
 		s.Kind, s.Data = stepRemount, o.data
 	case o.bind || m.Type == "bind":
 		if len(o.data) > 0 {
-			return fmt.Errorf("mount option %q means nothing for a bind mount", o.data[0])
+			b.warn(fmt.Errorf("mounts: %s: option %q means nothing for a bind mount", m.Destination, o.data[0]))
 		}
 		if m.Source == "" {
 			return fmt.Errorf("the source of a bind mount is missing")
@@ -360,7 +361,7 @@ func (b *builder) names() {
 
 // privilegeSteps take powers away, in an order in which each can still be done. They are done by the last program
 // (privileges.go), for exec as for the first process.
-func privilegeSteps(p *specs.Process, filtered bool) ([]step, error) {
+func privilegeSteps(p *specs.Process, filtered bool, warn func(error)) ([]step, error) {
 	var list []step
 	for _, r := range p.Rlimits {
 		number, ok := rlimitNumber(r.Type)
@@ -376,10 +377,7 @@ func privilegeSteps(p *specs.Process, filtered bool) ([]step, error) {
 	list = append(list,
 		step{Kind: stepUmask, Num: [6]uint64{umask}, Reason: "how files are made"},
 		step{Kind: stepKeyring, Reason: "no key of the caller's session is in reach"})
-	sets, err := parseCapabilities(p.Capabilities)
-	if err != nil {
-		return nil, err
-	}
+	sets := parseCapabilities(p.Capabilities, warn)
 	filter := step{Kind: stepSeccomp, Reason: "system calls that a container does not need are refused"}
 	if p.NoNewPrivileges {
 		list = append(list, step{Kind: stepNoNewPrivs, Reason: "set-uid programs give no powers"})
