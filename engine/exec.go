@@ -181,55 +181,43 @@ func typeInto(console io.Writer, in io.Reader, keys *detachKeys) (detached bool)
 
 // execDetached lets a second process of ours be the parent, so that the command has somebody to wait for it.
 func (e *Engine) execDetached(d *Definition, p *specs.Process) (int, error) {
-	cmd, err := e.selfCommand("exec-child", monitorArgs{ID: d.ID, Process: p})
+	process, err := json.Marshal(p)
 	if err != nil {
-		return 125, err
+		return 125, exitWith(125, err)
 	}
-	r, w, err := os.Pipe()
+	h, err := e.launch("exec-child")
 	if err != nil {
-		return 125, err
+		return 125, exitWith(125, err)
 	}
-	defer r.Close()
-	cmd.ExtraFiles = []*os.File{w}
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		return 125, exitWith(125, fmt.Errorf("exec in %s: %w", d.Name, err))
+	defer h.dismiss()
+	if err := h.send(orders{ID: d.ID, Process: process}); err != nil {
+		return 125, exitWith(125, err)
 	}
-	var rep report
-	if err := json.NewDecoder(r).Decode(&rep); err != nil {
-		return 125, exitWith(125, fmt.Errorf("exec in %s: the process that should start the command ended early: %w", d.Name, err))
-	}
-	if rep.Error != "" {
-		return rep.Code, &ExitError{Code: rep.Code, Err: errors.New(rep.Error)}
+	if err := h.wait(); err != nil {
+		return exitCode(err), err
 	}
 	return 0, nil
 }
 
 // ExecChildMain is `mydocker exec-child`: the parent of a command of `exec -d`.
-func ExecChildMain(args []string) int {
-	out := os.NewFile(reportFD, "report")
-	var a monitorArgs
-	tell := func(err error) {
-		_ = json.NewEncoder(out).Encode(asReport(err)) // nobody listening any more is no reason to stop
-		out.Close()
-	}
-	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &a) != nil || a.Process == nil {
+func ExecChildMain() int {
+	o, tell, ok := takeOrders()
+	p := new(specs.Process)
+	if !ok || json.Unmarshal(o.Process, p) != nil {
 		tell(errors.New("exec-child: this command is for mydocker itself; use exec -d"))
 		return 125
 	}
-	e, err := Open(Config{Root: a.Config.Root})
+	e, err := Open(Config{Root: o.Config.Root})
 	if err != nil {
 		tell(err)
 		return 125
 	}
-	c, err := e.runtime.Load(a.ID)
+	c, err := e.runtime.Load(o.ID)
 	if err != nil {
 		tell(err)
 		return 125
 	}
-	opts := container.ExecOptions{Process: a.Process}
-	proc, err := c.Exec(context.Background(), opts)
+	proc, err := c.Exec(context.Background(), container.ExecOptions{Process: p})
 	if err != nil {
 		tell(startError(err))
 		return 125

@@ -51,7 +51,11 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions, s Stream
 		code, err := e.startAttached(ctx, d, attachOptions{in: o.Interactive && d.Options.OpenStdin, keys: o.DetachKeys}, s, unlock)
 		return code, err
 	}
-	if err := e.startMonitor(d, nil); err != nil {
+	monitor, err := e.launch("monitor")
+	if err != nil {
+		return 1, err
+	}
+	if err := monitor.startContainer(d); err != nil {
 		return 1, err
 	}
 	return 0, nil

@@ -17,9 +17,9 @@ func Main(args []string, explain func() plan.Watcher) (code int, mine bool) {
 	case "monitor":
 		return MonitorMain(args[2:], explain), true
 	case "reap":
-		return ReapMain(args[2:]), true
+		return ReapMain(), true
 	case "exec-child":
-		return ExecChildMain(args[2:]), true
+		return ExecChildMain(), true
 	}
 	return 0, false
 }

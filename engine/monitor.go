@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/container"
@@ -293,58 +291,21 @@ func (m *monitor) closeLog() {
 	}
 }
 
-// report is what the monitor tells the command that started it, as one line of JSON.
-type report struct {
-	Error string
-	Code  int
-}
-
-// monitorArgs is the command line of a monitor: the engine's configuration and the container.
-type monitorArgs struct {
-	Config  monitorConfig
-	ID      string
-	Explain bool
-	// Process is the command of an `exec -d`.
-	Process *specs.Process `json:",omitempty"`
-}
-
-type monitorConfig struct {
-	Root     state.Root
-	Firewall string
-}
-
-// Descriptors that a monitor is started with.
-const (
-	reportFD  = 3 // a pipe: one report, then closed
-	patientFD = 4 // a socket: the client that started it, or nothing
-)
-
-// MonitorMain is `mydocker monitor`: it runs until its container has ended. explain makes the watcher of a monitor whose
-// command was called with --explain; it writes to stderr, which the two share.
+// MonitorMain is `mydocker monitor`: it takes its orders and runs until its container has ended. explain makes the watcher of
+// a monitor whose command was called with --explain; it writes to stderr, which the two share.
 //
-//	mydocker monitor JSON    start a container and stand over it
+//	mydocker monitor         start a container and stand over it
 //	mydocker monitor ID FD   go on with one that a former self has started (lean.go)
 func MonitorMain(args []string, explain func() plan.Watcher) int {
 	if len(args) == 2 {
 		return resumeMain(args[1])
 	}
-	var a monitorArgs
-	out := os.NewFile(reportFD, "report")
-	tell := func(err error) {
-		if out == nil {
-			return
-		}
-		if encodeErr := json.NewEncoder(out).Encode(asReport(err)); encodeErr == nil || err == nil {
-			out.Close()
-		}
-		out = nil
-	}
-	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &a) != nil {
-		tell(errors.New("monitor: this command is for mydocker itself; use run or start"))
+	o, tell, ok := takeOrders()
+	if !ok {
 		return 125
 	}
-	c := Config{Root: a.Config.Root, Firewall: a.Config.Firewall}
-	if a.Explain {
+	c := Config{Root: o.Config.Root, Firewall: o.Config.Firewall}
+	if o.Explain {
 		c.Watch = explain()
 	}
 	e, err := Open(c)
@@ -357,22 +318,10 @@ func MonitorMain(args []string, explain func() plan.Watcher) int {
 		patient, _ = net.FileConn(f) // not a socket: nobody waits
 		f.Close()
 	}
-	if err := e.monitorContainer(a.ID, patient, tell); err != nil {
+	if err := e.monitorContainer(o.ID, patient, tell); err != nil {
 		return 1
 	}
 	return 0
-}
-
-func asReport(err error) report {
-	if err == nil {
-		return report{}
-	}
-	r := report{Error: err.Error(), Code: 125}
-	var exit *ExitError
-	if errors.As(err, &exit) {
-		r.Code = exit.Code
-	}
-	return r
 }
 
 func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error)) error {

@@ -1,18 +1,13 @@
 package engine
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -68,11 +63,16 @@ func (e *Engine) RunDetached(ctx context.Context, o RunOptions) (id string, warn
 		return "", nil, exitWith(125, err)
 	}
 	defer busy()
+	monitor, err := e.launch("monitor")
+	if err != nil {
+		return "", nil, exitWith(125, err)
+	}
+	defer monitor.dismiss()
 	d, warnings, err := e.create(ctx, o.CreateOptions, true)
 	if err != nil {
 		return "", warnings, err
 	}
-	if err := e.startMonitor(d, nil); err != nil {
+	if err := monitor.startContainer(d); err != nil {
 		return "", warnings, e.forgetFailed(d, err)
 	}
 	return d.ID, warnings, nil
@@ -217,28 +217,28 @@ func (m *monitor) handOver(l *live, life Life) error {
 	return err
 }
 
-// startReaper starts `mydocker reap ID` in a session of its own. It inherits the lock, so that nobody starts the container
-// again before the reaper is done with it.
+// startReaper starts `mydocker reap`. It inherits the lock, so that nobody starts the container again before the reaper is
+// done with it.
 func (e *Engine) startReaper(d *Definition, lock, rootfs *os.File) error {
-	cmd, err := e.selfCommand("reap", monitorArgs{ID: d.ID})
+	h, err := e.launch("reap", lock, rootfs)
 	if err != nil {
 		return err
 	}
-	cmd.ExtraFiles = []*os.File{lock, rootfs}
-	return cmd.Start()
+	defer h.dismiss()
+	return h.send(orders{ID: d.ID})
 }
 
 // ReapMain is `mydocker reap`: the slow half of a foreground container's release.
-func ReapMain(args []string) int {
-	var a monitorArgs
-	if len(args) != 1 || json.Unmarshal([]byte(args[0]), &a) != nil {
+func ReapMain() int {
+	o, _, ok := takeOrders()
+	if !ok {
 		return 125
 	}
-	e, err := Open(Config{Root: a.Config.Root, Firewall: a.Config.Firewall})
+	e, err := Open(Config{Root: o.Config.Root, Firewall: o.Config.Firewall})
 	if err != nil {
 		return 125
 	}
-	d, err := e.readDefinition(a.ID)
+	d, err := e.readDefinition(o.ID)
 	if err != nil {
 		return 1
 	}
@@ -254,57 +254,7 @@ func ReapMain(args []string) int {
 }
 
 // reapRootfsFD is the overlay's descriptor in the reaper; the one before it is the lock.
-const reapRootfsFD = 4
-
-// selfCommand is this program, once more, in a session of its own and with nothing inherited but what is named.
-func (e *Engine) selfCommand(verb string, a monitorArgs) (*exec.Cmd, error) {
-	a.Config = monitorConfig{Root: e.Root, Firewall: e.Firewall}
-	arg, err := json.Marshal(a)
-	if err != nil {
-		return nil, err
-	}
-	return &exec.Cmd{
-		Path:        e.Executable,
-		Args:        []string{"mydocker", verb, string(arg)},
-		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=50"},
-		Dir:         "/",
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}, nil
-}
-
-// startMonitor starts a monitor for the container and waits until it has started the container's command.
-func (e *Engine) startMonitor(d *Definition, patient *os.File) error {
-	cmd, err := e.selfCommand("monitor", monitorArgs{ID: d.ID, Explain: e.Watch != nil})
-	if err != nil {
-		return err
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	cmd.ExtraFiles = []*os.File{w}
-	if patient != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, patient)
-	}
-	if e.Watch != nil {
-		cmd.Stderr = os.Stderr
-	}
-	err = cmd.Start()
-	w.Close()
-	if err != nil {
-		return exitWith(125, fmt.Errorf("start the monitor of %s: %w", d.Name, err))
-	}
-	var rep report
-	if err := json.NewDecoder(bufio.NewReader(r)).Decode(&rep); err != nil {
-		state, waitErr := cmd.Process.Wait()
-		return exitWith(125, errors.Join(fmt.Errorf("the monitor of %s ended before it could start the container: %v (mydocker gc cleans up after it)", d.Name, state), waitErr))
-	}
-	if rep.Error != "" {
-		return &startFailed{&ExitError{Code: rep.Code, Err: errors.New(rep.Error)}}
-	}
-	return nil
-}
+const reapRootfsFD = 5
 
 // startAttached starts a monitor and stands beside it as its first client.
 func (e *Engine) startAttached(ctx context.Context, d *Definition, o attachOptions, s Streams, busy func()) (int, error) {
@@ -324,8 +274,11 @@ func (e *Engine) startAttached(ctx context.Context, d *Definition, o attachOptio
 		// Before the process starts, so that it finds a terminal of the right size.
 		sendSize(&frameWriter{w: conn}, s.In)
 	}
-	err = e.startMonitor(d, theirs)
+	monitor, err := e.launch("monitor", theirs)
 	theirs.Close()
+	if err == nil {
+		err = monitor.startContainer(d)
+	}
 	busy()
 	if err != nil {
 		return exitCode(err), err

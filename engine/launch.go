@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// A command that needs a monitor launches it before it knows for what: a Go program takes a millisecond or two to start,
+// during which the container can be defined. The monitor then waits at its standard input for orders; when that ends without
+// any, it goes away.
+
+// orders are what our own processes are told when they start: the engine's configuration and the container.
+type orders struct {
+	Config monitorConfig
+	ID     string
+	// Explain makes a monitor print what it does.
+	Explain bool `json:",omitempty"`
+	// Process is the command of an `exec -d`.
+	Process json.RawMessage `json:",omitempty"`
+}
+
+type monitorConfig struct {
+	Root     state.Root
+	Firewall string `json:",omitempty"`
+}
+
+// report is what one of our processes tells the command that started it.
+type report struct {
+	Error string
+	Code  int
+}
+
+// Descriptors that our processes are started with, besides orders at standard input.
+const (
+	reportFD  = 3 // a pipe: one report, then closed
+	patientFD = 4 // a socket: the client that started the monitor, or nothing
+)
+
+// helper is a process of ours that waits for orders.
+type helper struct {
+	e      *Engine
+	cmd    *exec.Cmd
+	orders *os.File
+	report *os.File
+}
+
+// launch starts this program once more, in a session of its own, with nothing inherited but what is named. extra become
+// descriptors 4, 5, …
+func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
+	theirs, mine, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	r, w, err := os.Pipe()
+	if err != nil {
+		mine.Close()
+		return nil, err
+	}
+	defer w.Close()
+	h := &helper{e: e, orders: mine, report: r, cmd: &exec.Cmd{
+		Path: e.Executable, Args: []string{"mydocker", verb}, Dir: "/", Stdin: theirs, ExtraFiles: append([]*os.File{w}, extra...),
+		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=50"},
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}}
+	if e.Watch != nil {
+		h.cmd.Stderr = os.Stderr
+	}
+	if err := h.cmd.Start(); err != nil {
+		h.dismiss()
+		return nil, fmt.Errorf("start `mydocker %s`: %w", verb, err)
+	}
+	return h, nil
+}
+
+// dismiss lets go of the helper: one without orders ends.
+func (h *helper) dismiss() {
+	closeAll(&h.orders, &h.report)
+}
+
+// send gives the orders.
+func (h *helper) send(o orders) error {
+	o.Config = monitorConfig{Root: h.e.Root, Firewall: h.e.Firewall}
+	o.Explain = h.e.Watch != nil
+	err := json.NewEncoder(h.orders).Encode(o)
+	closeAll(&h.orders)
+	return err
+}
+
+// wait gives the helper's report: nil, or what went wrong there.
+func (h *helper) wait() error {
+	var rep report
+	if err := json.NewDecoder(h.report).Decode(&rep); err != nil {
+		state, waitErr := h.cmd.Process.Wait()
+		return exitWith(125, errors.Join(fmt.Errorf("`%s` ended without an answer: %v (mydocker gc cleans up after it)", h.cmd.Args[1], state), waitErr))
+	}
+	if rep.Error != "" {
+		return &startFailed{&ExitError{Code: rep.Code, Err: errors.New(rep.Error)}}
+	}
+	return nil
+}
+
+// startContainer lets a launched monitor start the container, and returns when the container's command runs.
+func (h *helper) startContainer(d *Definition) error {
+	defer h.dismiss()
+	if err := h.send(orders{ID: d.ID}); err != nil {
+		return exitWith(125, fmt.Errorf("start the monitor of %s: %w", d.Name, err))
+	}
+	if err := h.wait(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// takeOrders is the other side of launch. told gives the report, once.
+func takeOrders() (o orders, tell func(error), ok bool) {
+	out := os.NewFile(reportFD, "report")
+	tell = func(err error) {
+		if out == nil {
+			return
+		}
+		_ = json.NewEncoder(out).Encode(asReport(err)) // nobody listening any more is no reason to stop
+		out.Close()
+		out = nil
+	}
+	if err := json.NewDecoder(os.Stdin).Decode(&o); err != nil || o.ID == "" {
+		return o, tell, false // dismissed; or typed by a curious user
+	}
+	return o, tell, true
+}
+
+func asReport(err error) report {
+	if err == nil {
+		return report{}
+	}
+	r := report{Error: err.Error(), Code: 125}
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		r.Code = exit.Code
+	}
+	return r
+}
