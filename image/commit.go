@@ -58,6 +58,9 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*Image, error) {
 }
 
 func (s *Store) commit(ctx context.Context, o CommitOptions, config Config, names []Reference) (*Image, error) {
+	if o.Rootfs.isCopied() {
+		return nil, errCopied
+	}
 	base, err := s.readBlob(o.Base.Manifest)
 	if err != nil {
 		return nil, fmt.Errorf("the image it was made of: %w", err)
@@ -76,6 +79,10 @@ func (s *Store) commit(ctx context.Context, o CommitOptions, config Config, name
 	config.History = append(slices.Clone(config.History), History{Created: &now, Author: o.Author, Comment: o.Message, CreatedBy: strings.Join(o.Command, " ")})
 	return s.addMade(ctx, append(slices.Clone(m.Layers), layer), config, names)
 }
+
+// errCopied: without an upper directory nobody has written down what was changed.
+var errCopied = errors.New("this container's root file system is a copy, because overlayfs cannot be used here, so its changes are not known; " +
+	"take all of it with `mydocker export` and `mydocker import`")
 
 // storeDiff puts a container's upper directory into the blobs as a layer's archive.
 func (s *Store) storeDiff(ctx context.Context, upper string) (Descriptor, error) {
@@ -124,6 +131,9 @@ type Change struct {
 
 // Diff lists what a container has changed, in the order of names.
 func (r Rootfs) Diff() ([]Change, error) {
+	if r.isCopied() {
+		return nil, errCopied
+	}
 	upper, err := openDirectory(r.Upper)
 	if err != nil {
 		return nil, err

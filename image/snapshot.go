@@ -21,11 +21,13 @@ type Rootfs struct {
 	Upper, Work string
 	// Volatile forgoes syncing the file system when it is unmounted: for containers that are removed when they end.
 	Volatile bool
+	// Warn is told, once for each container, that overlayfs cannot be used and why; nil tells nobody.
+	Warn func(message string)
 }
 
 // Rootfs makes dir/upper and dir/work, on one file system as overlayfs wants it, and names the layers below them.
 func (s *Store) Rootfs(img *Image, dir string) (Rootfs, error) {
-	r := Rootfs{Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}
+	r := Rootfs{Warn: s.warn, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}
 	for i := len(img.Layers) - 1; i >= 0; i-- {
 		r.Lower = append(r.Lower, filepath.Join(s.layerDir(img.Layers[i]), "fs"))
 	}
@@ -97,7 +99,7 @@ func (r Rootfs) Mount(w plan.Watcher) (*os.File, error) {
 		Reason: "stack the image's layers below a writable one: the container's root file system"}
 	var mount *os.File
 	err := plan.Do(w, op, func() (err error) {
-		mount, err = r.mount()
+		mount, err = r.mountOrCopy()
 		return err
 	})
 	if err != nil {
@@ -122,6 +124,29 @@ func (r Rootfs) mount() (*os.File, error) {
 		return r.mountAsWhole()
 	}
 	return mount, err
+}
+
+// mountOrCopy mounts the overlay; where the host can mount none at all, it copies.
+func (r Rootfs) mountOrCopy() (*os.File, error) {
+	if r.isCopied() {
+		return r.mountCopy()
+	}
+	mount, err := r.mount()
+	if err == nil {
+		return mount, nil
+	}
+	probeErr := probeOverlay(filepath.Dir(r.Upper))
+	if probeErr == nil {
+		return nil, err // overlayfs works: this container's layers are what is wrong
+	}
+	if r.Warn != nil {
+		r.Warn(fmt.Sprintf("overlayfs cannot be used on %s (%v): the image's layers are copied, which takes time and room", filepath.Dir(r.Upper), probeErr))
+	}
+	mount, copyErr := r.mountCopy()
+	if copyErr != nil {
+		return nil, errors.Join(err, copyErr)
+	}
+	return mount, nil
 }
 
 // errNotByParts: this kernel cannot take the layers one by one, or a path is too long for that.

@@ -20,17 +20,20 @@ import (
 // Options are what the store is told besides where it lies.
 type Options struct {
 	Watch plan.Watcher
+	// Warn is told what a user should know although it is no error; nil tells nobody.
+	Warn func(message string)
 }
 
 // Store is the images and layers under one root. Any number of processes use it at once.
 type Store struct {
 	root  state.Root
 	watch plan.Watcher
+	warn  func(string)
 }
 
 // Open has no effect and reads nothing: directories are made by the first thing that is stored.
 func Open(root state.Root, o Options) (*Store, error) {
-	return &Store{root: root, watch: o.Watch}, nil
+	return &Store{root: root, watch: o.Watch, warn: o.Warn}, nil
 }
 
 // record is ids/<image id>.json: all that running a container of the image needs, in one small file. A name is a

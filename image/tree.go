@@ -39,6 +39,9 @@ func (t *treeWriter) writeTree(dir int, prefix string) error {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
+		if t.layer && name == opaqueMarker {
+			continue // written right behind its directory, before what is in it
+		}
 		if err := t.writeEntry(dir, name, path.Join(prefix, name)); err != nil {
 			return err
 		}
@@ -202,7 +205,11 @@ func (t *treeWriter) writeDir(dir int, base, name string, h *tar.Header) error {
 	return t.writeTree(fd, name)
 }
 
+// isOpaque knows both forms: the attribute, and the archive's marker where there can be no attribute.
 func isOpaque(fd int) bool {
+	if unix.Faccessat(fd, opaqueMarker, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) == nil {
+		return true
+	}
 	value := make([]byte, 2)
 	n, err := unix.Fgetxattr(fd, opaqueXattr, value)
 	return err == nil && string(value[:n]) == "y"

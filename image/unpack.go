@@ -35,6 +35,8 @@ type unpacker struct {
 	buf     []byte
 	// plain unpacks files, not a layer: whiteouts are names like others, and what is there is respected (cp).
 	plain bool
+	// flatten does what whiteouts say, instead of writing them down.
+	flatten bool
 }
 
 // unpacked is what unpacking a layer has told.

@@ -24,7 +24,10 @@ const (
 // whiteout puts a whiteout of an archive on disk.
 func (u *unpacker) whiteout(dir int, name, base string) error {
 	if base == opaqueMarker {
-		return unix.Setxattr(procPath(dir, "."), opaqueXattr, []byte("y"), 0)
+		if u.flatten {
+			return u.flattenWhiteout(dir, path.Dir(name), "")
+		}
+		return markOpaque(dir)
 	}
 	if strings.HasPrefix(base, aufsPrefix) {
 		return nil // the book-keeping of aufs, which old images carry along
@@ -33,7 +36,13 @@ func (u *unpacker) whiteout(dir int, name, base string) error {
 	if hidden == "" || hidden == "." || hidden == ".." {
 		return fmt.Errorf("a whiteout of %q removes no file", hidden)
 	}
+	if u.flatten {
+		return u.flattenWhiteout(dir, path.Join(path.Dir(name), hidden), hidden)
+	}
 	err := unix.Mknodat(dir, hidden, unix.S_IFCHR, 0)
+	if errors.Is(err, unix.EPERM) {
+		return keepMarker(dir, base)
+	}
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
@@ -49,6 +58,25 @@ func (u *unpacker) whiteout(dir int, name, base string) error {
 	return nil
 }
 
+// markOpaque is setfattr -n trusted.overlay.opaque -v y DIR.
+func markOpaque(dir int) error {
+	err := unix.Setxattr(procPath(dir, "."), opaqueXattr, []byte("y"), 0)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) {
+		return keepMarker(dir, opaqueMarker)
+	}
+	return err
+}
+
+// keepMarker is for a file system on which overlay's own marks cannot be made, which is one on which no overlay can be
+// mounted (one reason: it is an overlay itself). The archive's marker is kept as a file; copying the layers heeds it.
+func keepMarker(dir int, base string) error {
+	fd, err := openatRetry(dir, base, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return fmt.Errorf("keep the marker %s: %w", base, err)
+	}
+	return unix.Close(fd)
+}
+
 func isWhiteout(st *unix.Stat_t) bool {
 	return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
 }
@@ -61,9 +89,14 @@ func isWhiteoutAt(dir int, base string) (bool, error) {
 	return isWhiteout(&st), nil
 }
 
-// setOpaqueAt marks a directory that was just made, so that its name is no link: setfattr -n trusted.overlay.opaque -v y DIR
+// setOpaqueAt marks a directory that was just made, so that its name is no link.
 func setOpaqueAt(dir int, base string) error {
-	if err := unix.Lsetxattr(procPath(dir, base), opaqueXattr, []byte("y"), 0); err != nil {
+	fd, err := openatRetry(dir, base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("mark %s opaque: %w", base, err)
+	}
+	defer unix.Close(fd)
+	if err := markOpaque(fd); err != nil {
 		return fmt.Errorf("mark %s opaque: %w", base, err)
 	}
 	return nil
