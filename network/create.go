@@ -29,15 +29,19 @@ type CreateOptions struct {
 // Create makes a network: its record, its bridge and its rules. Whatever is wrong with the options is found before
 // anything is changed.
 func (m *Manager) Create(ctx context.Context, o CreateOptions) (*Network, error) {
-	if err := checkName(o.Name); err != nil {
+	if err := checkCreate(o); err != nil {
 		return nil, err
 	}
+	return m.create(ctx, o, pool())
+}
+
+// checkCreate finds what is wrong with a name and driver.
+func checkCreate(o CreateOptions) error {
 	switch o.Driver {
 	case "", DriverBridge:
-	default:
-		return nil, fmt.Errorf("network driver %q is not known: bridge is", o.Driver)
+		return checkName(o.Name)
 	}
-	return m.create(ctx, o, pool())
+	return fmt.Errorf("network driver %q is not known: bridge is", o.Driver)
 }
 
 // defaultNetwork is the network called bridge. Its record is made when it is first needed.

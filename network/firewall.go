@@ -25,8 +25,10 @@ type Firewall interface {
 	Publish(e *Endpoint) []operation
 	// Unpublish removes the rules of endpoints, which are named by the first 12 digits of their ids.
 	Unpublish(ctx context.Context, endpoints ...string) ([]operation, error)
-	// Published names the endpoints that have rules.
-	Published(ctx context.Context) ([]string, error)
+	// Published names the endpoints that have rules, and how many.
+	Published(ctx context.Context) (map[string]int, error)
+	// Fresh makes the rules of one network on a host that has none of ours. It looks at nothing.
+	Fresh(n *Network) []operation
 }
 
 // firewall is the backend of that name; "" is the default.

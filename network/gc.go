@@ -72,7 +72,7 @@ func (g *collector) rules() error {
 		known[short(e.ID)] = true
 	}
 	var gone []string
-	for _, id := range ids {
+	for id := range ids {
 		if !known[id] {
 			gone = append(gone, id)
 		}

@@ -201,6 +201,14 @@ func (b *bitmap) moveCursor(n uint64) error {
 	return wrap(err, "write %s", b.f.Name())
 }
 
+// stepBack lets the next search find a again, if a was the last address given.
+func (b *bitmap) stepBack(a netip.Addr) error {
+	if n, ok := b.offset(a); ok && n == b.cursor && n > 0 {
+		return b.moveCursor(n - 1)
+	}
+	return nil
+}
+
 // claim takes one certain address; false if it is in use.
 func (b *bitmap) claim(a netip.Addr) (bool, error) {
 	n, ok := b.offset(a)

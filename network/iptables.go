@@ -196,19 +196,30 @@ func (t *ipTables) Unpublish(_ context.Context, endpoints ...string) (ops []oper
 }
 
 // Published reads the ids in the comments.
-func (t *ipTables) Published(context.Context) (ids []string, err error) {
+func (t *ipTables) Published(context.Context) (map[string]int, error) {
+	ids := map[string]int{}
 	for _, tool := range t.tools() {
 		rules, err := tool.portRulesThere()
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range rules {
-			if id := endpointOf(r); id != "" && !slices.Contains(ids, id) {
-				ids = append(ids, id)
+			if id := endpointOf(r); id != "" {
+				ids[id]++
 			}
 		}
 	}
 	return ids, nil
+}
+
+// Fresh is the difference to nothing.
+func (t *ipTables) Fresh(n *Network) (ops []operation) {
+	for _, tool := range []*ipTool{t.v4, t.v6} {
+		if tables := diffRules(savedRules{}, networkRules([]*Network{n}, tool.v6)); len(tables) > 0 {
+			ops = append(ops, iptablesBatch{tool: tool, tables: tables, reason: "chains of our own, and the ways that lead into them"})
+		}
+	}
+	return ops
 }
 
 // tools are those of the families that the kernel has.

@@ -1,0 +1,153 @@
+package network
+
+import (
+	"context"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// kernelState is all of the kernel's state that a network consists of, with what must differ taken out: numbers of links, and
+// the ids of endpoints.
+func kernelState(t *testing.T) string {
+	t.Helper()
+	out := run(t, "bash", "-euc", `
+		ip -o -d link show; ip -o addr show; ip route show table all; ip -6 route show table all
+		for n in web peer; do ip -n $n -o -d link show; ip -n $n -o addr show; ip -n $n route; ip -n $n -6 route; done
+		bridge -d link show
+		iptables-save; ip6tables-save
+		cd /proc/sys/net; for f in ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/br0/route_localnet ipv4/conf/br0/rp_filter ipv6/conf/br0/accept_ra ipv6/conf/br0/disable_ipv6; do echo $f $(cat $f); done
+		for n in web peer; do ip netns exec $n cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6; done`)
+	for _, r := range [][2]string{
+		{`(?m)^#.*\n`, ""}, {`(?m)^\d+: `, ""}, {`@if\d+`, ""}, {`link-netnsid \d+`, ""}, {`\[\d+:\d+\]`, ""},
+		{`(?m)^(veth\w+:.*link/ether) \S+`, "$1"}, {`veth[0-9a-f]+`, "veth"}, {` [0-9a-f]{12}"`, `"`},
+		{`(?m)^.*(ff00::/8|fe80:).*\n`, ""}, {`bridge_id \S+`, ""}, {`designated_\w+ \S+`, ""}, {`\w+_timer +\S+`, ""}, {`port_(id|no) \S+`, ""},
+		{`state (UP|UNKNOWN) `, ""}, {`(valid|preferred)_lft \S+`, ""}, {`expires \S+`, ""}, {` +`, " "},
+	} {
+		out = regexp.MustCompile(r[0]).ReplaceAllString(out, r[1])
+	}
+	lines := strings.Split(out, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// A person who runs the printed script gets the same network.
+func TestScriptMakesTheSameNetwork(t *testing.T) {
+	m := newManager(t)
+	ctx := context.Background()
+	// Router advertisements of the host's own link are kept by another setting; it is made before, so that it is the same.
+	run(t, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
+	o := CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", Subnet6: "fd00:20::/64"}
+	planned, err := m.PlanCreate(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := snapshot(t)
+	n := create(t, m, o)
+	var ports []PortMapping
+	for _, s := range []string{"8080:80", "9000-9009:7000-7009/udp", "127.0.0.1:8443:443"} {
+		p, err := ParsePort(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, p...)
+	}
+	attach := EndpointOptions{ContainerID: containerID("web"), ContainerName: "web", Network: "br0", Ports: ports}
+	plannedAttach, err := m.PlanAttach(ctx, "web", attach)
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := start(t, m, "web", "br0", "8080:80", "9000-9009:7000-7009/udp", "127.0.0.1:8443:443")
+	peer := start(t, m, "peer", "br0")
+	want := kernelState(t)
+	whole, err := m.Plan(ctx, "br0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := regexp.MustCompile(`veth[0-9a-f]+|[0-9a-f]{12}"`)
+	for _, part := range []string{planned, plannedAttach} {
+		part = ids.ReplaceAllString(strings.TrimPrefix(part, scriptHeader), "ID")
+		if !strings.Contains(ids.ReplaceAllString(whole, "ID"), part) {
+			t.Errorf("what was planned is not what was made:\n%s\n--- made:\n%s", part, whole)
+		}
+	}
+	for _, b := range []box{web, peer} {
+		b.closeHeld()
+		if err := m.Release(ctx, b.id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Remove(ctx, n.Name); err != nil {
+		t.Fatal(err)
+	}
+	if now := eventually(t, before); now != before {
+		t.Fatalf("not clean:\n%s", lineDiff(before, now))
+	}
+	file := t.TempDir() + "/plan.sh"
+	if err := os.WriteFile(file, []byte(whole), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "sh", file)
+	got := kernelState(t)
+	run(t, "bash", "-euc", `ip netns del web; ip netns del peer; ip link del br0; sysctl -qw net/ipv4/ip_forward=0 net/ipv6/conf/all/forwarding=0 net/ipv6/conf/eth0/accept_ra=1
+		for i in iptables ip6tables; do for t in raw filter nat; do $i -t $t -F; $i -t $t -X; done; done`)
+	if got != want {
+		t.Errorf("the script makes another network:\n%s", lineDiff(want, got))
+	}
+}
+
+// After all kinds of harm, sync first shows the difference and then makes it up, under running containers.
+func TestSync(t *testing.T) {
+	for name, harm := range map[string]string{
+		"nothing":            "true",
+		"flush":              "iptables -F; iptables -t nat -F; iptables -t raw -F; ip6tables -F; ip6tables -t nat -F",
+		"flush and delete":   "for i in iptables ip6tables; do for t in raw nat filter; do $i -t $t -F; $i -t $t -X; done; done",
+		"one port rule":      "iptables -t nat -D MYDOCKER 1",
+		"another first rule": "iptables -I MYDOCKER-IN 1 -j DROP",
+		"stale masquerade":   `iptables -t nat -A POSTROUTING -s 9.9.9.0/24 -m comment --comment "mydocker old: x" -j MASQUERADE`,
+		"bridge gone":        "ip link del br0",
+		"bridge down":        "ip link set br0 down",
+		"bridge address":     "ip addr del 172.20.0.1/16 dev br0",
+		"cable down":         "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v down; done",
+		"cable pulled":       "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v nomaster; done",
+		"cable gone":         "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link del $v; done",
+		"no forwarding":      "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv4.conf.br0.route_localnet=0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newManager(t)
+			ctx := context.Background()
+			create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", EnableIPv6: true})
+			web := start(t, m, "web", "br0", "8080:80", "127.0.0.1:8443:443")
+			peer := start(t, m, "peer", "br0")
+			serve(t, web, "tcp", ":80", "web")
+			want := snapshot(t)
+			run(t, "bash", "-euc", harm)
+			harmed := snapshot(t)
+			commands, err := m.Sync(ctx, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (len(commands) == 0) != (name == "nothing") {
+				t.Errorf("the difference is shown as %q", commands)
+			}
+			if after := snapshot(t); after != harmed {
+				t.Errorf("a look has changed:\n%s", lineDiff(harmed, after))
+			}
+			if _, err := m.Sync(ctx, false); err != nil {
+				t.Fatal(err)
+			}
+			if got := eventually(t, want); got != want {
+				t.Errorf("not mended:\n%s", lineDiff(want, got))
+			}
+			answers(t, lan(), "tcp4", "10.99.0.1:8080", "web")
+			answers(t, lan(), "tcp6", "[fd99::1]:8080", "web")
+			answers(t, hostDoer{}, "tcp4", "127.0.0.1:8080", "web")
+			answers(t, peer, "tcp4", "172.20.0.2:80", "web")
+			if again, err := m.Sync(ctx, true); err != nil || len(again) > 0 {
+				t.Errorf("a difference is left: %q, %v", again, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,198 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Sync compares the kernel with what the records say should be there, and makes up the difference: after `iptables -F`, a
+// firewall that reloads, a deleted bridge, a link that was taken down. It returns the operations as commands; with dryRun it
+// does none of them.
+func (m *Manager) Sync(ctx context.Context, dryRun bool) (commands []string, err error) {
+	lock, err := m.lockNetworks()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	x := m.executor()
+	defer x.close()
+	s := &syncer{m: m, ctx: ctx, x: x, dryRun: dryRun, k: &kernel{root: m.root}}
+	defer s.k.close()
+	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	if err != nil {
+		return nil, err
+	}
+	if len(live) == 0 {
+		return nil, nil
+	}
+	for _, n := range live {
+		err = errors.Join(err, s.network(n))
+	}
+	err = errors.Join(err, s.rules(live))
+	return s.commands, err
+}
+
+type syncer struct {
+	m        *Manager
+	ctx      context.Context
+	x        executor
+	k        *kernel // looks only
+	dryRun   bool
+	commands []string
+}
+
+// do notes operations, and does them unless only a look was asked for.
+func (s *syncer) do(ops ...operation) error {
+	for _, op := range ops {
+		s.commands = append(s.commands, op.Command())
+	}
+	if s.dryRun {
+		return nil
+	}
+	return s.m.run(s.ctx, s.x, ops...)
+}
+
+// network looks at a bridge and at the cables that are plugged into it.
+func (s *syncer) network(n *Network) error {
+	l, _, err := s.k.link("", n.Bridge)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = s.do(bridgePlan(n)...)
+	case err == nil:
+		err = s.bridge(n, l)
+	}
+	if err != nil {
+		return fmt.Errorf("network %s: %w", n.Name, err)
+	}
+	eps, err := s.m.Endpoints(n.ID)
+	for _, e := range eps {
+		if e2 := s.endpoint(n, e); e2 != nil {
+			err = errors.Join(err, fmt.Errorf("container %s: %w", e.ContainerName, e2))
+		}
+	}
+	return err
+}
+
+// bridge does those operations of the plan whose effect is missing.
+func (s *syncer) bridge(n *Network, l netlink.Link) error {
+	h, err := s.k.at("")
+	if err != nil {
+		return err
+	}
+	addrs, err := dump(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list the addresses of %s: %w", n.Bridge, err)
+	}
+	for _, op := range bridgePlan(n) {
+		there := true
+		switch op := op.(type) {
+		case addAddress:
+			there = slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return sameNet(a.IPNet, op.Address) })
+		case setUp:
+			there = l.Attrs().Flags&net.FlagUp != 0
+		case setSysctl:
+			v, err := readSysctl(op.Key)
+			there = v == op.Value || op.Optional && errors.Is(err, fs.ErrNotExist)
+		case forwarding:
+			v, err := readSysctl(op.Key)
+			there = err == nil && v == "1"
+		}
+		if !there {
+			if err := s.do(op); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func sameNet(a *net.IPNet, p netip.Prefix) bool { return a != nil && a.String() == p.String() }
+
+// endpoint looks at one cable. One that is gone is made anew, if the container's namespace is still there.
+func (s *syncer) endpoint(n *Network, e *Endpoint) error {
+	sb := s.m.sandbox(e.Sandbox)
+	if _, err := os.Stat(sb.Path); errors.Is(err, fs.ErrNotExist) {
+		return nil // the container is ending: gc's business
+	}
+	l, _, err := s.k.link("", e.HostLink)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.do(endpointPlan(n, e, sb)...)
+	}
+	if err != nil {
+		return err
+	}
+	bridge, _, err := s.k.link("", n.Bridge)
+	switch {
+	case err == nil && l.Attrs().MasterIndex != bridge.Attrs().Index, errors.Is(err, fs.ErrNotExist) && s.dryRun:
+		if err := s.do(plugIn{Link: e.HostLink, Bridge: n.Bridge}); err != nil {
+			return err
+		}
+		for _, op := range endpointPlan(n, e, sb) {
+			if flag, ok := op.(bridgePort); ok { // a port's flags go with it
+				if err := s.do(flag); err != nil {
+					return err
+				}
+			}
+		}
+	case err != nil:
+		return err
+	}
+	if l.Attrs().Flags&net.FlagUp == 0 {
+		return s.do(setUp{Link: e.HostLink, Reason: "a link that is down carries nothing"})
+	}
+	return nil
+}
+
+// rules looks at the network-level rules and then at those of each published port.
+func (s *syncer) rules(live []*Network) error {
+	fw, err := s.m.firewall(s.m.backend)
+	if err != nil {
+		return err
+	}
+	ops, err := fw.Networks(s.ctx, live)
+	if err != nil {
+		return err
+	}
+	if err := s.do(ops...); err != nil {
+		return err
+	}
+	there, err := fw.Published(s.ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range live {
+		eps, err := s.m.Endpoints(n.ID)
+		if err != nil {
+			return err
+		}
+		for _, e := range eps {
+			id := short(e.ID)
+			want := len(portRules(e, false)) + len(portRules(e, true))
+			if there[id] == want {
+				continue
+			}
+			if there[id] > 0 {
+				old, err := fw.Unpublish(s.ctx, id)
+				if err != nil {
+					return err
+				}
+				if err := s.do(old...); err != nil {
+					return err
+				}
+			}
+			if err := s.do(fw.Publish(e)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
