@@ -54,8 +54,8 @@ func probeOverlay(beside string) (err error) {
 	return mount.Close()
 }
 
-// copied is the directory that stands in for the overlay.
-func (r Rootfs) copied() string { return filepath.Join(filepath.Dir(r.Upper), "rootfs") }
+// copied is the directory that stands in for the overlay. (DIR/rootfs is the place where the container mounts its root.)
+func (r Rootfs) copied() string { return filepath.Join(filepath.Dir(r.Upper), "copied") }
 
 // isCopied says that the container was made by copying.
 func (r Rootfs) isCopied() bool {
@@ -64,7 +64,7 @@ func (r Rootfs) isCopied() bool {
 }
 
 // mountCopy copies the layers, unless that was done at an earlier start, and makes a detached bind mount of the copy:
-// cp -a LAYERS… DIR/rootfs; open_tree(DIR/rootfs, OPEN_TREE_CLONE)
+// cp -a LAYERS… DIR/copied; open_tree(DIR/copied, OPEN_TREE_CLONE)
 func (r Rootfs) mountCopy() (*os.File, error) {
 	if !r.isCopied() {
 		if err := r.copyLayers(); err != nil {
