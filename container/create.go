@@ -169,7 +169,7 @@ func (j *createJob) bringUp(ctx context.Context) error {
 		s.Status = specs.StateCreating
 		return errors.Join(runHooks(j.spec.Hooks.Prestart, "prestart", s), runHooks(j.spec.Hooks.CreateRuntime, "createRuntime", s))
 	}
-	if err := j.recordProcess(); err != nil {
+	if err := errors.Join(j.keepConfig(), j.recordProcess()); err != nil {
 		return err
 	}
 	if err := j.sendConfig(config); err != nil {
@@ -279,6 +279,14 @@ func (j *createJob) hostFacts() hostFacts {
 		h.controllers = cgroups.Controllers(j.group)
 	}
 	return h
+}
+
+// keepConfig copies the configuration for what comes later: hooks, and exec's defaults.
+func (j *createJob) keepConfig() error {
+	if !j.options.KeepConfig {
+		return nil
+	}
+	return state.ReplaceJSON(filepath.Join(j.runtime.dir(j.options.ID), keptConfig), j.spec, state.Volatile)
 }
 
 // recordProcess says which process it is, while that still starts up: before it has done anything.

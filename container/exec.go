@@ -245,7 +245,7 @@ func (c *Container) filter() (*seccomp.Filter, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
-	spec, err := LoadSpec(c.state.Bundle)
+	spec, err := c.Spec()
 	if err != nil {
 		return nil, err
 	}

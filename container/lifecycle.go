@@ -13,6 +13,7 @@ import (
 
 	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/plan"
+	"github.com/mydocker/mydocker/state"
 )
 
 // Start lets init execute the command and returns when that has happened. An error that is a *CommandError carries the
@@ -61,8 +62,17 @@ func (c *Container) Spec() (*specs.Spec, error) {
 	if c.spec != nil {
 		return c.spec, nil
 	}
-	return LoadSpec(c.state.Bundle)
+	kept := filepath.Join(c.runtime.dir(c.state.ID), keptConfig)
+	spec := &specs.Spec{}
+	err := state.ReadJSON(kept, spec)
+	if errors.Is(err, fs.ErrNotExist) {
+		return LoadSpec(c.state.Bundle)
+	}
+	return spec, err
 }
+
+// keptConfig is the copy of a container's configuration in the runtime's directory.
+const keptConfig = "config.json"
 
 func (c *Container) openBarrier() error {
 	p := c.process
@@ -254,7 +264,7 @@ func (r *Runtime) remove(c *Container) error {
 		return fmt.Errorf("release container %s: %w", c.state.ID, err)
 	}
 	dir := r.dir(c.state.ID)
-	for _, name := range []string{startSocket, "state.json"} {
+	for _, name := range []string{startSocket, keptConfig, "state.json"} {
 		if err := ignoreAbsent(os.Remove(filepath.Join(dir, name))); err != nil {
 			return fmt.Errorf("release container %s: %w", c.state.ID, err)
 		}

@@ -48,6 +48,9 @@ type CreateOptions struct {
 	ExtraFiles []*os.File
 	// ConsoleSocket, if any, is a unix socket to which the terminal's master side is sent, as runc does.
 	ConsoleSocket string
+	// KeepConfig keeps a copy of the configuration beside the record: for bundles of others, who may change config.json
+	// although that must not affect the container.
+	KeepConfig bool
 	// NoPivot changes the root by chroot, for hosts whose own root is an initramfs, which pivot_root refuses.
 	NoPivot bool
 	// NoNewKeyring lets the container keep the caller's session keyring.

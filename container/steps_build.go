@@ -80,9 +80,6 @@ func (b *builder) filesystem() error {
 	if owns(s, specs.NetworkNamespace) {
 		b.add(step{Kind: stepLoopback, Reason: "a new network namespace has only a loopback, and that is down"})
 	}
-	if !owns(s, specs.MountNamespace) {
-		return nil // a container without a file system of its own: nothing to mount
-	}
 	propagation := uint64(unix.MS_SLAVE | unix.MS_REC)
 	if p := s.Linux.RootfsPropagation; p != "" {
 		flag, ok := propagationFlag(p)
@@ -312,20 +309,18 @@ func (b *builder) finishRoot() error {
 	if cwd := filepath.Clean(s.Process.Cwd); cwd != "/" {
 		b.add(step{Kind: stepMakeCwd, Target: cwd, Reason: "the working directory is made where it is missing"})
 	}
-	if p := s.Linux.RootfsPropagation; p != "" {
-		flag, _ := propagationFlag(p)
-		if flag&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
-			b.add(step{Kind: stepRootPropagation, Num: [6]uint64{flag}, Reason: "as the config says"})
-		}
-	}
 	if s.Root.Readonly {
 		b.add(step{Kind: stepReadonlyRoot, Reason: "the root file system may not be written"})
 	}
 	if b.host.noPivot {
 		b.add(step{Kind: stepChroot, Reason: "the container's root becomes /; the host's tree stays hidden under it"})
-		return nil
+	} else {
+		b.add(step{Kind: stepPivot, Reason: "the container's root becomes /, and the host's tree goes away"})
 	}
-	b.add(step{Kind: stepPivot, Reason: "the container's root becomes /, and the host's tree goes away"})
+	// After pivot_root, which refuses a shared root.
+	if flag, ok := propagationFlag(s.Linux.RootfsPropagation); ok && flag&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
+		b.add(step{Kind: stepRootPropagation, Num: [6]uint64{flag}, Reason: "as the config says"})
+	}
 	return nil
 }
 
