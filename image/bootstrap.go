@@ -19,13 +19,26 @@ import (
 
 // BootstrapOptions describe the image that Bootstrap makes.
 type BootstrapOptions struct {
+	From      string // "busybox" (or "") or "debian"
 	Busybox   string // the static busybox; "" looks in the usual places
-	Reference string // "" is busybox:latest
+	Suite     string // of Debian; "" is stable
+	Mirror    string // of Debian; "" is what mmdebstrap or debootstrap takes
+	Reference string // "" is busybox:latest or debian:SUITE
+	// Log is told what mmdebstrap or debootstrap say; nil keeps it for the error.
+	Log io.Writer
 }
 
 // Bootstrap makes an image from the host's static busybox; it needs no network. The image is laid out as Docker's
-// busybox, and the same program gives the same image, to the last bit.
+// busybox, and the same program gives the same image, to the last bit. From "debian" it has a small Debian made from
+// Debian's packages, by mmdebstrap or debootstrap.
 func (s *Store) Bootstrap(ctx context.Context, o BootstrapOptions) (*Image, error) {
+	switch o.From {
+	case "", "busybox":
+	case "debian":
+		return s.bootstrapDebian(ctx, o)
+	default:
+		return nil, fmt.Errorf("bootstrap: an image cannot be made from %q; busybox and debian are known", o.From)
+	}
 	program, applets, err := readBusybox(ctx, o.Busybox)
 	if err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)

@@ -15,7 +15,7 @@ func TestPrinterOnATerminal(t *testing.T) {
 	p.Tell(image.Event{ID: "aaaaaaaaaaaa", Status: "Pull complete"})
 	p.Close()
 	frames := strings.Split(out.String(), "\x1b[2A")
-	want := "\raaaaaaaaaaaa: Pull complete\x1b[K\n\rbbbbbbbbbbbb: Downloading [========>        ]  500kB/1MB\x1b[K\n"
+	want := "\raaaaaaaaaaaa: Pull complete\x1b[K\n\rbbbbbbbbbbbb: Downloading [=========>          ]  500kB/1MB\x1b[K\n"
 	if got := frames[len(frames)-1]; got != want {
 		t.Errorf("the last frame is %q, want %q", got, want)
 	}
