@@ -23,5 +23,8 @@ func main() {
 	if code, mine := engine.Main(os.Args, cli.Watcher); mine {
 		os.Exit(code)
 	}
+	if cli.IsOCI(os.Args) {
+		os.Exit(cli.OCIMain(os.Args, version))
+	}
 	os.Exit(cli.Main(os.Args, version))
 }

@@ -123,10 +123,15 @@ func (s *session) dispatch(args []string) error {
 	line = append([]string{v.name}, line...)
 	var leaf *urfave.Command
 	for next := &app.Commands; v.children != nil; {
-		if len(rest) == 0 || rest[0] == "help" && len(rest) == 1 {
+		if len(rest) == 0 || rest[0] == "--help" || rest[0] == "-h" {
 			return s.help(v)
 		}
-		if rest[0] == "--help" || rest[0] == "-h" {
+		if rest[0] == "help" { // help network create
+			for _, name := range rest[1:] {
+				if v, err = s.descend(v, name); err != nil {
+					return err
+				}
+			}
 			return s.help(v)
 		}
 		if v, err = s.descend(v, rest[0]); err != nil {

@@ -1,5 +1,7 @@
 package cli
 
+import urfave "github.com/urfave/cli/v2"
+
 // commands is the whole command line, as a tree. It is built at each start, which costs a few microseconds, because the
 // flags of a verb are made only when it is chosen.
 func commands() *verb {
@@ -9,7 +11,7 @@ func commands() *verb {
 		loginVerb(), logoutVerb(), logsVerb(), pauseVerb(), portVerb(), psVerb(), pullVerb(), pushVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), saveVerb(), startVerb(),
 		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
 		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
-		completeVerb(), docsVerb(),
+		ociVerb(), completeVerb(), docsVerb(),
 	)
 	top.passthrough = true // the command's own options are not ours to read
 	return top.adopt()
@@ -27,4 +29,22 @@ func containerGroup() *verb {
 
 func systemGroup() *verb {
 	return group("system", "Manage mydocker", dfVerb(), eventsVerb(), gcVerb(), infoVerb(), systemPruneVerb())
+}
+
+// ociVerb is in the tree for --help; main recognises `mydocker oci` before it builds any of this.
+func ociVerb() *verb {
+	return &verb{
+		name: "oci", summary: "Be an OCI runtime, with the command line of runc", usage: "[OPTIONS] COMMAND", bare: true, max: -1,
+		about: `A link to mydocker that is called mydocker-runtime does the same; engines such as containerd, Docker and Podman can use it.
+
+Examples:
+  $ mydocker oci spec
+  $ mydocker oci run --bundle . box`,
+		run: func(s *session, c *urfave.Context) error {
+			if code := OCIMain(append([]string{"mydocker", "oci"}, c.Args().Slice()...), s.version); code != 0 {
+				return exitStatus(code)
+			}
+			return nil
+		},
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -169,4 +170,28 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s: got %q, %v; want %q", text, got, err, want)
 		}
 	}
+}
+
+func TestNetworkScripts(t *testing.T) {
+	busyboxImage(t)
+	create := my(t, "network", "create", "--dry-run", "--subnet", "10.73.0.0/24", "lab")
+	match(t, "network create --dry-run", create, `^#!/bin/sh\nset -e\n(.*\n)*.*ip link add .*lab.*bridge`)
+	refused(t, 1, "lab", "network", "inspect", "lab")
+	my(t, "network", "create", "--subnet", "10.73.0.0/24", "lab")
+	run := my(t, "run", "--dry-run", "--name", "web", "-net", "lab", "-p", "8080:80", "no-such-image")
+	match(t, "run --dry-run", run, `(?s)^#!/bin/sh\nset -e\n.*ip netns add web.*10\.73\.0\.\d+/24.*iptables .*8080`)
+	equal(t, "nothing was made", my(t, "ps", "-aq"), "")
+	match(t, "a mode", my(t, "run", "--dry-run", "-net", "none", "busybox"), `^#!/bin/sh\n# --network none: no bridge`)
+	refused(t, 125, "--publish-all", "run", "--dry-run", "-P", "busybox")
+	my(t, "run", "-d", "--name", "web", "-net", "lab", "-p", "8080:80", "busybox", "sleep", "1000")
+	plan := my(t, "network", "plan", "lab")
+	match(t, "network plan", plan, `(?s)ip link add .*lab.*ip netns add web.*8080`)
+	equal(t, "nothing to repair", my(t, "network", "sync", "--dry-run"), "")
+	if out, err := exec.Command("ip", "link", "set", "lab", "down").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	match(t, "what is to repair", my(t, "network", "sync", "--dry-run"), `ip link set lab up`)
+	match(t, "repair", my(t, "network", "sync"), `ip link set lab up`)
+	equal(t, "repaired", my(t, "network", "sync"), "")
+	refused(t, 1, "nowhere", "network", "plan", "nowhere")
 }

@@ -23,7 +23,9 @@ func networkGroup() *verb {
   $ mydocker network inspect -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' br0`),
 		networkLsVerb(),
 		networkPruneVerb(),
+		networkPlanVerb(),
 		networkRmVerb(),
+		networkSyncVerb(),
 	)
 }
 
@@ -43,6 +45,7 @@ Examples:
 				listOf("aux-address", "map", "Auxiliary IPv4 or IPv6 addresses used by Network driver"),
 				strDefault("driver,d", "string", "bridge", "Driver to manage the Network"),
 				listOf("gateway", "ipSlice", "IPv4 or IPv6 Gateway for the master subnet"),
+				yes("dry-run", "Print the network as a shell script, and make nothing"),
 				yes("internal", "Restrict external access to the network"),
 				listOf("ip-range", "ipNetSlice", "Allocate container ip from a sub-range"),
 				yes("ipv6", "Enable IPv6 address assignment"),
@@ -55,6 +58,9 @@ Examples:
 			o, err := networkOptions(c)
 			if err != nil {
 				return s.bad(err)
+			}
+			if c.Bool("dry-run") {
+				return s.planCreate(o)
 			}
 			e, err := s.engine()
 			if err != nil {

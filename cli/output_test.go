@@ -51,6 +51,7 @@ func TestExitStatusOfUsageErrors(t *testing.T) {
 	}{
 		"bogus":                            {1, "unknown command: mydocker bogus"},
 		"sotp":                             {1, "did you mean 'mydocker stop'?"},
+		"help bogus":                       {1, "unknown command: mydocker bogus"},
 		"network crate":                    {1, "did you mean 'mydocker network create'?"},
 		"swarm init":                       {1, "'swarm' is a command of Docker's that mydocker does not have"},
 		"image build .":                    {1, "'image build' is a command of Docker's"},
@@ -90,7 +91,7 @@ func TestExitStatusOfUsageErrors(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, line := range []string{"", "--help", "-h", "help", "network", "network --help", "ps --help", "ps -h", "run -it --help", "container ls --help"} {
+	for _, line := range []string{"", "--help", "-h", "help", "network", "network --help", "ps --help", "ps -h", "run -it --help", "container ls --help", "help run", "help network create"} {
 		out, errs, code := called(t, strings.Fields(line)...)
 		if code != 0 || errs != "" || !strings.HasPrefix(out, "Usage:  mydocker") {
 			t.Errorf("mydocker %s: status %d, stderr %q, stdout %q", line, code, errs, out)

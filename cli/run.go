@@ -29,6 +29,7 @@ Examples:
 			return append(createFlags(),
 				yes("detach,d", "Run container in background and print container ID"),
 				str("detach-keys", "string", "Override the key sequence for detaching a container"),
+				yes("dry-run", "Print the container's network as a shell script, and make nothing"),
 				yesDefault("sig-proxy", true, "Proxy received signals to the process"),
 			)
 		},
@@ -44,6 +45,12 @@ func run(s *session, c *urfave.Context) error {
 	}
 	if err := checkDetachKeys(o.DetachKeys); err != nil {
 		return s.refuse(err)
+	}
+	if c.Bool("dry-run") {
+		if err := checkDryRun(o.CreateOptions); err != nil {
+			return s.refuse(err)
+		}
+		return s.planRun(o.CreateOptions)
 	}
 	if !o.Detach {
 		if err := checkTTY(o.TTY, o.OpenStdin, s.streams.In); err != nil {
