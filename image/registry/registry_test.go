@@ -587,3 +587,76 @@ func TestLyingRegistry(t *testing.T) {
 		t.Errorf("an image is left: %v %v", images, err)
 	}
 }
+
+// TestKilledPullers: several processes pull the same image and are killed at any moment; at the end one comes through,
+// and nothing but the image is left.
+func TestKilledPullers(t *testing.T) {
+	if job := os.Getenv("TEST_PULL"); job != "" {
+		dir, ref, _ := strings.Cut(job, " ")
+		s, err := image.Open(state.Root{Lib: dir + "/lib", Run: dir + "/run"}, image.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newClient(t, Options{}).Pull(context.Background(), s, ref, PullOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	host := serve(t, "")
+	from, _ := newStore(t)
+	ref := host + "/big:1"
+	img := importFiles(t, from, ref, map[string]string{"f": noise(t, 4<<20), "g": strings.Repeat("g", 4<<20)})
+	if _, err := newClient(t, Options{}).Push(context.Background(), from, ref, PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	to, dir := newStore(t)
+	start := func() *exec.Cmd {
+		c := exec.Command(os.Args[0], "-test.run=^TestKilledPullers$")
+		c.Env = append(os.Environ(), "TEST_PULL="+dir+" "+ref)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for i := range 12 {
+		pair := []*exec.Cmd{start(), start()}
+		time.Sleep(time.Duration(10+8*i) * time.Millisecond)
+		for _, c := range pair {
+			if err := c.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Fatal(err)
+			}
+			c.Wait()
+		}
+		images, err := to.List()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range images {
+			if left.ID != img.ID || content(t, to, dir, left, "g") != strings.Repeat("g", 4<<20) {
+				t.Fatalf("after kill %d: half an image: %+v", i, left)
+			}
+			if _, err := to.Remove(string(left.ID), image.RemoveOptions{Force: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	last := []*exec.Cmd{start(), start(), start()}
+	for _, c := range last {
+		if err := c.Wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := to.Collect(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	layers, err := os.ReadDir(dir + "/lib/layers")
+	if err != nil || len(layers) != 1 {
+		t.Errorf("layers left: %v, %v", layers, err)
+	}
+	if parts, err := filepath.Glob(dir + "/lib/images/ingest/*"); err != nil || len(parts) != 0 {
+		t.Errorf("left in ingest: %v, %v", parts, err)
+	}
+	if got, err := to.Get(ref); err != nil || got.ID != img.ID {
+		t.Error(got, err)
+	}
+}
