@@ -341,3 +341,19 @@ func TestBeginSandbox(t *testing.T) {
 		t.Errorf("%d endpoints, %v", len(eps), err)
 	}
 }
+
+func TestPrune(t *testing.T) {
+	m := newManager(t)
+	for _, name := range []string{"used", "idle", "kept"} {
+		create(t, m, CreateOptions{Name: name})
+	}
+	start(t, m, "web", "used")
+	start(t, m, "dflt", "bridge")
+	removed, err := m.Prune(context.Background(), func(n *Network) bool { return n.Name != "kept" })
+	if err != nil || len(removed) != 1 || removed[0] != "idle" {
+		t.Errorf("%v, %v", removed, err)
+	}
+	if out := run(t, "ip", "-o", "link", "show", "type", "bridge"); strings.Contains(out, "idle") || !strings.Contains(out, "kept") {
+		t.Error(out)
+	}
+}

@@ -142,3 +142,19 @@ func TestRulesAreStable(t *testing.T) {
 	}
 	run(t, "iptables", "-F", "MYDOCKER-USER")
 }
+
+// A rule in the user's chain comes before ours.
+func TestUserChain(t *testing.T) {
+	m := newManager(t)
+	create(t, m, CreateOptions{Name: "br0"})
+	web := start(t, m, "web", "br0", "8080:80")
+	peer := start(t, m, "peer", "br0")
+	serve(t, web, "tcp4", ":80", "web")
+	serve(t, lan(), "tcp4", ":99", "lan")
+	run(t, "iptables", "-A", "MYDOCKER-USER", "-o", "br0", "-m", "conntrack", "--ctstate", "NEW", "!", "-s", "10.98.0.0/24", "-j", "DROP")
+	answers(t, lan(), "tcp4", "10.99.0.1:8080", "")
+	answers(t, hostDoer{}, "tcp4", "10.99.0.1:8080", "web")
+	answers(t, peer, "tcp4", "10.99.0.2:99", "lan")
+	run(t, "iptables", "-F", "MYDOCKER-USER")
+	answers(t, lan(), "tcp4", "10.99.0.1:8080", "web")
+}

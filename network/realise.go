@@ -182,6 +182,28 @@ func (m *Manager) Remove(ctx context.Context, ref string) error {
 	return m.remove(ctx, n)
 }
 
+// Prune removes every network that was made by hand and has no container on it, and returns their names. filter may keep
+// some; nil keeps none.
+func (m *Manager) Prune(ctx context.Context, filter func(*Network) bool) (removed []string, err error) {
+	all, err := m.Networks()
+	for _, n := range all {
+		if n.BuiltIn() || filter != nil && !filter(n) {
+			continue
+		}
+		eps, epErr := m.Endpoints(n.ID)
+		if epErr != nil || len(eps) > 0 {
+			err = errors.Join(err, epErr)
+			continue
+		}
+		if removeErr := m.Remove(ctx, n.ID); removeErr != nil {
+			err = errors.Join(err, removeErr)
+			continue
+		}
+		removed = append(removed, n.Name)
+	}
+	return removed, err
+}
+
 // remove is the one teardown of a network: Remove, a failed Create and `gc` call it. The lock on all networks is held.
 func (m *Manager) remove(ctx context.Context, n *Network) error {
 	if err := m.unrealise(ctx, n); err != nil {
