@@ -182,7 +182,7 @@ func flagCandidates(flags []urfave.Flag) []candidate {
 // valueKind says what the value of a flag is, in the words that values knows.
 func valueKind(f urfave.Flag) string {
 	switch name := names(f)[0]; name {
-	case "network", "volumes-from", "restart", "pull", "signal", "stop-signal", "log-level", "firewall", "ipc", "pid", "driver", "type":
+	case "network", "volumes-from", "restart", "pull", "signal", "stop-signal", "log-level", "firewall", "from", "ipc", "pid", "driver", "type":
 		return name
 	case "env-file", "label-file", "volume", "cidfile", "input", "output", "root", "run-root", "busybox", "device", "workdir":
 		return "file"
@@ -212,7 +212,7 @@ func (s *session) values(kind, typed string) []candidate {
 	fixed := map[string]string{
 		"shell": "bash zsh fish", "restart": "no always on-failure unless-stopped", "pull": "missing always never",
 		"signal": "HUP INT KILL QUIT TERM USR1 USR2", "stop-signal": "HUP INT KILL QUIT TERM USR1 USR2",
-		"log-level": "debug info warn error fatal", "firewall": "iptables nftables", "driver": "bridge", "type": "container image network volume",
+		"log-level": "debug info warn error fatal", "firewall": "iptables nftables", "from": "busybox debian", "driver": "bridge", "type": "container image network volume",
 	}
 	var all []candidate
 	for _, word := range strings.Fields(fixed[kind]) {

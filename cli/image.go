@@ -32,27 +32,43 @@ func imageGroup() *verb {
 
 func bootstrapVerb() *verb {
 	return &verb{
-		name: "bootstrap", summary: "Make busybox:latest from the host's static busybox", usage: "[OPTIONS]",
-		about: `It needs no registry: a first image on a machine without a network.
+		name: "bootstrap", summary: "Make a first image without a registry", usage: "[OPTIONS]",
+		about: `busybox:latest is made from the host's static busybox, without any network; with --from debian, a small Debian from
+its packages, by mmdebstrap or debootstrap.
 
 Examples:
   $ mydocker image bootstrap
+  $ mydocker image bootstrap --from debian --suite bookworm
   $ mydocker image bootstrap --busybox /tmp/busybox -t tiny:1`,
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{
 				str("busybox", "file", "The statically linked busybox (default: where Debian, Alpine and others have it)"),
+				strDefault("from", "string", "busybox", `What to make the image of ("busybox", "debian")`),
+				str("mirror", "url", "Debian: where the packages come from (default: what mmdebstrap or debootstrap takes)"),
 				yes("quiet,q", "Print nothing but the image's ID"),
-				str("tag,t", "string", "Name of the image (default busybox:latest)"),
+				str("suite", "string", "Debian: release (default stable)"),
+				str("tag,t", "string", "Name of the image (default busybox:latest, or debian:SUITE)"),
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
+			o := image.BootstrapOptions{From: c.String("from"), Busybox: c.String("busybox"), Suite: c.String("suite"), Mirror: c.String("mirror"),
+				Reference: c.String("tag")}
+			if o.From != "busybox" && o.From != "debian" {
+				return s.bad(fmt.Errorf("--from %q is not known: busybox or debian", o.From))
+			}
+			if o.From == "busybox" && o.Suite+o.Mirror != "" || o.From == "debian" && o.Busybox != "" {
+				return s.bad(fmt.Errorf("conflicting options: --suite and --mirror are for --from debian, --busybox for --from busybox"))
+			}
+			if !c.Bool("quiet") {
+				o.Log = s.streams.Err
+			}
 			images, err := s.images()
 			if err != nil {
 				return err
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			img, err := images.Bootstrap(ctx, image.BootstrapOptions{Busybox: c.String("busybox"), Reference: c.String("tag")})
+			img, err := images.Bootstrap(ctx, o)
 			if err != nil {
 				return err
 			}

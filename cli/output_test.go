@@ -79,7 +79,9 @@ func TestExitStatusOfUsageErrors(t *testing.T) {
 		"inspect -f {{.X x":                {64, "template parsing error"},
 		"network create --opt x n":         {1, "key=value is expected"},
 		"network create --subnet 10.0.0.0/8 --subnet 11.0.0.0/8 n": {1, "of one family"},
-		"import http://x/y.tar": {1, "curl"},
+		"image bootstrap --from sand":                              {1, "busybox or debian"},
+		"image bootstrap --suite sid":                              {1, "conflicting options"},
+		"import http://x/y.tar":                                    {1, "curl"},
 	} {
 		out, errs, code := called(t, strings.Fields(line)...)
 		lines := strings.Split(strings.TrimSpace(errs), "\n")
