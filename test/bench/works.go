@@ -188,8 +188,9 @@ func memory(names []string) (kib, count int, err error) {
 		return 0, 0, err
 	}
 	for _, dir := range dirs {
-		comm, err := os.ReadFile(dir + "/comm")
-		if err != nil || !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(string(comm), n) }) {
+		cmdline, err := os.ReadFile(dir + "/cmdline")
+		program, _, _ := strings.Cut(string(cmdline), "\x00")
+		if err != nil || !slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(filepath.Base(program), n) }) {
 			continue // ended while we looked, or somebody else's
 		}
 		file, err := os.Open(dir + "/smaps_rollup")
