@@ -144,6 +144,9 @@ func (e *Engine) definitions() ([]*Definition, error) {
 		if err != nil {
 			return nil, err
 		}
+		if d.Options.AutoRemove && !e.ownsName(d.Name, d.ID) {
+			continue // given up already: its reaper is about to remove it
+		}
 		all = append(all, d)
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Created.After(all[j].Created) })
