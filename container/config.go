@@ -80,6 +80,9 @@ func validateNamespaces(s *specs.Spec) error {
 		if n.Path != "" && !filepath.IsAbs(n.Path) {
 			return fmt.Errorf("linux.namespaces: the path %q is not absolute", n.Path)
 		}
+		if n.Type == specs.TimeNamespace && n.Path == "" {
+			return errors.New("linux.namespaces: a new time namespace is not supported, joining one by its path is")
+		}
 		if n.Type == specs.UserNamespace && n.Path != "" {
 			return errors.New("linux.namespaces: joining a user namespace by its path is not supported")
 		}
@@ -130,6 +133,7 @@ func unsupportedProcess(p *specs.Process) error {
 		{"process.selinuxLabel", p.SelinuxLabel != ""},
 		{"process.scheduler", p.Scheduler != nil},
 		{"process.ioPriority", p.IOPriority != nil},
+		{"process.execCPUAffinity", p.ExecCPUAffinity != nil},
 	})
 }
 

@@ -283,7 +283,7 @@ func (j *createJob) hostFacts() hostFacts {
 
 // keepConfig copies the configuration for what comes later: hooks, and exec's defaults.
 func (j *createJob) keepConfig() error {
-	if !j.options.KeepConfig {
+	if !j.options.KeepConfig && !j.container.state.Hooks {
 		return nil
 	}
 	return state.ReplaceJSON(filepath.Join(j.runtime.dir(j.options.ID), keptConfig), j.spec, state.Volatile)

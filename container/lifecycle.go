@@ -183,7 +183,13 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 
 // Release frees what the container holds in the kernel: its processes, its cgroup, and last its record. Absent is
 // success, and a failure keeps the record, so that the next call tries again.
-func (c *Container) Release() error { return c.runtime.Delete(c.state.ID, true) }
+func (c *Container) Release() error {
+	err := c.runtime.Delete(c.state.ID, true)
+	if err == nil && c.process != nil {
+		_, err = c.process.wait() // dead by now: our child is not to stay a zombie
+	}
+	return err
+}
 
 // Delete is Release by id. Without force a container that runs is refused, and one that is absent is fs.ErrNotExist. One
 // that was never started holds nothing that could be lost: it is deleted.
@@ -203,7 +209,15 @@ func (r *Runtime) Delete(id string, force bool) error {
 			return err
 		}
 	}
-	return r.remove(c)
+	if c.state.Hooks {
+		if c.spec, err = c.Spec(); err != nil { // read before it is removed
+			return err
+		}
+	}
+	if err := r.remove(c); err != nil {
+		return err
+	}
+	return c.lateHooks("poststop", Stopped)
 }
 
 // DeleteGroup kills whatever lives in a group and removes the group: for a container whose record is lost. Absent is
