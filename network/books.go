@@ -47,6 +47,9 @@ func (b books) take(m *Manager, n *Network, e *Endpoint, o EndpointOptions) (err
 	}
 	if !n.Internal {
 		e.Gateway = n.Gateway
+		if via, ok := n.AuxAddresses[gatewayAux]; ok {
+			e.Gateway = via
+		}
 	}
 	if b.v6 == nil {
 		if o.IP6 != "" {

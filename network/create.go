@@ -32,7 +32,11 @@ func (m *Manager) Create(ctx context.Context, o CreateOptions) (*Network, error)
 	if err := checkCreate(o); err != nil {
 		return nil, err
 	}
-	return m.create(ctx, o, pool())
+	candidates, err := m.config.pool()
+	if err != nil {
+		return nil, err
+	}
+	return m.create(ctx, o, candidates)
 }
 
 // checkCreate finds what is wrong with a name and driver.
@@ -42,32 +46,6 @@ func checkCreate(o CreateOptions) error {
 		return checkName(o.Name)
 	}
 	return fmt.Errorf("network driver %q is not known: bridge is", o.Driver)
-}
-
-// defaultNetwork is the network called bridge. Its record is made when it is first needed.
-func (m *Manager) defaultNetwork() (*Network, error) {
-	n, err := m.loadNetwork(builtInID(DefaultName))
-	if !errors.Is(err, fs.ErrNotExist) {
-		return n, err
-	}
-	lock, err := m.lockNetworks()
-	if err != nil {
-		return nil, err
-	}
-	defer lock.Release()
-	if n, err := m.loadNetwork(builtInID(DefaultName)); !errors.Is(err, fs.ErrNotExist) {
-		return n, err
-	}
-	k := &kernel{root: m.root}
-	defer k.close()
-	n, err = m.define(k, CreateOptions{Name: DefaultName, Options: map[string]string{
-		OptBridgeName: defaultLink, OptDefaultBrdge: "true",
-	}}, append([]netip.Prefix{defaultSubnet}, pool()...))
-	if err != nil {
-		return nil, fmt.Errorf("make the default network: %w", err)
-	}
-	n.ID = builtInID(DefaultName)
-	return n, state.ReplaceJSON(m.networkPath(n.ID), n, state.Durable)
 }
 
 func (m *Manager) lockNetworks() (*state.Lock, error) {

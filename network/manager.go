@@ -21,6 +21,7 @@ type Options struct {
 	Root     state.Root
 	Watch    plan.Watcher
 	Firewall string // iptables; "" is iptables
+	Config   Config // the configuration file: see ReadConfig
 }
 
 // Manager makes and removes networks, sandboxes and endpoints. It holds no state of its own: everything is in records and
@@ -29,13 +30,14 @@ type Manager struct {
 	root     state.Root
 	watch    plan.Watcher
 	backend  string
+	config   Config
 	executor func() executor
 }
 
 // Open has no effect.
 func Open(o Options) *Manager {
 	return &Manager{
-		root: o.Root, watch: o.Watch, backend: o.Firewall,
+		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config,
 		executor: func() executor { return newKernel(o.Root) },
 	}
 }

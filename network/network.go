@@ -29,12 +29,12 @@ const (
 const (
 	defaultLink = "mydocker0"
 
-	OptBridgeName   = "com.docker.network.bridge.name"
-	OptMTU          = "com.docker.network.driver.mtu"
-	OptICC          = "com.docker.network.bridge.enable_icc"
-	OptMasquerade   = "com.docker.network.bridge.enable_ip_masquerade"
-	OptHostBinding  = "com.docker.network.bridge.host_binding_ipv4"
-	OptDefaultBrdge = "com.docker.network.bridge.default_bridge"
+	OptBridgeName    = "com.docker.network.bridge.name"
+	OptMTU           = "com.docker.network.driver.mtu"
+	OptICC           = "com.docker.network.bridge.enable_icc"
+	OptMasquerade    = "com.docker.network.bridge.enable_ip_masquerade"
+	OptHostBinding   = "com.docker.network.bridge.host_binding_ipv4"
+	OptDefaultBridge = "com.docker.network.bridge.default_bridge"
 )
 
 // Network is what was asked for: the record LIB/networks/<id>.json. Nothing in it describes the kernel's present state.
@@ -59,6 +59,8 @@ type Network struct {
 	MTU          int                   // bytes
 	Labels       map[string]string
 	Options      map[string]string
+	// Settings are the configuration file's settings that the default network was made by.
+	Settings string `json:",omitempty"`
 }
 
 // BuiltIn says whether the network is there without having been made, and cannot be removed.

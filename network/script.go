@@ -53,7 +53,11 @@ func (m *Manager) PlanCreate(ctx context.Context, o CreateOptions) (string, erro
 	}
 	k := &kernel{root: m.root}
 	defer k.close()
-	n, err := m.define(k, o, pool())
+	candidates, err := m.config.pool()
+	if err != nil {
+		return "", err
+	}
+	n, err := m.define(k, o, candidates)
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,183 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// Config is the part of the configuration file that networks look at, with the keys of Docker's daemon.json. Keys that mean
+// nothing here are left alone.
+type Config struct {
+	BIP            string   `json:"bip,omitempty"`             // address and prefix length of the default bridge: 192.168.1.1/24
+	FixedCIDR      string   `json:"fixed-cidr,omitempty"`      // part of that subnet from which addresses are handed out
+	MTU            int      `json:"mtu,omitempty"`             // bytes
+	DefaultGateway string   `json:"default-gateway,omitempty"` // where the default route leads, if not to the bridge
+	DNS            []string `json:"dns,omitempty"`
+	DNSSearch      []string `json:"dns-search,omitempty"`
+	DNSOptions     []string `json:"dns-opts,omitempty"`
+	// AddressPools are where subnets come from when none is asked for: base 10.10.0.0/16 with size 24 means 256 of them.
+	AddressPools []AddressPool `json:"default-address-pools,omitempty"`
+}
+
+// AddressPool is a range that is cut into subnets of one size.
+type AddressPool struct {
+	Base string `json:"base"`
+	Size int    `json:"size"` // prefix length
+}
+
+// gatewayAux is the auxiliary address that stands for the default route's gateway, as in Docker.
+const gatewayAux = "DefaultGatewayIPv4"
+
+// ReadConfig reads and checks a configuration file. A missing one is an empty one.
+func ReadConfig(path string) (Config, error) {
+	var c Config
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, err
+	}
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&c); err != nil {
+		return c, fmt.Errorf("configuration file %s: %w", path, err)
+	}
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("configuration file %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func (c Config) check() error {
+	if c.BIP != "" {
+		if p, err := netip.ParsePrefix(c.BIP); err != nil || !p.Addr().Is4() || p.Masked().Addr() == p.Addr() {
+			return fmt.Errorf("bip: %q is not an address with a prefix length, such as 192.168.1.1/24", c.BIP)
+		}
+	} else if c.FixedCIDR != "" || c.DefaultGateway != "" {
+		return errors.New("fixed-cidr and default-gateway need bip: without it the subnet is not known beforehand")
+	}
+	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) {
+		return fmt.Errorf("mtu: %d is not a number of bytes from 68 to 65535", c.MTU)
+	}
+	for _, s := range c.DNS {
+		if _, err := netip.ParseAddr(s); err != nil {
+			return fmt.Errorf("dns: %q is not an IP address", s)
+		}
+	}
+	_, err := c.pool()
+	return err
+}
+
+// pool is the subnets that networks get when none is asked for.
+func (c Config) pool() ([]netip.Prefix, error) {
+	if len(c.AddressPools) == 0 {
+		return pool(), nil
+	}
+	const most = 4096 // of one base
+	var all []netip.Prefix
+	for _, a := range c.AddressPools {
+		base, err := netip.ParsePrefix(a.Base)
+		if err != nil || !base.Addr().Is4() || a.Size < base.Bits() || a.Size > 30 {
+			return nil, fmt.Errorf("default-address-pools: base %q with size %d: want an IPv4 subnet and a longer prefix length", a.Base, a.Size)
+		}
+		base = base.Masked()
+		for i := uint64(0); i < min(uint64(1)<<(a.Size-base.Bits()), most); i++ {
+			all = append(all, netip.PrefixFrom(addOffset(base.Addr(), i<<(32-a.Size)), a.Size))
+		}
+	}
+	return all, nil
+}
+
+// defaultOptions are the default network's, and settings is what they say, to be compared with later.
+func (c Config) defaultOptions() (o CreateOptions, settings string) {
+	o = CreateOptions{Name: DefaultName, IPRange: c.FixedCIDR, Options: map[string]string{OptBridgeName: defaultLink, OptDefaultBridge: "true"}}
+	if p, err := netip.ParsePrefix(c.BIP); err == nil {
+		o.Subnet, o.Gateway = p.Masked().String(), p.Addr().String()
+	}
+	if c.MTU != 0 {
+		o.Options[OptMTU] = strconv.Itoa(c.MTU)
+	}
+	if c.DefaultGateway != "" {
+		o.AuxAddresses = map[string]string{gatewayAux: c.DefaultGateway}
+	}
+	if c.BIP != "" || c.MTU != 0 {
+		settings = fmt.Sprintf("bip=%s fixed-cidr=%s mtu=%d default-gateway=%s", c.BIP, c.FixedCIDR, c.MTU, c.DefaultGateway)
+	}
+	return o, settings
+}
+
+// defaultNetwork is the network called bridge. Its record is made when it is first needed, and anew when the configuration
+// has changed; but not under running containers: for as long as there are any, the network stays as it is.
+func (m *Manager) defaultNetwork() (*Network, error) {
+	_, settings := m.config.defaultOptions()
+	n, err := m.loadNetwork(builtInID(DefaultName))
+	if err == nil && n.Settings == settings || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return n, err
+	}
+	lock, err := m.lockNetworks()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	n, err = m.loadNetwork(builtInID(DefaultName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m.defineDefault()
+	case err != nil || n.Settings == settings:
+		return n, err
+	}
+	return m.redefineDefault(n)
+}
+
+// defineDefault makes the record. The lock on all networks is held.
+func (m *Manager) defineDefault() (*Network, error) {
+	o, settings := m.config.defaultOptions()
+	candidates, err := m.config.pool()
+	if err != nil {
+		return nil, err
+	}
+	if len(m.config.AddressPools) == 0 {
+		candidates = append([]netip.Prefix{defaultSubnet}, candidates...)
+	}
+	k := &kernel{root: m.root}
+	defer k.close()
+	n, err := m.define(k, o, candidates)
+	if err != nil {
+		return nil, fmt.Errorf("make the default network: %w", err)
+	}
+	n.ID, n.Settings = builtInID(DefaultName), settings
+	return n, state.ReplaceJSON(m.networkPath(n.ID), n, state.Durable)
+}
+
+// redefineDefault puts a changed configuration into effect, if nobody is on the network.
+func (m *Manager) redefineDefault(old *Network) (*Network, error) {
+	b, err := m.openBooks(old) // nobody can join while this is open
+	if err != nil {
+		return nil, err
+	}
+	defer b.close()
+	eps, err := m.Endpoints(old.ID)
+	if err != nil || len(eps) > 0 {
+		return old, err
+	}
+	if err := m.remove(context.Background(), old); err != nil {
+		return nil, err
+	}
+	n, err := m.defineDefault()
+	if err != nil { // what was good before is better than nothing
+		return nil, errors.Join(err, state.ReplaceJSON(m.networkPath(old.ID), old, state.Durable))
+	}
+	return n, nil
+}
+
+// ConfigPath is where the configuration is read from unless another file is named.
+func ConfigPath() string { return filepath.Join("/etc", "mydocker", "daemon.json") }
