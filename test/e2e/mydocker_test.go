@@ -99,15 +99,6 @@ type ctr struct {
 	name, id string
 }
 
-// nameOf is a container name made of the test's.
-func nameOf(t testing.TB) string {
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", " ", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
-	if len(name) > 50 {
-		name = name[len(name)-50:]
-	}
-	return strings.Trim(name, "-")
-}
-
 // start is `run -d --name NAME …`. The container is removed at the end of the test.
 func start(t testing.TB, name string, args ...string) *ctr {
 	t.Helper()
