@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -170,52 +173,50 @@ func joinLabels(labels map[string]string) string {
 	return strings.Join(pairs, ",")
 }
 
-// portsText is the PORTS column: published ports first as HOST->PORT, runs of neighbours as one range, then the exposed ones.
+// portsText is the PORTS column, in Docker's order: ports that lead to the same number, or to nowhere, by number, neighbours
+// as a range; then the others, one by one.
 func portsText(ports []engine.PortSummary) string {
-	ports = append([]engine.PortSummary(nil), ports...)
-	sort.SliceStable(ports, func(i, j int) bool {
-		a, b := ports[i], ports[j]
-		switch {
-		case (a.PublicPort != 0) != (b.PublicPort != 0):
-			return a.PublicPort == 0 // Docker lists what is not published first
-		case a.IP != b.IP:
-			return a.IP < b.IP
-		case a.Type != b.Type:
-			return a.Type < b.Type
-		}
-		return a.PrivatePort < b.PrivatePort
+	ports = slices.Clone(ports)
+	slices.SortStableFunc(ports, func(a, b engine.PortSummary) int {
+		return cmp.Or(cmp.Compare(a.PrivatePort, b.PrivatePort), cmp.Compare(a.IP, b.IP), cmp.Compare(a.PublicPort, b.PublicPort), cmp.Compare(a.Type, b.Type))
 	})
-	var texts []string
-	for i := 0; i < len(ports); {
-		j := i + 1
-		for j < len(ports) && follows(ports[j-1], ports[j]) {
-			j++
+	type place struct{ ip, proto string }
+	type span struct{ first, last uint16 }
+	open := make(map[place]span) // the range that each place is in
+	var order []place
+	var done, others []string
+	for _, p := range ports {
+		if p.PublicPort != 0 && p.PublicPort != p.PrivatePort {
+			others = append(others, fmt.Sprintf("%s->%d/%s", net.JoinHostPort(p.IP, strconv.Itoa(int(p.PublicPort))), p.PrivatePort, p.Type))
+			continue
 		}
-		texts = append(texts, portText(ports[i], ports[j-1]))
-		i = j
+		at := place{p.IP, p.Type}
+		s, ok := open[at]
+		switch {
+		case !ok:
+			order = append(order, at)
+			s = span{p.PrivatePort, p.PrivatePort}
+		case p.PrivatePort == s.last+1:
+			s.last = p.PrivatePort
+		default:
+			done = append(done, spanText(at.ip, at.proto, s.first, s.last))
+			s = span{p.PrivatePort, p.PrivatePort}
+		}
+		open[at] = s
 	}
-	return strings.Join(texts, ", ")
+	for _, at := range order {
+		done = append(done, spanText(at.ip, at.proto, open[at].first, open[at].last))
+	}
+	return strings.Join(append(done, others...), ", ")
 }
 
-func follows(a, b engine.PortSummary) bool {
-	return a.IP == b.IP && a.Type == b.Type && b.PrivatePort == a.PrivatePort+1 &&
-		(a.PublicPort == 0 && b.PublicPort == 0 || a.PublicPort != 0 && b.PublicPort == a.PublicPort+1)
-}
-
-func portText(first, last engine.PortSummary) string {
-	span := func(a, b uint16) string {
-		if a == b {
-			return strconv.Itoa(int(a))
-		}
-		return fmt.Sprintf("%d-%d", a, b)
+func spanText(ip, proto string, first, last uint16) string {
+	text := strconv.Itoa(int(first))
+	if last != first {
+		text += "-" + strconv.Itoa(int(last))
 	}
-	text := span(first.PrivatePort, last.PrivatePort) + "/" + first.Type
-	if first.PublicPort == 0 {
-		return text
+	if ip != "" {
+		text = net.JoinHostPort(ip, text) + "->" + text
 	}
-	ip := first.IP
-	if strings.Contains(ip, ":") {
-		ip = "[" + ip + "]"
-	}
-	return fmt.Sprintf("%s:%s->%s", ip, span(first.PublicPort, last.PublicPort), text)
+	return text + "/" + proto
 }
