@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,14 +31,25 @@ func (s *Store) add(ctx context.Context, from content, rawManifest []byte, names
 	}
 	sources := make([]layerSource, len(m.Layers))
 	for i, d := range m.Layers {
-		if err := from.ensure(ctx, d); err != nil {
-			return nil, err
-		}
-		sources[i] = s.blobSource(d, config.RootFS.DiffIDs[i])
+		sources[i] = layerSource{diffID: config.RootFS.DiffIDs[i], open: func(context.Context) (io.ReadCloser, error) { return s.keep(from, d) }}
 	}
 	chain, size, err := s.unpackLayers(ctx, sources)
 	if err != nil {
 		return nil, err
+	}
+	// A layer may have been there from another archive: then its blob has not passed yet.
+	for _, d := range m.Layers {
+		if s.hasBlob(d.Digest, d.Size) {
+			continue
+		}
+		r, err := s.keep(from, d)
+		if err != nil {
+			return nil, err
+		}
+		_, err = io.CopyBuffer(onlyWriter{io.Discard}, &contextReader{ctx, r}, make([]byte, 256<<10))
+		if err := errors.Join(err, r.Close()); err != nil {
+			return nil, err
+		}
 	}
 	return s.finish(rawManifest, m, rawConfig, config, chain, size, names)
 }

@@ -2,8 +2,8 @@ package image
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +33,12 @@ func (s *Store) Load(ctx context.Context, path string) ([]*Image, error) {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	defer f.Close()
-	images, err := s.LoadStream(ctx, f)
+	images, err := s.loading(ctx, func() ([]*Image, error) {
+		if info.Mode().IsRegular() {
+			return s.loadFile(ctx, f)
+		}
+		return s.loadArchive(ctx, f)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", path, err)
 	}
@@ -68,18 +73,27 @@ func (s *Store) loading(ctx context.Context, work func() ([]*Image, error)) ([]*
 type content interface {
 	// small reads a manifest or configuration, verified.
 	small(d Descriptor) ([]byte, error)
-	// ensure puts something into the store's blobs.
-	ensure(ctx context.Context, d Descriptor) error
+	// open reads a layer's archive that the store does not have yet. The caller verifies it.
+	open(d Descriptor) (io.ReadCloser, error)
 }
 
-// archiveContent is an archive that has been read from front to back: its order is anybody's choice, so what is small
-// waits in memory and what is large in the store until the manifest tells what it is.
+// archiveContent is an archive. One that comes through a pipe is read from front to back; its order is anybody's choice,
+// so what is small waits in memory and what is large in the store until the manifest tells what it is. One in a file is
+// only looked through, and its layers are then read side by side, each where it lies.
 type archiveContent struct {
-	store *Store
-	files map[string]Descriptor // by name in the archive; only Digest and Size are set
-	links map[string]string     // symbolic and hard links of the archive: old versions of Docker share layers so
-	memo  map[Digest][]byte
-	room  int64
+	store   *Store
+	file    *os.File            // nil for a pipe
+	files   map[string]archived // by name in the archive
+	links   map[string]string   // symbolic and hard links of the archive: old versions of Docker share layers so
+	digests map[Digest]archived // what lies in the file, by its digest, as far as that is known
+	memo    map[Digest][]byte
+	room    int64
+}
+
+// archived is one file of an archive. Its digest may not be known yet when it lies in a file.
+type archived struct {
+	digest       Digest
+	size, offset int64
 }
 
 const (
@@ -87,33 +101,62 @@ const (
 	smallRoom = 32 << 20
 )
 
+func (s *Store) newArchiveContent() *archiveContent {
+	return &archiveContent{store: s, files: map[string]archived{}, links: map[string]string{}, digests: map[Digest]archived{}, memo: map[Digest][]byte{}, room: smallRoom}
+}
+
 func (s *Store) loadArchive(ctx context.Context, r io.Reader) ([]*Image, error) {
 	plainText, _, err := decompress(&contextReader{ctx, r})
 	if err != nil {
 		return nil, err
 	}
 	defer plainText.Close()
-	a := &archiveContent{store: s, files: map[string]Descriptor{}, links: map[string]string{}, memo: map[Digest][]byte{}, room: smallRoom}
+	a := s.newArchiveContent()
 	ahead := newReadAhead(plainText, 256<<10, 4)
 	defer ahead.Close()
-	if err := a.read(ctx, tar.NewReader(ahead)); err != nil {
+	if err := a.read(ctx, tar.NewReader(ahead), a.take); err != nil {
 		return nil, err
 	}
-	if d, ok := a.lookup("manifest.json"); ok {
-		return s.loadDockerArchive(ctx, a, d)
+	return a.load(ctx)
+}
+
+// loadFile loads an archive that can be read at any place, if it is not packed.
+func (s *Store) loadFile(ctx context.Context, f *os.File) ([]*Image, error) {
+	head := make([]byte, 6)
+	n, err := f.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
-	if d, ok := a.lookup("index.json"); ok {
-		index, err := a.small(d)
+	if detect(head[:n]) != plain {
+		return s.loadArchive(ctx, f)
+	}
+	a := s.newArchiveContent()
+	a.file = f
+	// The reader of archives seeks over what it is not asked to read.
+	if err := a.read(ctx, tar.NewReader(f), a.note); err != nil {
+		return nil, err
+	}
+	return a.load(ctx)
+}
+
+// load tells the two formats apart.
+func (a *archiveContent) load(ctx context.Context) ([]*Image, error) {
+	if _, ok := a.lookup("manifest.json"); ok {
+		return a.loadDocker(ctx)
+	}
+	if _, ok := a.lookup("index.json"); ok {
+		index, err := a.smallNamed("index.json")
 		if err != nil {
 			return nil, err
 		}
-		return s.loadIndex(ctx, a, index)
+		return a.store.loadIndex(ctx, a, index)
 	}
 	return nil, errors.New("it has neither manifest.json nor index.json: this is no archive of `docker save` and no OCI layout " +
 		"(an archive of a root file system is taken by `mydocker import`)")
 }
 
-func (a *archiveContent) read(ctx context.Context, archive *tar.Reader) error {
+// read goes through the archive and hands each file on.
+func (a *archiveContent) read(ctx context.Context, archive *tar.Reader, take func(ctx context.Context, name string, size int64, r io.Reader) error) error {
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -128,7 +171,7 @@ func (a *archiveContent) read(ctx context.Context, archive *tar.Reader) error {
 		}
 		switch h.Typeflag {
 		case tar.TypeReg:
-			if err := a.take(ctx, name, h.Size, archive); err != nil {
+			if err := take(ctx, name, h.Size, archive); err != nil {
 				return fmt.Errorf("read %q of the archive: %w", h.Name, err)
 			}
 		case tar.TypeSymlink:
@@ -139,6 +182,25 @@ func (a *archiveContent) read(ctx context.Context, archive *tar.Reader) error {
 	}
 }
 
+// note writes down where a file of an archive in a file lies.
+func (a *archiveContent) note(_ context.Context, name string, size int64, _ io.Reader) error {
+	offset, err := a.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	if info, err := a.file.Stat(); err != nil || offset+size > info.Size() {
+		return errors.Join(io.ErrUnexpectedEOF, err)
+	}
+	e := archived{size: size, offset: offset}
+	if hex, ok := strings.CutPrefix(name, "blobs/sha256/"); ok && isHex64(hex) {
+		e.digest = Digest("sha256:" + hex)
+		a.digests[e.digest] = e
+	}
+	a.files[name] = e
+	return nil
+}
+
+// take keeps a file of an archive that comes through a pipe.
 func (a *archiveContent) take(ctx context.Context, name string, size int64, r io.Reader) error {
 	if size <= smallFile && size <= a.room {
 		data, err := io.ReadAll(r)
@@ -147,28 +209,28 @@ func (a *archiveContent) take(ctx context.Context, name string, size int64, r io
 		}
 		a.room -= size
 		d := digestOf(data)
-		a.memo[d], a.files[name] = data, Descriptor{Digest: d, Size: size}
+		a.memo[d], a.files[name] = data, archived{digest: d, size: size}
 		return nil
 	}
 	want := Digest("")
 	if hex, ok := strings.CutPrefix(name, "blobs/sha256/"); ok && isHex64(hex) {
 		want = Digest("sha256:" + hex)
 		if a.store.hasBlob(want, size) {
-			a.files[name] = Descriptor{Digest: want, Size: size}
+			a.files[name] = archived{digest: want, size: size}
 			return nil
 		}
 	}
 	d, n, err := a.store.storeStream(ctx, r, want)
-	a.files[name] = Descriptor{Digest: d, Size: n}
+	a.files[name] = archived{digest: d, size: n}
 	return err
 }
 
 // lookup finds a file by its name, through at most a few links.
-func (a *archiveContent) lookup(name string) (Descriptor, bool) {
+func (a *archiveContent) lookup(name string) (archived, bool) {
 	name = path.Clean(name)
 	for range 8 {
-		if d, ok := a.files[name]; ok {
-			return d, true
+		if e, ok := a.files[name]; ok {
+			return e, true
 		}
 		target, ok := a.links[name]
 		if !ok {
@@ -176,25 +238,56 @@ func (a *archiveContent) lookup(name string) (Descriptor, bool) {
 		}
 		name = target
 	}
-	return Descriptor{}, false
+	return archived{}, false
+}
+
+// smallNamed reads a small file by its name.
+func (a *archiveContent) smallNamed(name string) ([]byte, error) {
+	e, ok := a.lookup(name)
+	if !ok {
+		return nil, fmt.Errorf("the archive is incomplete: it lacks %q", name)
+	}
+	if a.file == nil {
+		return a.small(Descriptor{Digest: e.digest, Size: e.size})
+	}
+	return a.section(e)
+}
+
+func (a *archiveContent) section(e archived) ([]byte, error) {
+	if e.size > maxManifest {
+		return nil, fmt.Errorf("%d bytes are too many for a manifest or configuration", e.size)
+	}
+	data := make([]byte, e.size)
+	if _, err := a.file.ReadAt(data, e.offset); err != nil {
+		return nil, fmt.Errorf("read the archive: %w", err)
+	}
+	return data, nil
 }
 
 func (a *archiveContent) small(d Descriptor) ([]byte, error) {
 	if data, ok := a.memo[d.Digest]; ok {
 		return data, nil
 	}
-	return a.store.readBlob(d.Digest)
+	e, ok := a.digests[d.Digest]
+	if !ok {
+		return a.store.readBlob(d.Digest)
+	}
+	data, err := a.section(e)
+	if err == nil && digestOf(data) != d.Digest {
+		err = fmt.Errorf("the archive is damaged: what should be %s is %s", d.Digest, digestOf(data))
+	}
+	return data, err
 }
 
-func (a *archiveContent) ensure(_ context.Context, d Descriptor) error {
+func (a *archiveContent) open(d Descriptor) (io.ReadCloser, error) {
 	if data, ok := a.memo[d.Digest]; ok {
-		_, err := a.store.writeBlob(data)
-		return err
+		return io.NopCloser(bytes.NewReader(data)), nil
 	}
-	if !a.store.hasBlob(d.Digest, d.Size) {
-		return fmt.Errorf("the archive is incomplete: it lacks %s of %d bytes", d.Digest, d.Size)
+	e, ok := a.digests[d.Digest]
+	if !ok {
+		return nil, fmt.Errorf("the archive is incomplete: it lacks %s of %d bytes", d.Digest, d.Size)
 	}
-	return nil
+	return io.NopCloser(io.NewSectionReader(a.file, e.offset, e.size)), nil
 }
 
 // directoryContent is an OCI layout in a directory.
@@ -234,109 +327,10 @@ func (c *directoryContent) small(d Descriptor) ([]byte, error) {
 	return data, nil
 }
 
-func (c *directoryContent) ensure(ctx context.Context, d Descriptor) error {
-	if c.store.hasBlob(d.Digest, d.Size) {
-		return nil
-	}
+func (c *directoryContent) open(d Descriptor) (io.ReadCloser, error) {
 	f, err := os.Open(c.path(d.Digest))
 	if err != nil {
-		return fmt.Errorf("the layout is incomplete: %w", err)
+		return nil, fmt.Errorf("the layout is incomplete: %w", err)
 	}
-	defer f.Close()
-	_, _, err = c.store.storeStream(ctx, f, d.Digest)
-	return err
-}
-
-// dockerImage is one entry of the manifest.json of `docker save`
-// (https://github.com/moby/docker-image-spec/blob/main/spec.md, "Combined Image JSON + Filesystem Changeset Format").
-type dockerImage struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
-}
-
-func (s *Store) loadDockerArchive(ctx context.Context, a *archiveContent, index Descriptor) ([]*Image, error) {
-	data, err := a.small(index)
-	if err != nil {
-		return nil, err
-	}
-	var entries []dockerImage
-	if err := json.Unmarshal(data, &entries); err != nil {
-		return nil, fmt.Errorf("its manifest.json is not as `docker save` writes it: %w", err)
-	}
-	if len(entries) == 0 {
-		return nil, errors.New("its manifest.json names no image")
-	}
-	var images []*Image
-	for _, e := range entries {
-		img, err := s.loadDockerImage(ctx, a, e)
-		if err != nil {
-			return nil, fmt.Errorf("image %s: %w", e.Config, err)
-		}
-		images = append(images, img)
-	}
-	return images, nil
-}
-
-func (s *Store) loadDockerImage(ctx context.Context, a *archiveContent, e dockerImage) (*Image, error) {
-	config, ok := a.lookup(e.Config)
-	if !ok {
-		return nil, fmt.Errorf("the archive is incomplete: it lacks the configuration %q", e.Config)
-	}
-	config.MediaType = mediaOCIConfig
-	m := manifest{SchemaVersion: 2, MediaType: mediaOCIManifest, Config: &config, Layers: []Descriptor{}}
-	for _, name := range e.Layers {
-		d, ok := a.lookup(name)
-		if !ok {
-			return nil, fmt.Errorf("the archive is incomplete: it lacks the layer %q", name)
-		}
-		if err := a.ensure(ctx, d); err != nil {
-			return nil, err
-		}
-		kind, err := s.blobCompression(d.Digest)
-		if err != nil {
-			return nil, err
-		}
-		mediaType, storable := layerMediaType(kind)
-		if !storable {
-			return nil, fmt.Errorf("the layer %q is packed by %s, which no image format knows", name, kind)
-		}
-		d.MediaType = mediaType
-		m.Layers = append(m.Layers, d)
-	}
-	names, err := parseNames(e.RepoTags)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := encode(m)
-	if err != nil {
-		return nil, err
-	}
-	return s.add(ctx, a, raw, names)
-}
-
-func parseNames(tags []string) ([]Reference, error) {
-	var names []Reference
-	for _, tag := range tags {
-		ref, err := ParseReference(tag)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, ref)
-	}
-	return names, nil
-}
-
-func (s *Store) blobCompression(d Digest) (compression, error) {
-	f, err := os.Open(s.blob(d))
-	if err != nil {
-		return plain, err
-	}
-	defer f.Close()
-	head := make([]byte, 6)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return plain, err
-	}
-	return detect(head[:n]), nil
+	return f, nil
 }

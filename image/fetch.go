@@ -223,7 +223,7 @@ func (c *remoteContent) load(d Descriptor) ([]byte, error) {
 	return data, errors.Join(err, r.Close())
 }
 
-func (c *remoteContent) ensure(context.Context, Descriptor) error { return nil }
+func (c *remoteContent) open(d Descriptor) (io.ReadCloser, error) { return c.fetcher.open(c.ctx, d) }
 
 // syncStore is sync -f LIB: what a record names must be on the disk before the record is.
 func (s *Store) syncStore() error {

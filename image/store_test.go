@@ -285,18 +285,32 @@ func TestBadArchivesLeaveNothing(t *testing.T) {
 		"no archive":  {bytes.Repeat([]byte("no"), 2000), "invalid tar header"},
 		"truncated":   {good[:len(good)/2], "unexpected EOF"},
 		"a rootfs":    {tarOf(t, file{name: "etc/passwd", body: "x"}), "mydocker import"},
-		"no layers":   {tarOf(t, file{name: "manifest.json", body: `[{"Config":"c","Layers":["gone"]}]`}, file{name: "c", body: "{}"}), "lacks the layer"},
+		"no layers":   {tarOf(t, file{name: "manifest.json", body: `[{"Config":"c","Layers":["gone"]}]`}, file{name: "c", body: `{"rootfs":{"type":"layers","diff_ids":["` + someDigest + `"]}}`}), "lacks the layer"},
 		"bad digest":  {lying, "digest"},
 		"hostile":     {layered(t, "x:1", tarOf(t, file{name: "../../x", body: "x"})), "leads out"},
 		"not json":    {tarOf(t, file{name: "manifest.json", body: "]["}), "manifest.json"},
 		"gzip broken": {[]byte("\x1f\x8b\x08\x00garbage"), "unexpected EOF"},
 	} {
-		s := newStore(t)
-		_, err := s.LoadStream(context.Background(), bytes.NewReader(c.archive))
-		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+		for _, load := range []func(*Store) error{
+			func(s *Store) error {
+				_, err := s.LoadStream(context.Background(), bytes.NewReader(c.archive))
+				return err
+			},
+			func(s *Store) error {
+				path := t.TempDir() + "/archive"
+				if err := os.WriteFile(path, c.archive, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				_, err := s.Load(context.Background(), path)
+				return err
+			},
+		} {
+			s := newStore(t)
+			if err := load(s); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+			}
+			wantEmpty(t, s)
 		}
-		wantEmpty(t, s)
 	}
 }
 
@@ -313,7 +327,8 @@ func TestBlobIsVerified(t *testing.T) {
 	if err := os.WriteFile(blob, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	source := s.blobSource(Descriptor{Digest: img.Layers[0], Size: int64(len(data))}, img.Layers[0])
+	d := Descriptor{Digest: img.Layers[0], Size: int64(len(data))}
+	source := layerSource{diffID: d.Digest, open: func(context.Context) (io.ReadCloser, error) { return s.keep(nil, d) }}
 	if err := os.RemoveAll(s.layerDir(img.Layers[0])); err != nil {
 		t.Fatal(err)
 	}
