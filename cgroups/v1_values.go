@@ -46,8 +46,9 @@ func (l *settings) add(controller, file, value, reason string) {
 	*l = append(*l, Setting{controller, file, value, reason})
 }
 
+// number adds a limit that is set. Engines write 0 for one that is not.
 func (l *settings) number(controller, file string, value *int64, reason string) {
-	if value != nil {
+	if value != nil && *value != 0 {
 		l.add(controller, file, strconv.FormatInt(*value, 10), reason)
 	}
 }
@@ -92,12 +93,8 @@ func (l *settings) v1Memory(m *specs.LinuxMemory) {
 	if m.Swappiness != nil {
 		l.add("memory", "memory.swappiness", utoa(*m.Swappiness), "how readily it is swapped out")
 	}
-	if m.DisableOOMKiller != nil {
-		value := "0"
-		if *m.DisableOOMKiller {
-			value = "1"
-		}
-		l.add("memory", "memory.oom_control", value, "wait instead of kill when memory is out")
+	if m.DisableOOMKiller != nil && *m.DisableOOMKiller {
+		l.add("memory", "memory.oom_control", "1", "wait instead of kill when memory is out")
 	}
 }
 
@@ -105,18 +102,18 @@ func (l *settings) v1CPU(c *specs.LinuxCPU) {
 	if c == nil {
 		return
 	}
-	if c.Shares != nil {
+	if c.Shares != nil && *c.Shares != 0 {
 		l.add("cpu", "cpu.shares", utoa(*c.Shares), "share of the CPU when it is short; 1024 is one part")
 	}
 	// The period goes first: a quota is checked against the period that stands.
-	if c.Period != nil {
+	if c.Period != nil && *c.Period != 0 {
 		l.add("cpu", "cpu.cfs_period_us", utoa(*c.Period), "the period of the quota, in microseconds")
 	}
 	l.number("cpu", "cpu.cfs_quota_us", c.Quota, "CPU time in a period, in microseconds")
-	if c.Burst != nil {
+	if c.Burst != nil && *c.Burst != 0 {
 		l.add("cpu", "cpu.cfs_burst_us", utoa(*c.Burst), "unused CPU time that may be saved up")
 	}
-	if c.RealtimePeriod != nil {
+	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
 		l.add("cpu", "cpu.rt_period_us", utoa(*c.RealtimePeriod), "the period of real-time scheduling")
 	}
 	l.number("cpu", "cpu.rt_runtime_us", c.RealtimeRuntime, "real-time CPU time in a period")
@@ -133,14 +130,14 @@ func (l *settings) v1Blkio(b *specs.LinuxBlockIO) {
 	if b == nil {
 		return
 	}
-	if b.Weight != nil {
+	if b.Weight != nil && *b.Weight != 0 {
 		l.add("blkio", "blkio.bfq.weight", utoa(uint64(*b.Weight)), "share of the disks")
 	}
-	if b.LeafWeight != nil {
+	if b.LeafWeight != nil && *b.LeafWeight != 0 {
 		l.add("blkio", "blkio.leaf_weight", utoa(uint64(*b.LeafWeight)), "share of the disks against groups below")
 	}
 	for _, d := range b.WeightDevice {
-		if d.Weight != nil {
+		if d.Weight != nil && *d.Weight != 0 {
 			l.add("blkio", "blkio.bfq.weight_device", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, *d.Weight), "share of one disk")
 		}
 	}

@@ -84,13 +84,13 @@ func (l *settings) v2CPU(c *specs.LinuxCPU) error {
 	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 || c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 {
 		return fmt.Errorf("resources.cpu.realtime*: cgroup v2 cannot do that: %w", ErrUnavailable)
 	}
-	if c.Idle != nil {
+	if c.Idle != nil && *c.Idle != 0 {
 		l.add("cpu", "cpu.idle", strconv.FormatInt(*c.Idle, 10), "run only when nobody else wants to")
 	}
 	if c.Shares != nil && *c.Shares != 0 {
 		l.add("cpu", "cpu.weight", utoa(weightOfShares(*c.Shares)), "share of the CPU when it is short; 100 is one part")
 	}
-	if c.Quota != nil || c.Period != nil {
+	if c.Quota != nil && *c.Quota != 0 || c.Period != nil && *c.Period != 0 {
 		period, quota := "100000", "max"
 		if c.Period != nil && *c.Period != 0 {
 			period = utoa(*c.Period)
@@ -100,7 +100,7 @@ func (l *settings) v2CPU(c *specs.LinuxCPU) error {
 		}
 		l.add("cpu", "cpu.max", quota+" "+period, "CPU time in a period, in microseconds")
 	}
-	if c.Burst != nil {
+	if c.Burst != nil && *c.Burst != 0 {
 		l.add("cpu", "cpu.max.burst", utoa(*c.Burst), "unused CPU time that may be saved up")
 	}
 	if c.Cpus != "" {
