@@ -62,6 +62,10 @@ func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (e
 	if n.Driver != DriverBridge {
 		return nil, fmt.Errorf("network %s has nothing to attach to", n.Name)
 	}
+	// Before there is anything whose removal would need it too.
+	if _, err := m.firewall(m.backend); err != nil {
+		return nil, fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
+	}
 	e, old, err := m.claim(n, sb, o)
 	if err != nil {
 		return nil, fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
