@@ -81,7 +81,8 @@ func templateFunctions() template.FuncMap {
 		"json":  toJSON,
 		"split": strings.Split,
 		"join":  join,
-		"title": strings.Title, //nolint:staticcheck // Docker's function, meant for ASCII words
+		//lint:ignore SA1019 it is Docker's function, and meant for words of ASCII
+		"title": strings.Title,
 		"lower": strings.ToLower,
 		"upper": strings.ToUpper,
 		"pad": func(text string, before, after int) string {
