@@ -218,17 +218,22 @@ func TestSparseFilesStaySparse(t *testing.T) {
 }
 
 func TestManySmallFiles(t *testing.T) {
-	needRoot(t)
 	var files []file
-	for i := range 20000 {
-		files = append(files, file{name: fmt.Sprintf("d%d/f%d", i%100, i), body: "x"})
+	for i := range 100_000 {
+		files = append(files, file{name: fmt.Sprintf("d%d/f%d", i%1000, i), body: "x"})
 	}
-	dir, _, content, err := unpackInto(t, tarOf(t, files...))
-	if err != nil || content.size != 20000 {
+	disk := smallDisk(t, "2g")
+	root, err := openDirectory(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(root)
+	content, err := unpackTar(context.Background(), bytes.NewReader(tarOf(t, files...)), root, 1<<30)
+	if err != nil || content.size != 100_000 {
 		t.Fatalf("size %d, %v", content.size, err)
 	}
-	if n := strings.TrimSpace(run(t, "sh", "-c", "find "+dir+" -type f | wc -l")); n != "20000" {
-		t.Errorf("%s files, want 20000", n)
+	if n := strings.TrimSpace(run(t, "sh", "-c", "find "+disk+" -type f | wc -l")); n != "100000" {
+		t.Errorf("%s files, want 100000", n)
 	}
 }
 

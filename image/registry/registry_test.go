@@ -204,6 +204,29 @@ func TestWhatSkopeoPushes(t *testing.T) {
 		if pulled.Layers[0] != img.Layers[0] {
 			t.Errorf("%s: the layer is %s, want %s", name, pulled.Layers[0], img.Layers[0])
 		}
+		saveAndInspect(t, to, target, pulled)
+	}
+}
+
+// saveAndInspect saves a pulled image in both formats; skopeo must find the same layers in it, and we the same image.
+func saveAndInspect(t *testing.T, s *image.Store, ref string, img *image.Fetched) {
+	t.Helper()
+	for _, format := range []string{image.FormatDocker, image.FormatOCI} {
+		path := t.TempDir() + "/saved.tar"
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(s.Save(context.Background(), []string{ref}, f, format), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if out := command(t, "skopeo", "inspect", "--config", format+":"+path); !strings.Contains(out, img.Layers[0].String()) {
+			t.Errorf("%s: skopeo sees\n%s", format, out)
+		}
+		to, _ := newStore(t)
+		if images, err := to.Load(context.Background(), path); err != nil || images[0].ID != img.ID || images[0].Manifest != img.Manifest && format == image.FormatOCI {
+			t.Errorf("%s: loaded %+v, %v", format, images, err)
+		}
 	}
 }
 
