@@ -100,7 +100,7 @@ func (e *Engine) status(d *Definition) (s status, err error) {
 		s.Life.ExitCode = lostExitCode
 		s.Life.FinishedAt = s.Life.StartedAt
 		if st, statErr := os.Stat(e.path(d.ID, logFile)); statErr == nil {
-			s.Life.FinishedAt = st.ModTime()
+			s.Life.FinishedAt = lastSeen(s.Life.StartedAt, st.ModTime())
 		}
 	}
 	return s, nil
