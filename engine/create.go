@@ -322,6 +322,15 @@ func (e *Engine) checkNetworks(o *CreateOptions) error {
 			return fmt.Errorf("--network %s: no network namespace is there (ip netns list shows the named ones under /run/netns)", o.Network)
 		}
 	}
+	for _, l := range o.Links {
+		ref, _, err := splitLink(l)
+		if err == nil {
+			_, err = e.Find(ref)
+		}
+		if err != nil {
+			return fmt.Errorf("--link: %w", err)
+		}
+	}
 	for _, x := range o.ExtraHosts {
 		if err := network.CheckExtraHost(x); err != nil {
 			return err

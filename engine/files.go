@@ -100,6 +100,13 @@ func (e *Engine) hostsFile(d *Definition, attached []*network.Endpoint) ([]byte,
 			h.HostGateway = ep.Gateway
 		}
 	}
+	links, err := e.links(d)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range links {
+		h.Links = append(h.Links, l.hostsLine())
+	}
 	for _, x := range o.ExtraHosts {
 		if strings.HasSuffix(x, "host-gateway") && !h.HostGateway.IsValid() {
 			return nil, fmt.Errorf("--add-host %s: the container has no gateway on network %s", x, o.Network)

@@ -30,9 +30,17 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	links, err := e.links(d)
+	if err != nil {
+		return nil, err
+	}
+	var linkEnv []string
+	for _, l := range links {
+		linkEnv = append(linkEnv, l.env(d.Name)...)
+	}
 	so := container.SpecOptions{
 		Args: d.Command(), Cwd: o.WorkingDir, TTY: o.TTY,
-		Env:      environment(o, who.home),
+		Env:      environment(o, who.home, linkEnv),
 		User:     who.User,
 		Hostname: o.Hostname, Domainname: o.Domainname,
 		ReadonlyRootfs: o.ReadOnly,
@@ -84,12 +92,12 @@ func limits(r Resources) container.Limits {
 }
 
 // environment is what the process finds: Docker's own variables, then the image's and the user's. Nothing of the host's.
-func environment(o *CreateOptions, home string) []string {
+func environment(o *CreateOptions, home string, links []string) []string {
 	env := []string{defaultPath, "HOSTNAME=" + o.Hostname}
 	if o.TTY {
 		env = append(env, "TERM=xterm")
 	}
-	env = mergeEnv(env, o.Env)
+	env = mergeEnv(env, links, o.Env)
 	for _, kv := range env {
 		if strings.HasPrefix(kv, "HOME=") {
 			return env
