@@ -220,6 +220,7 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	}
 	report, pidfd := e.socketNumber(), e.socketNumber()+1
 	p := newProgram()
+	p.entersUserNS = namespaces&unix.CLONE_NEWUSER != 0
 	// What the caller itself inherited, without knowing, from whoever started it (CVE-2024-21626).
 	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(pidfd+1), math.MaxUint32, 0)
 	p.call("enter the container's namespaces", unix.SYS_SETNS, uint64(pidfd), uint64(namespaces))

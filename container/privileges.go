@@ -52,9 +52,12 @@ func newProgram() *program {
 
 // privileges adds the steps of privilegeSteps. filter is nil for none.
 func (p *program) privileges(list []step, filter *seccomp.Filter) error {
-	bounding, err := boundingSet()
+	bounding, known, err := boundingSet()
 	if err != nil {
 		return err
+	}
+	if p.entersUserNS {
+		bounding = known // whoever enters a user namespace gets a full set there
 	}
 	for _, s := range list {
 		switch s.Kind {
@@ -150,19 +153,20 @@ func (p *program) execute(report int, paths, args, env []string) {
 	}
 }
 
-// boundingSet is what no program of this host can have more than.
-func boundingSet() (set uint64, err error) {
+// boundingSet is what no program of this host can have more than, and all that the kernel knows.
+func boundingSet() (set, known uint64, err error) {
 	for n := range 64 {
 		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(n), 0, 0, 0)
 		if err == unix.EINVAL {
-			return set, nil // the kernel has no capability of this number, nor any after it
+			return set, known, nil // the kernel has no capability of this number, nor any after it
 		}
 		if err != nil {
-			return 0, fmt.Errorf("read the bounding set: %w", err)
+			return 0, 0, fmt.Errorf("read the bounding set: %w", err)
 		}
 		set |= uint64(has) << n
+		known |= 1 << n
 	}
-	return set, nil
+	return set, known, nil
 }
 
 // setDumpable decides whether others of the same user may look into this process. Off, /proc/PID/exe, fd and mem belong

@@ -116,6 +116,15 @@ func launch(executable string, b birth, files []*os.File, cgroup *os.File, prepa
 	}
 	attr.Files = append(attr.Files, uintptr(theirs))
 	argv := []string{"mydocker", initArg, fmt.Sprint(len(files))}
+	if attr.Sys.Credential != nil {
+		handle, err := openProgram(executable, len(attr.Files))
+		if err != nil {
+			unix.Close(ours)
+			return nil, err
+		}
+		defer unix.Close(handle)
+		executable = fmt.Sprintf("/proc/self/fd/%d", handle)
+	}
 	pid, err := 0, error(nil)
 	start := func() { pid, err = syscall.ForkExec(executable, argv, attr) }
 	if len(b.join) == 0 && prepare == nil {
@@ -140,6 +149,17 @@ func launch(executable string, b birth, files []*os.File, cgroup *os.File, prepa
 		return nil, fmt.Errorf("start init: %w", err)
 	}
 	return &initProcess{pid: pid, conn: conn{ours}, console: -1}, nil
+}
+
+// openProgram opens our program for a child that will be nobody when it executes it: the directories on the way may be
+// closed to it. The descriptor is out of the way of those that the child is given.
+func openProgram(path string, given int) (int, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, given+64)
 }
 
 func mapUsers(attr *syscall.SysProcAttr, s *specs.Spec) {

@@ -25,6 +25,8 @@ type program struct {
 	rows   []programRow
 	labels []string // for each row, what it is for
 	blob   []byte   // what the rows point to
+
+	entersUserNS bool // one of the rows joins a user namespace
 }
 
 type programRow struct {
