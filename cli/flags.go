@@ -59,6 +59,7 @@ func createFlags() []urfave.Flag {
 		yes("oom-kill-disable", "Disable OOM Killer"),
 		number("oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),
 		str("pid", "string", "PID namespace to use"),
+		str("platform", "string", "Set platform if server is multi-platform capable"),
 		number("pids-limit", "Tune container pids limit (set -1 for unlimited)"),
 		yes("privileged", "Give extended privileges to this container"),
 		list("publish,p", "Publish a container's port(s) to the host"),

@@ -267,6 +267,20 @@ func TestInspectKinds(t *testing.T) {
 	equal(t, "ps by network id", my(t, "ps", "-a", "--filter", "network="+netID, "--format", "{{.Names}}"), "member\n")
 }
 
+func TestRestartSignal(t *testing.T) {
+	busyboxImage(t)
+	my(t, "run", "-d", "--name", "re", "busybox", "sh", "-c", "trap 'echo usr1; exit' USR1; echo up; while :; do sleep 0.05; done")
+	for try := 0; my(t, "logs", "re") != "up\n"; try++ {
+		if try > 100 {
+			t.Fatal("the container says nothing")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	equal(t, "restart", my(t, "restart", "-t", "5", "-s", "USR1", "re"), "re\n")
+	match(t, "logs", my(t, "logs", "re"), `^up\nusr1\n`)
+	equal(t, "it runs", my(t, "inspect", "-f", "{{.State.Status}}", "re"), "running\n")
+}
+
 func TestImageCommands(t *testing.T) {
 	busyboxImage(t)
 	id := strings.TrimSpace(my(t, "images", "-q", "--no-trunc", "busybox"))

@@ -98,9 +98,17 @@ func restartVerb() *verb {
 		usage: "[OPTIONS] " + anyContainers, min: 1, max: -1, complete: "container",
 		about: `Examples:
   $ mydocker restart -t 2 web`,
-		flags: func() []urfave.Flag { return stopFlags()[1:] },
+		flags: stopFlags,
 		run: func(s *session, c *urfave.Context) error {
+			if err := s.checkSignal(c.String("signal")); err != nil {
+				return err
+			}
 			return s.onEach(c, func(e *engine.Engine, ref string) error {
+				if signal := c.String("signal"); signal != "" {
+					if err := e.Stop(context.Background(), ref, stopTimeout(c), signal); err != nil {
+						return err
+					}
+				}
 				return e.Restart(context.Background(), ref, stopTimeout(c))
 			})
 		},

@@ -71,6 +71,8 @@ func TestExitStatusOfUsageErrors(t *testing.T) {
 		"exec --detach-keys ctrl-1 web sh": {125, "invalid detach keys"},
 		"run":                              {1, "requires at least 1 argument"},
 		"run --gpus all x":                 {125, "--gpus is not supported"},
+		"run --platform a/b/c/d x":         {125, "invalid platform"},
+		"restart -s NOPE web":              {1, "invalid signal"},
 		"kill -s NOPE web":                 {1, "invalid signal"},
 		"logs --tail x web":                {1, "invalid --tail 'x'"},
 		"logs --since x web":               {1, "invalid --since"},

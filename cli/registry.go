@@ -92,13 +92,34 @@ func (s *session) pull(r remote.Request, ref image.Reference, quiet bool) (remot
 	return atRegistry(ctx, r, tell)
 }
 
+// pullPolicy is when and what `run` and `create` pull.
+type pullPolicy struct {
+	platform string // os/architecture[/variant]; "" is the host's
+	quiet    bool
+}
+
+func readPull(c *urfave.Context) (pullPolicy, error) {
+	p := pullPolicy{platform: c.String("platform"), quiet: c.Bool("quiet")}
+	_, err := image.ParsePlatform(p.platform)
+	return p, err
+}
+
 // withImage does what needs an image, and pulls the image as --pull says: always before, or when it turns out to be missing.
 // So a `run` of an image that is there never thinks of registries.
-func (s *session) withImage(o *engine.CreateOptions, quiet bool, do func() error) error {
+func (s *session) withImage(o *engine.CreateOptions, p pullPolicy, do func() error) error {
 	policy := o.Pull
+	if p.platform != "" && policy == "missing" {
+		fits, err := s.isForPlatform(o.Image, p.platform)
+		if err != nil {
+			return err
+		}
+		if !fits {
+			policy = "always"
+		}
+	}
 	if policy == "always" {
 		o.Pull = "never"
-		if err := s.pullFor(o.Image, quiet); err != nil {
+		if err := s.pullFor(o.Image, p); err != nil {
 			return &engine.ExitError{Code: 125, Err: err}
 		}
 	}
@@ -113,21 +134,49 @@ func (s *session) withImage(o *engine.CreateOptions, quiet bool, do func() error
 	if _, imageErr := store.Get(o.Image); !errors.Is(imageErr, fs.ErrNotExist) {
 		return err // something else was missing
 	}
-	if !quiet {
+	if !p.quiet {
 		fmt.Fprintf(s.streams.Err, "Unable to find image '%s' locally\n", familiar(o.Image))
 	}
-	if err := s.pullFor(o.Image, quiet); err != nil {
+	if err := s.pullFor(o.Image, p); err != nil {
 		return &engine.ExitError{Code: 125, Err: err}
 	}
 	return do()
 }
 
-func (s *session) pullFor(name string, quiet bool) error {
+// isForPlatform says whether an image is not here, or is here for the platform that was asked for.
+func (s *session) isForPlatform(name, platform string) (bool, error) {
+	want, err := image.ParsePlatform(platform)
+	if err != nil {
+		return false, err
+	}
+	store, err := s.images()
+	if err != nil {
+		return false, err
+	}
+	img, err := store.Get(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return img.Config.OS == want.OS && img.Config.Architecture == want.Architecture && (want.Variant == "" || img.Config.Variant == want.Variant), nil
+}
+
+func (s *session) pullFor(name string, p pullPolicy) error {
 	ref, err := image.ParseReference(name)
 	if err != nil {
 		return err
 	}
-	_, err = s.pull(s.request(nil, "pull"), ref, quiet)
+	r := s.request(nil, "pull")
+	r.Platform = p.platform
+	if _, err = s.pull(r, ref, p.quiet); err != nil || p.platform == "" {
+		return err
+	}
+	fits, err := s.isForPlatform(name, p.platform)
+	if err == nil && !fits { // a registry that has one image only sends that one
+		err = fmt.Errorf("image %s is not to be had for the platform %s", ref.Familiar(), p.platform)
+	}
 	return err
 }
 
@@ -325,8 +374,8 @@ func logoutVerb() *verb {
 }
 
 // createWithImage is engine.Create, with the image pulled as --pull says.
-func (s *session) createWithImage(ctx context.Context, e *engine.Engine, o engine.CreateOptions, quiet bool) (id string, warnings []string, err error) {
-	err = s.withImage(&o, quiet, func() (err error) {
+func (s *session) createWithImage(ctx context.Context, e *engine.Engine, o engine.CreateOptions, p pullPolicy) (id string, warnings []string, err error) {
+	err = s.withImage(&o, p, func() (err error) {
 		id, warnings, err = e.Create(ctx, o)
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -61,6 +62,8 @@ func TestPushPullAndRunWhatIsMissing(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(errs, "1: Pulling from") {
 		t.Errorf("run --pull always: status %d, %s", code, errs)
 	}
+	equal(t, "the platform that is here", my(t, "run", "--rm", "--platform", "linux/"+runtime.GOARCH, name, "echo", "hi"), "hi\n")
+	refused(t, 125, "s390x", "run", "--rm", "--platform", "linux/s390x", name, "true")
 	refused(t, 125, "tools/nothing", "run", "--rm", host+"/tools/nothing", "true")
 	refused(t, 125, "network create", "run", "--rm", "--net", "nowhere", name, "true") // missing, but not the image
 

@@ -46,6 +46,10 @@ func run(s *session, c *urfave.Context) error {
 	if err := checkDetachKeys(o.DetachKeys); err != nil {
 		return s.refuse(err)
 	}
+	pull, err := readPull(c)
+	if err != nil {
+		return s.refuse(err)
+	}
 	if c.Bool("dry-run") {
 		if err := checkDryRun(o.CreateOptions); err != nil {
 			return s.refuse(err)
@@ -64,7 +68,7 @@ func run(s *session, c *urfave.Context) error {
 	if o.Detach {
 		var id string
 		var warnings []string
-		err := s.withImage(&o.CreateOptions, c.Bool("quiet"), func() (err error) {
+		err := s.withImage(&o.CreateOptions, pull, func() (err error) {
 			id, warnings, err = e.RunDetached(context.Background(), o)
 			return err
 		})
@@ -76,7 +80,7 @@ func run(s *session, c *urfave.Context) error {
 		return err
 	}
 	var code int
-	err = s.withImage(&o.CreateOptions, c.Bool("quiet"), func() (err error) {
+	err = s.withImage(&o.CreateOptions, pull, func() (err error) {
 		code, err = e.Run(context.Background(), o, s.streams)
 		return err
 	})
@@ -98,13 +102,17 @@ Examples:
 			if err != nil {
 				return s.refuse(err)
 			}
+			pull, err := readPull(c)
+			if err != nil {
+				return s.refuse(err)
+			}
 			e, err := s.engine()
 			if err != nil {
 				return err
 			}
 			ctx, stop := interruptible()
 			defer stop()
-			id, warnings, err := s.createWithImage(ctx, e, o, c.Bool("quiet"))
+			id, warnings, err := s.createWithImage(ctx, e, o, pull)
 			s.warn(warnings)
 			if err == nil {
 				_, err = fmt.Fprintln(s.streams.Out, id)
