@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mydocker/mydocker/container/inherited"
 	"github.com/mydocker/mydocker/container/seccomp"
 )
 
@@ -295,6 +297,10 @@ func (in *initializer) prepareCommand() (*program, error) {
 	p := newProgram()
 	if err := p.defaultSignals(); err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(in.config.Last, func(s step) bool { return s.Type == "RLIMIT_NOFILE" }) {
+		soft, hard := inherited.OpenFiles()
+		p.call("give back the limit of open files", unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, p.words(soft, hard), 0)
 	}
 	if err := p.privileges(in.config.Last, &seccomp.Filter{Code: in.config.Filter, Flags: in.config.FilterFlag}); err != nil {
 		return nil, err

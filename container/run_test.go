@@ -288,3 +288,26 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+// TestOpenFiles: the command has the caller's limit of open files, and not the one that Go has made of it.
+func TestOpenFiles(t *testing.T) {
+	if os.Getenv("LIMITED") == "" {
+		self, err := os.Executable()
+		must(t, err)
+		cmd := exec.Command("sh", "-c", `ulimit -Sn 456; ulimit -Hn 900; exec "$0" -test.run TestOpenFiles`, self)
+		cmd.Env = append(os.Environ(), "LIMITED=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return
+	}
+	if out := output(t, newBundle(t), "ulimit -Sn; ulimit -Hn"); out != "456\n900\n" {
+		t.Errorf("run: %q", out)
+	}
+	c := start(t, shell("sleep 1000"))
+	res, err := execIn(t, c, specs.Process{Args: []string{"sh", "-c", "ulimit -Sn; ulimit -Hn"}})
+	must(t, err)
+	if res.out != "456\n900\n" {
+		t.Errorf("exec: %q", res.out)
+	}
+}

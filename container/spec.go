@@ -54,6 +54,8 @@ type SpecOptions struct {
 	// Seccomp is the system call filter; nil means Docker's default for these capabilities, and none for a privileged
 	// container. Unconfined switches it off.
 	Seccomp *specs.LinuxSeccomp
+	// SeccompProfile is a filter as Docker's profiles are written (JSON), for these capabilities; it goes before Seccomp.
+	SeccompProfile []byte
 	// MaskedPaths and ReadonlyPaths replace the default lists; an empty, non-nil list means none.
 	MaskedPaths, ReadonlyPaths []string
 	AppArmorProfile            string

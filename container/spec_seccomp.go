@@ -26,6 +26,8 @@ func unconfined(p *specs.LinuxSeccomp) bool {
 
 func seccompOf(o SpecOptions, capabilities []string) (*specs.LinuxSeccomp, error) {
 	switch {
+	case o.SeccompProfile != nil:
+		return SeccompProfile(o.SeccompProfile, capabilities)
 	case o.Seccomp == nil && !o.Privileged:
 		return DefaultSeccomp(capabilities)
 	case unconfined(o.Seccomp):
