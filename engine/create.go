@@ -58,6 +58,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err := mergeImage(d, img.Config.Config); err != nil {
 		return fail(fmt.Errorf("image %s: %w", o.Image, err))
 	}
+	if err := readSecurityOpts(&d.Options); err != nil {
+		return fail(err)
+	}
 	if err := e.checkNetworks(&d.Options); err != nil {
 		return fail(err)
 	}

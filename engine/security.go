@@ -2,15 +2,67 @@ package engine
 
 import (
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/mydocker/mydocker/container"
 )
 
-// applySeccomp is --security-opt seccomp=…; every other option is refused by name.
-func applySeccomp(so *container.SpecOptions, key, value string) error {
-	if key == "seccomp" && value == "unconfined" {
-		so.Seccomp = nil
-		return nil
+// readSecurityOpts checks --security-opt before there is any effect, and puts the content of a seccomp profile in the place
+// of its file's name: a container starts again with the profile that it was made with.
+func readSecurityOpts(o *CreateOptions) error {
+	for i, opt := range o.Security.SecurityOpt {
+		key, value := splitSecurityOpt(opt)
+		if key != "seccomp" || value == "unconfined" || value == "builtin" || strings.HasPrefix(value, "{") {
+			continue
+		}
+		text, err := os.ReadFile(value)
+		if err != nil {
+			return fmt.Errorf("--security-opt seccomp=%s: opening the profile failed: %w", value, err)
+		}
+		if _, err := container.SeccompProfile(text, nil); err != nil {
+			return fmt.Errorf("--security-opt seccomp=%s: %w", value, err)
+		}
+		o.Security.SecurityOpt[i] = "seccomp=" + string(text)
 	}
-	return fmt.Errorf("--security-opt %s=%s is not supported", key, value)
+	so := container.SpecOptions{Args: []string{"true"}}
+	return applySecurityOpts(&so, o.Security.SecurityOpt)
+}
+
+func splitSecurityOpt(opt string) (key, value string) {
+	at := strings.IndexAny(opt, "=:") // the colon is Docker's old form
+	if at < 0 {
+		return opt, ""
+	}
+	return opt[:at], opt[at+1:]
+}
+
+// applySecurityOpts puts --security-opt into the options of the spec; what is not known is refused by name.
+func applySecurityOpts(so *container.SpecOptions, opts []string) error {
+	for _, opt := range opts {
+		key, value := splitSecurityOpt(opt)
+		switch {
+		case key == "no-new-privileges" && (value == "" || value == "true"):
+			so.NoNewPrivileges = true
+		case key == "no-new-privileges" && value == "false":
+		case key == "systempaths" && value == "unconfined":
+			so.MaskedPaths, so.ReadonlyPaths = []string{}, []string{}
+		case key == "label" && value == "disable":
+		case key == "label":
+			so.SELinuxLabel = value
+		case key == "apparmor":
+			so.AppArmorProfile = value
+			if value == "unconfined" {
+				so.AppArmorProfile = ""
+			}
+		case key == "seccomp" && value == "unconfined":
+			so.Seccomp = container.Unconfined()
+		case key == "seccomp" && value == "builtin":
+		case key == "seccomp":
+			so.SeccompProfile = []byte(value)
+		default:
+			return fmt.Errorf("invalid --security-opt %q: seccomp, no-new-privileges, apparmor, label and systempaths are known", opt)
+		}
+	}
+	return nil
 }

@@ -141,25 +141,8 @@ func (e *Engine) applyModes(so *container.SpecOptions, o *CreateOptions) error {
 func applySecurity(so *container.SpecOptions, o *CreateOptions) error {
 	s := o.Security
 	so.CapAdd, so.CapDrop, so.Privileged = s.CapAdd, s.CapDrop, s.Privileged
-	for _, opt := range s.SecurityOpt {
-		key, value, _ := strings.Cut(strings.Replace(opt, ":", "=", 1), "=")
-		switch {
-		case key == "no-new-privileges" && (value == "" || value == "true"):
-			so.NoNewPrivileges = true
-		case key == "no-new-privileges" && value == "false":
-		case key == "systempaths" && value == "unconfined":
-			so.MaskedPaths, so.ReadonlyPaths = []string{}, []string{}
-		case key == "label" && value == "disable":
-		case key == "apparmor":
-			so.AppArmorProfile = value
-			if value == "unconfined" {
-				so.AppArmorProfile = ""
-			}
-		default:
-			if err := applySeccomp(so, key, value); err != nil {
-				return err
-			}
-		}
+	if err := applySecurityOpts(so, s.SecurityOpt); err != nil {
+		return err
 	}
 	for _, dev := range o.Devices {
 		host, rest, _ := strings.Cut(dev, ":")
