@@ -1,16 +1,20 @@
-package inherited
+package inherited_test
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/mydocker/mydocker/container/inherited"
 )
+
+// The test is in a package of its own: what it imports must not become an import of package inherited.
 
 // TestBeforeGo starts this program with a low soft limit, and asks it.
 func TestBeforeGo(t *testing.T) {
 	if os.Getenv("ASK_LIMIT") != "" {
-		fmt.Println(OpenFiles())
+		fmt.Println(inherited.OpenFiles())
 		os.Exit(0)
 	}
 	self, err := os.Executable()
