@@ -26,11 +26,12 @@ var imports = map[string][]string{
 	"engine":    {"image", "network", "container", "state", "plan"},                                                         // the story: brings together all that know nothing of each other
 	"image":     {"state", "plan"},                                                                                          // knows no container
 	"network":   {"state", "plan"},                                                                                          // meets container only in engine, through the OCI spec
-	"container": {"cgroups", "container/seccomp", "state", "plan"},                                                          // an OCI runtime that could stand alone
+	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                   // an OCI runtime that could stand alone
 	"cgroups":   {"plan"},                                                                                                   // limits are files
 	"state":     {},                                                                                                         // a leaf
 	"plan":      {},                                                                                                         // a leaf
 
+	"container/inherited":   {},                    // what Go's own start-up changes, read before it does
 	"container/seccomp":     {},                    // a profile, compiled to a filter
 	"container/seccomp/gen": {"container/seccomp"}, // writes its tables
 	"image/registry":        {"image", "state"},    // HTTP, kept out of all other commands' start-up
