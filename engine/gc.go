@@ -1,0 +1,141 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mydocker/mydocker/state"
+)
+
+// GC removes what crashes have left: what is in the kernel without a living container, records without an owner. It tells what
+// it removed. It never touches what it did not make.
+func (e *Engine) GC(ctx context.Context) (removed []string, err error) {
+	// Alone: nothing is being created that has no record yet.
+	done, err := e.lockGC()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+
+	known, fromContainers, err := e.gcContainers()
+	removed = append(removed, fromContainers...)
+	unknown, unknownErr := e.gcUnknown(known)
+	removed = append(removed, unknown...)
+	names, nameErr := e.gcNames()
+	removed = append(removed, names...)
+	nets, netErr := e.networks.GC(ctx, func(id string) bool { return known[id] && e.busy(id) })
+	removed = append(removed, nets...)
+	return removed, errors.Join(err, unknownErr, nameErr, netErr)
+}
+
+// gcContainers goes through the definitions: those that nobody looks after hold nothing in the kernel, and those of `run
+// --rm` are gone.
+func (e *Engine) gcContainers() (known map[string]bool, removed []string, err error) {
+	known = map[string]bool{}
+	ids, err := e.ids()
+	if err != nil {
+		return known, nil, err
+	}
+	for _, id := range ids {
+		d, readErr := e.readDefinition(id)
+		if errors.Is(readErr, fs.ErrNotExist) {
+			if rmErr := os.RemoveAll(e.Root.Container(id)); rmErr != nil {
+				err = errors.Join(err, rmErr)
+			} else {
+				removed = append(removed, "half-made container "+ShortID(id))
+			}
+			continue
+		}
+		if readErr != nil {
+			err = errors.Join(err, readErr)
+			continue
+		}
+		known[id] = true
+		did, gcErr := e.gcContainer(d)
+		err = errors.Join(err, gcErr)
+		if did != "" {
+			removed = append(removed, did)
+		}
+		if did != "" && d.Options.AutoRemove {
+			delete(known, id)
+		}
+	}
+	return known, removed, err
+}
+
+func (e *Engine) gcContainer(d *Definition) (did string, err error) {
+	held, err := state.Held(e.monitorLock(d.ID))
+	if err != nil || held {
+		return "", err
+	}
+	_, dirErr := os.Stat(e.monitorDir(d.ID))
+	had := dirErr == nil
+	if _, runErr := e.running(d); runErr == nil && !d.Options.AutoRemove {
+		return "", nil // its monitor is gone, it is not: that is for `stop` or `rm -f` to end
+	}
+	if d.Options.AutoRemove && (had || d.ByRun) {
+		return "container " + d.Name + " (--rm)", errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name), e.forget(d))
+	}
+	if !had {
+		return "", nil
+	}
+	return "what container " + d.Name + " left in the kernel", errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name))
+}
+
+// gcUnknown releases what the running tree knows and no definition does.
+func (e *Engine) gcUnknown(known map[string]bool) (removed []string, err error) {
+	for _, dir := range []string{filepath.Join(e.Root.Run, "monitors"), e.runtime.Root} {
+		entries, readErr := os.ReadDir(dir)
+		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+			err = errors.Join(err, readErr)
+		}
+		for _, entry := range entries {
+			id := entry.Name()
+			if known[id] || len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" || e.busyMonitor(id) {
+				continue
+			}
+			if relErr := e.releaseKernel(id, ""); relErr != nil {
+				err = errors.Join(err, relErr)
+				continue
+			}
+			removed = append(removed, "what the lost container "+ShortID(id)+" left in the kernel")
+		}
+	}
+	return removed, err
+}
+
+func (e *Engine) busyMonitor(id string) bool {
+	held, err := state.Held(e.monitorLock(id))
+	return err != nil || held
+}
+
+// gcNames gives back the names of containers that are gone.
+func (e *Engine) gcNames() (removed []string, err error) {
+	dir := filepath.Dir(e.nameFile("x"))
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		owner, readErr := os.ReadFile(filepath.Join(dir, name))
+		if readErr != nil {
+			continue // given up meanwhile
+		}
+		if _, statErr := os.Stat(e.Root.Container(string(owner))); statErr == nil && len(owner) == 64 {
+			continue
+		}
+		if rmErr := os.Remove(filepath.Join(dir, name)); rmErr != nil {
+			err = errors.Join(err, rmErr)
+			continue
+		}
+		if !strings.HasPrefix(name, ".") { // a temporary file of a claim that was cut short
+			removed = append(removed, "the name "+name)
+		}
+	}
+	return removed, err
+}
