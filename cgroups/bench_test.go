@@ -3,16 +3,17 @@ package cgroups
 import (
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // BenchmarkGroup is what a container's group costs: made, joined, limited, removed.
 func BenchmarkGroup(b *testing.B) {
-	stages := []string{"create", "add", "set", "delete"}
-	_ = stages
+
 	cmd := exec.Command("sleep", "1000")
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
@@ -58,4 +59,30 @@ func BenchmarkGroup(b *testing.B) {
 	})
 	run("set", func(m Manager) error { return m.Set(resources) }, remove)
 	run("delete", remove, func(Manager) error { return nil })
+}
+
+// BenchmarkVisit is what it costs a thread to join a group, as the birth of a process in it needs in version 1.
+func BenchmarkVisit(b *testing.B) {
+	m, err := Open("/mydocker-bench-visit-"+strconv.Itoa(os.Getpid()), nil)
+	if err == nil {
+		err = m.Create()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Delete()
+	for b.Loop() {
+		done := make(chan error)
+		go func() {
+			runtime.LockOSThread() // the thread ends with the goroutine, and leaves the group so
+			if unix.Gettid() == unix.Getpid() {
+				done <- nil
+				select {}
+			}
+			done <- m.AddSelf()
+		}()
+		if err := <-done; err != nil {
+			b.Fatal(err)
+		}
+	}
 }
