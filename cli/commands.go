@@ -9,7 +9,7 @@ func commands() *verb {
 		attachVerb(), commitVerb(), completionVerb(), cpVerb(), createVerb(), diffVerb(), eventsVerb(), execVerb(), exportVerb(),
 		gcVerb(), historyVerb(), imagesVerb(), importVerb(), infoVerb(), inspectVerb(), killVerb(), loadVerb(),
 		loginVerb(), logoutVerb(), logsVerb(), pauseVerb(), portVerb(), psVerb(), pullVerb(), pushVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), saveVerb(), startVerb(),
-		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), versionVerb(), waitVerb(),
+		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), updateVerb(), versionVerb(), waitVerb(),
 		containerGroup(), imageGroup(), networkGroup(), systemGroup(), volumeGroup(),
 		ociVerb(), completeVerb(), docsVerb(),
 	)
@@ -23,12 +23,12 @@ func containerGroup() *verb {
 		inspectKind("container", "Display detailed information on one or more containers", "CONTAINER [CONTAINER...]", `Examples:
   $ mydocker container inspect -f '{{.State.Status}}' web`),
 		killVerb(), logsVerb(), containerPruneVerb(), psVerb().as("ls", "list", "ps"), pauseVerb(), portVerb(), renameVerb(), restartVerb(),
-		rmVerb().as("rm", "remove"), runVerb(), startVerb(), statsVerb(), stopVerb(), topVerb(), unpauseVerb(), waitVerb(),
+		rmVerb().as("rm", "remove"), runVerb(), startVerb(), statsVerb(), stopVerb(), topVerb(), unpauseVerb(), updateVerb(), waitVerb(),
 	)
 }
 
 func systemGroup() *verb {
-	return group("system", "Manage mydocker", dfVerb(), eventsVerb(), gcVerb(), infoVerb(), systemPruneVerb())
+	return group("system", "Manage mydocker", bootVerb(), dfVerb(), eventsVerb(), gcVerb(), infoVerb(), installUnitVerb(), systemPruneVerb())
 }
 
 // ociVerb is in the tree for --help; main recognises `mydocker oci` before it builds any of this.

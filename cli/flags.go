@@ -46,6 +46,7 @@ func createFlags() []urfave.Flag {
 		str("ipc", "string", "IPC mode to use"),
 		list("label,l", "Set meta data on a container"),
 		list("label-file", "Read in a line delimited file of labels"),
+		list("link", "Add link to another container"),
 		str("log-driver", "string", "Logging driver for the container"),
 		list("log-opt", "Log driver options"),
 		str("mac-address", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),

@@ -267,6 +267,37 @@ func TestInspectKinds(t *testing.T) {
 	equal(t, "ps by network id", my(t, "ps", "-a", "--filter", "network="+netID, "--format", "{{.Names}}"), "member\n")
 }
 
+func TestUpdate(t *testing.T) {
+	busyboxImage(t)
+	my(t, "run", "-d", "--name", "up", "-m", "64m", "busybox", "sleep", "1000")
+	equal(t, "update", my(t, "update", "-m", "32m", "--memory-swap", "64m", "--pids-limit", "20", "--restart", "on-failure:2", "up"), "up\n")
+	equal(t, "inspect", my(t, "inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}}", "up"), "33554432 20 on-failure\n")
+	match(t, "stats", my(t, "stats", "--no-stream", "--format", "{{.MemUsage}}", "up"), ` / 32MiB\n$`)
+	refused(t, 1, "--memory-swap should be larger", "update", "-m", "128m", "up")
+	equal(t, "a refused update changes nothing", my(t, "inspect", "-f", "{{.HostConfig.Memory}}", "up"), "33554432\n")
+	refused(t, 1, "no such container: nobody", "update", "-m", "32m", "nobody")
+}
+
+func TestBootAndUnit(t *testing.T) {
+	busyboxImage(t)
+	my(t, "create", "--name", "back", "--restart", "always", "busybox", "sleep", "1000")
+	my(t, "create", "--name", "not", "busybox", "sleep", "1000")
+	my(t, "start", "back")
+	equal(t, "boot of a world in which all runs", my(t, "system", "boot"), "")
+	text := my(t, "--root", "/a b", "--run-root", "/r", "system", "install-unit", "-o", "-")
+	match(t, "unit", text, `(?m)^ExecStart=/\S+ --root "/a b" --run-root /r system boot$`)
+	match(t, "unit", text, `(?m)^Type=oneshot$`)
+	file := filepath.Join(t.TempDir(), "mydocker.service")
+	match(t, "install-unit", my(t, "system", "install-unit", "-o", file), `^`+file+`\nSwitch it on: systemctl`)
+	data, err := os.ReadFile(file)
+	if err != nil || !strings.HasPrefix(string(data), "[Unit]\n") {
+		t.Errorf("%v %q", err, data)
+	}
+	for word, want := range map[string]string{"a": "a", "a b": `"a b"`, "100%": "100%%", `a"$b`: `"a\"$$b"`} {
+		equal(t, word, unitWord(word), want)
+	}
+}
+
 func TestRestartSignal(t *testing.T) {
 	busyboxImage(t)
 	my(t, "run", "-d", "--name", "re", "busybox", "sh", "-c", "trap 'echo usr1; exit' USR1; echo up; while :; do sleep 0.05; done")

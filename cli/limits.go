@@ -35,6 +35,14 @@ func readResources(c *urfave.Context, o *engine.CreateOptions) (err error) {
 		return err
 	}
 	r.CPUQuota, r.PidsLimit = c.Int64("cpu-quota"), c.Int64("pids-limit")
+	if err := readWeights(c, r, func(string) bool { return true }); err != nil {
+		return err
+	}
+	return checkResources(r)
+}
+
+// readWeights reads the plain numbers among the limits, those that given says.
+func readWeights(c *urfave.Context, r *engine.Resources, given func(flag string) bool) error {
 	for _, n := range []struct {
 		flag string
 		max  uint64
@@ -44,13 +52,16 @@ func readResources(c *urfave.Context, o *engine.CreateOptions) (err error) {
 		{"cpu-period", 1000000, func(n uint64) { r.CPUPeriod = n }},
 		{"blkio-weight", 1000, func(n uint64) { r.BlkioWeight = uint16(n) }},
 	} {
+		if !given(n.flag) {
+			continue
+		}
 		value := c.Int64(n.flag)
 		if value < 0 || uint64(value) > n.max {
 			return fmt.Errorf("invalid value %d for --%s: the range is 0 to %d", value, n.flag, n.max)
 		}
 		n.set(uint64(value))
 	}
-	return checkResources(r)
+	return nil
 }
 
 // checkResources refuses limits that contradict each other, in Docker's words.

@@ -24,6 +24,13 @@ func readNetwork(c *urfave.Context, o *engine.CreateOptions) error {
 	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases = first.Network, first.IP, first.IP6, first.MAC, first.Aliases
 	o.Networks = networks[1:]
 	o.PublishAll = c.Bool("publish-all")
+	for _, text := range c.StringSlice("link") {
+		name, alias, given := strings.Cut(text, ":")
+		if name == "" || given && alias == "" || strings.Contains(alias, ":") {
+			return fmt.Errorf("bad format for --link: %q: NAME[:ALIAS] is expected", text)
+		}
+		o.Links = append(o.Links, text)
+	}
 	o.DNSSearch, o.DNSOptions = c.StringSlice("dns-search"), c.StringSlice("dns-option")
 
 	for _, text := range c.StringSlice("publish") {

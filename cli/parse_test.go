@@ -114,6 +114,7 @@ func TestRunFlags(t *testing.T) {
 		{"--health-cmd true --health-interval 1m30s --health-retries 2 IMAGE", func(o *engine.CreateOptions) {
 			o.Health = &image.Healthcheck{Test: []string{"CMD-SHELL", "true"}, Interval: 90 * time.Second, Retries: 2}
 		}},
+		{"--link db:database --link web IMAGE", func(o *engine.CreateOptions) { o.Links = []string{"db:database", "web"} }},
 		{"--no-healthcheck IMAGE", func(o *engine.CreateOptions) { o.Health = &image.Healthcheck{Test: []string{"NONE"}} }},
 		{"--rm --init --read-only --privileged -P -h box IMAGE", func(o *engine.CreateOptions) {
 			o.AutoRemove, o.Init, o.ReadOnly, o.Security.Privileged, o.PublishAll, o.Hostname = true, true, true, true, true, "box"
@@ -244,6 +245,7 @@ func TestRunRefusals(t *testing.T) {
 		"--no-healthcheck --health-cmd x IMAGE": "--no-healthcheck conflicts",
 		"--health-interval 10 IMAGE":            "it is a duration",
 		"--health-timeout 1us IMAGE":            "less than 1ms",
+		"--link :x IMAGE":                       "bad format for --link",
 		"--sysctl x IMAGE":                      "key=value is expected",
 	} {
 		_, err := parseRun(t, strings.Fields(args)...)

@@ -98,7 +98,6 @@ func flagReasons() map[string]string {
 		"--runtime":               "mydocker is its own runtime",
 		"--storage-opt":           "overlay keeps no quota for a container; put --root on a file system with project quotas",
 		"--volume-driver":         "volumes are local directories; mount other storage on the host and bind it with -v",
-		"--link":                  "containers on one network find each other by name: mydocker network create, then --network",
 		"--attach":                "streams are attached together: leave --detach out, or redirect the streams",
 		"--cgroupns":              "each container has a cgroup namespace of its own",
 		"--memory-swappiness":     "cgroup v2 has no such limit; use --memory-swap",
