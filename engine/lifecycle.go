@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"time"
@@ -183,63 +181,6 @@ func endProcess(ctx context.Context, c *container.Container, sig unix.Signal, se
 	return err
 }
 
-// waitPid waits until the container's process is dead, whoever its parent is. A pidfd becomes readable then; comparing the
-// state afterwards also covers a pid that was dead before we looked.
-func waitPid(ctx context.Context, c *container.Container, patience time.Duration) (ended bool, err error) {
-	fd, err := unix.PidfdOpen(c.Pid(), 0)
-	if err == unix.ESRCH {
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("watch process %d: %w", c.Pid(), err)
-	}
-	defer unix.Close(fd)
-	deadline := time.Now().Add(patience)
-	if patience == 1<<63-1 {
-		deadline = time.Now().AddDate(100, 0, 0)
-	}
-	for {
-		if s := c.Status(); s != container.Running && s != container.Paused {
-			return true, nil
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return false, nil
-		}
-		// In short slices, so that a cancelled context is noticed.
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds, int(min(left, 250*time.Millisecond).Milliseconds())+1); err != nil && err != unix.EINTR {
-			return false, err
-		}
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-	}
-}
-
-// waitReleased waits until nobody looks after the container any more: then its name, address and ports are free. A
-// container whose monitor was killed is released here.
-func (e *Engine) waitReleased(ctx context.Context, id string) error {
-	for {
-		held, err := state.Held(e.monitorLock(id))
-		if err != nil {
-			return err
-		}
-		if !held {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-	if _, err := os.Stat(e.monitorDir(id)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return e.releaseOrphan(id)
-}
-
 // Restart is stop and start.
 func (e *Engine) Restart(ctx context.Context, ref string, timeout *int) error {
 	d, err := e.Find(ref)
@@ -253,126 +194,6 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *int) error {
 		e.containerEvent(d, "restart")
 	}
 	return err
-}
-
-// Wait waits until the container is not running and gives its exit status.
-func (e *Engine) Wait(ctx context.Context, ref string) (int, error) {
-	d, err := e.Find(ref)
-	if err != nil {
-		return 1, err
-	}
-	if e.busy(d.ID) {
-		// The monitor tells how it ended, also of a container that is removed with its end.
-		if life, ok := e.waitMonitor(d); ok && !d.restarts() {
-			return life.ExitCode, nil
-		}
-		if err := e.waitUnsupervised(ctx, d); err != nil {
-			return 1, err
-		}
-	}
-	st, err := e.status(d)
-	if err != nil {
-		return 1, err
-	}
-	return st.Life.ExitCode, nil
-}
-
-func (e *Engine) waitMonitor(d *Definition) (life Life, ok bool) {
-	conn, err := e.dialMonitor(d)
-	if err != nil {
-		return life, false
-	}
-	defer conn.Close()
-	if err := (&frameWriter{w: conn}).frame(frameQuiet, nil); err != nil {
-		return life, false
-	}
-	var buf []byte
-	for {
-		kind, p, grown, err := readFrame(conn, buf)
-		if err != nil {
-			return life, false
-		}
-		buf = grown
-		if kind == frameExit {
-			return life, json.Unmarshal(p, &life) == nil
-		}
-	}
-}
-
-// waitUnsupervised waits for a container whose monitor does not answer.
-func (e *Engine) waitUnsupervised(ctx context.Context, d *Definition) error {
-	for e.busy(d.ID) {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
-// Remove deletes a container and what it wrote.
-func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error {
-	d, err := e.Find(ref)
-	if err != nil {
-		return err
-	}
-	if st, err := e.status(d); err == nil && (st.Running || st.Restarting) {
-		if !o.Force {
-			return fmt.Errorf("container %s is %s: stop it first (mydocker stop %s), or remove it with force (mydocker rm -f %s)", d.Name, st.name(), d.Name, d.Name)
-		}
-		if err := e.forceDown(ctx, d); err != nil {
-			return err
-		}
-	}
-	l, err := e.lock(d.ID)
-	if errors.Is(err, fs.ErrNotExist) && o.Force {
-		return nil // --rm was quicker
-	}
-	if err != nil {
-		return err
-	}
-	defer l.Release()
-	if e.busy(d.ID) {
-		if err := e.waitReleased(ctx, d.ID); err != nil {
-			return err
-		}
-	}
-	if c, err := e.running(d); err == nil && !o.Force {
-		return fmt.Errorf("container %s was started meanwhile (pid %d): stop it first (mydocker stop %s)", d.Name, c.Pid(), d.Name)
-	}
-	err = errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name))
-	if err != nil {
-		return fmt.Errorf("remove %s: %w", d.Name, err) // the record stays, so that it can be tried again
-	}
-	if o.Volumes {
-		for _, v := range d.AnonymousVolumes {
-			err = errors.Join(err, e.removeVolume(v))
-		}
-	}
-	return errors.Join(err, e.forgetRecords(d))
-}
-
-// forceDown kills the container and waits until its monitor has let go.
-func (e *Engine) forceDown(ctx context.Context, d *Definition) error {
-	if err := e.markStopped(d.ID); err != nil {
-		return err
-	}
-	c, err := e.running(d)
-	if err == nil {
-		if err := c.Kill(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("kill %s: %w", d.Name, err)
-		}
-		if c.Status() == container.Paused {
-			if err := c.Resume(); err != nil {
-				return err
-			}
-		}
-		if _, err := waitPid(ctx, c, 30*time.Second); err != nil {
-			return err
-		}
-	}
-	return e.waitReleased(ctx, d.ID)
 }
 
 // Rename gives a container another name. The pinned namespace of a running one is renamed with it.
