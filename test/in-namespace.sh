@@ -28,10 +28,13 @@ outside() {
     trap 'exit 143' TERM HUP
     make_groups
     export FAKE_HOST_SCRATCH=$scratch
+    # A cgroup namespace hides the host's tree above our own groups; with cgroup v2 there are none (see make_groups).
+    local cgroup=
+    ((${#groups[@]})) && cgroup=--cgroup
     # --kill-child: the namespace's first process dies with unshare, and everything in a pid namespace with its first.
     (
         for group in ${groups[@]+"${groups[@]}"}; do echo "$BASHPID" >"$group/cgroup.procs"; done
-        exec setpriv --pdeathsig KILL unshare --net --mount --pid --cgroup --fork --kill-child --propagation private \
+        exec setpriv --pdeathsig KILL unshare --net --mount --pid $cgroup --fork --kill-child --propagation private \
             -- "${BASH_SOURCE[0]}" --inside "$@"
     ) <&0 &
     local status=0

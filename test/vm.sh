@@ -7,11 +7,11 @@ export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20
 
 [[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs ]] || { echo "vm.sh: no cgroup v2 here" >&2; exit 1; }
 
-# In the order: the limits alone, the runtime, then whole containers through the command line.
+# runc is not in the guest: the comparison with it was made outside. In the order: the limits alone, the runtime, then whole containers through the command line.
 for package in cgroups container; do
     echo "--- $package"
-    (mkdir -p "$package" && cd "$package" && "../$package.test" -test.timeout 5m)
+    (mkdir -p "$package" && cd "$package" && "../$package.test" -test.timeout 5m -test.skip Runc)
 done
 echo "--- e2e"
 mkdir -p test/e2e && cp in-namespace.sh test/
-(cd test/e2e && ../../e2e.test -test.timeout 10m -test.v -test.run '^Test(VM|Limits|RunFlags|Publish)')
+(cd test/e2e && ../../e2e.test -test.timeout 10m -test.v -test.run '^Test(VM|Limits.*|Stats)$')
