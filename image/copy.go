@@ -45,7 +45,7 @@ func (t Tree) Stat(name string) (*PathStat, error) {
 	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	stat := &PathStat{Name: path.Base(clean(name)), Size: st.Size, Mtime: time.Unix(st.Mtim.Sec, st.Mtim.Nsec), Mode: fileMode(st.Mode)}
+	stat := &PathStat{Name: path.Base(clean(name)), Size: st.Size, Mtime: time.Unix(st.Mtim.Unix()), Mode: fileMode(st.Mode)}
 	if stat.Mode&fs.ModeSymlink != 0 {
 		stat.LinkTarget, err = readLink(dir, base)
 	}
@@ -227,7 +227,7 @@ func (t Tree) look(name string, follow bool) (*PathStat, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, err
 	}
-	return &PathStat{Name: path.Base(clean(name)), Size: st.Size, Mode: fileMode(st.Mode), Mtime: time.Unix(st.Mtim.Sec, st.Mtim.Nsec)}, nil
+	return &PathStat{Name: path.Base(clean(name)), Size: st.Size, Mode: fileMode(st.Mode), Mtime: time.Unix(st.Mtim.Unix())}, nil
 }
 
 // destination decides into which directory the source goes, and under which name ("" for its content alone).

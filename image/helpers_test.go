@@ -48,7 +48,6 @@ type file struct {
 	major    int64
 	minor    int64
 	xattrs   map[string]string
-	size     int64 // only to lie: a size that differs from the body's
 }
 
 func tarOf(t testing.TB, files ...file) []byte {

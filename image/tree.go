@@ -96,7 +96,7 @@ func (t *treeWriter) writeEntry(dir int, base, name string) error {
 		return t.writeDir(dir, base, name, h)
 	case tar.TypeReg:
 		if st.Nlink > 1 {
-			id := inode{st.Dev, st.Ino}
+			id := inode{uint64(st.Dev), st.Ino}
 			if first, ok := t.seen[id]; ok {
 				h.Typeflag, h.Linkname, h.Size, h.PAXRecords = tar.TypeLink, first, 0, nil
 				return t.tar.WriteHeader(h)
@@ -111,7 +111,7 @@ func (t *treeWriter) writeEntry(dir int, base, name string) error {
 // header describes an entry; nil means that it has no place in an archive.
 func (t *treeWriter) header(dir int, base, name string, st *unix.Stat_t) (*tar.Header, error) {
 	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
-		ModTime: time.Unix(st.Mtim.Sec, st.Mtim.Nsec), Format: tar.FormatPAX}
+		ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX}
 	if t.resetOwner {
 		h.Uid, h.Gid = 0, 0
 	}

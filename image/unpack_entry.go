@@ -258,19 +258,18 @@ func setXattrs(h *tar.Header, set func(key string, value []byte) error) error {
 }
 
 func setTimes(dir int, base string, h *tar.Header) error {
-	modified := timespec(h.ModTime.Unix(), h.ModTime.Nanosecond())
+	modified, err := unix.TimeToTimespec(h.ModTime)
 	accessed := modified
-	if !h.AccessTime.IsZero() {
-		accessed = timespec(h.AccessTime.Unix(), h.AccessTime.Nanosecond())
+	if err == nil && !h.AccessTime.IsZero() {
+		accessed, err = unix.TimeToTimespec(h.AccessTime)
 	}
-	if err := unix.UtimesNanoAt(dir, base, []unix.Timespec{accessed, modified}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err == nil {
+		err = unix.UtimesNanoAt(dir, base, []unix.Timespec{accessed, modified}, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
 		return fmt.Errorf("set its times: %w", err)
 	}
 	return nil
-}
-
-func timespec(seconds int64, nanoseconds int) unix.Timespec {
-	return unix.Timespec{Sec: seconds, Nsec: int64(nanoseconds)}
 }
 
 func isSparse(h *tar.Header) bool {
