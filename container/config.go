@@ -113,7 +113,6 @@ func unsupported(s *specs.Spec) error {
 	}
 	l := s.Linux
 	return refuse([]member{
-		{"linux.mountLabel", l.MountLabel != ""},
 		{"linux.intelRdt", l.IntelRdt != nil},
 		{"linux.memoryPolicy", l.MemoryPolicy != nil},
 		{"linux.personality", l.Personality != nil},

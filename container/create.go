@@ -88,7 +88,7 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	}
 	path := spec.Linux.CgroupsPath
 	if path == "" {
-		path = "/mydocker/" + o.ID
+		path = "/mydocker-runtime/" + o.ID // not the engine's own directory, in which its gc removes what it does not know
 	}
 	path = filepath.Clean("/" + path)
 	group, err := cgroups.Open(path, r.Watch)
@@ -102,6 +102,13 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	self, err := readStatFile("/proc/self/stat")
 	if err != nil {
 		return nil, err
+	}
+	if spec.Linux.MountLabel != "" {
+		// A host without SELinux has no labels: there is nothing that the config could lose.
+		if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+			return nil, fmt.Errorf("config.json: linux.mountLabel is not supported: %w", errors.ErrUnsupported)
+		}
+		r.warn(errors.New("linux.mountLabel: this host has no SELinux, the label means nothing"))
 	}
 	name, filter, err := r.filter(spec.Linux.Seccomp)
 	if err != nil {
@@ -166,8 +173,11 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	p.steps, p.watch, p.last = append(config.Steps, config.AfterStart...), j.runtime.Watch, config.Last
 	p.hooks = func() error {
 		s := j.container.OCIState()
+		// prestart is older than the status "creating", and its programs expect what they were told then.
+		s.Status = specs.StateCreated
+		err := runHooks(j.spec.Hooks.Prestart, "prestart", s)
 		s.Status = specs.StateCreating
-		return errors.Join(runHooks(j.spec.Hooks.Prestart, "prestart", s), runHooks(j.spec.Hooks.CreateRuntime, "createRuntime", s))
+		return errors.Join(err, runHooks(j.spec.Hooks.CreateRuntime, "createRuntime", s))
 	}
 	if err := errors.Join(j.keepConfig(), j.recordProcess()); err != nil {
 		return err

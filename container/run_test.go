@@ -45,7 +45,7 @@ func TestSameUnderRunc(t *testing.T) {
 
 	spec.Version = "1.0.2" // the newest that Debian's runc knows
 	spec.Linux.Seccomp = nil
-	spec.Linux.CgroupsPath = fmt.Sprintf("/mydocker/runc-%d", os.Getpid())
+	spec.Linux.CgroupsPath = fmt.Sprintf("/mydocker-runtime/runc-%d", os.Getpid())
 	writeSpec(t, bundle, spec)
 	cmd := exec.Command("runc", "--root", t.TempDir(), "run", fmt.Sprintf("judge-%d", os.Getpid()))
 	cmd.Dir = bundle
@@ -219,7 +219,7 @@ func TestHooks(t *testing.T) {
 	got, err := os.ReadFile(journal)
 	must(t, err)
 	want := ""
-	for _, line := range []string{"prestart creating", "createRuntime creating", "createContainer creating", "poststart running", "poststop stopped"} {
+	for _, line := range []string{"prestart created", "createRuntime creating", "createContainer creating", "poststart running", "poststop stopped"} {
 		name, status, _ := strings.Cut(line, " ")
 		want += name + " \"status\":\"" + status + "\" bar\n"
 	}

@@ -57,7 +57,7 @@ func leftovers(t *testing.T, r *Runtime, id string) string {
 		}
 		found = append(found, "record "+e.Name())
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/mydocker/" + id, "/sys/fs/cgroup/mydocker/" + id} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/mydocker-runtime/" + id, "/sys/fs/cgroup/mydocker-runtime/" + id} {
 		groups, err := filepath.Glob(pattern)
 		must(t, err)
 		found = append(found, groups...)
