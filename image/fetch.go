@@ -104,7 +104,13 @@ func (f *fetcher) fetch(ctx context.Context, platform Platform) (*Fetched, error
 		return nil, err
 	}
 	names := f.names(top)
-	fresh := !f.alreadyHere(digestOf(rawConfig), names)
+	here := f.alreadyHere(digestOf(rawConfig), names)
+	if here != nil && here.Manifest == digestOf(raw) && f.store.isWhole(here, m) {
+		for _, d := range m.Layers {
+			f.Progress.tell(d, "Already exists", 0, 0)
+		}
+		return &Fetched{Image: here.image(), Digest: top}, nil
+	}
 	chain, size, err := f.layers(ctx, m, config)
 	if err != nil {
 		return nil, err
@@ -113,7 +119,7 @@ func (f *fetcher) fetch(ctx context.Context, platform Platform) (*Fetched, error
 	if err != nil {
 		return nil, err
 	}
-	return &Fetched{Image: img, Digest: top, Fresh: fresh}, nil
+	return &Fetched{Image: img, Digest: top, Fresh: here == nil}, nil
 }
 
 // names are the tag that was asked for, and the digest under which the registry has it.
@@ -126,14 +132,25 @@ func (f *fetcher) names(top Digest) []Reference {
 	return []Reference{f.ref, byDigest}
 }
 
-func (f *fetcher) alreadyHere(id Digest, names []Reference) bool {
+// alreadyHere is the record of the image, if all names mean it already.
+func (f *fetcher) alreadyHere(id Digest, names []Reference) (r *record) {
 	for _, name := range names {
-		r, err := f.store.readRecord(f.store.namePath(name), name.Familiar())
-		if err != nil || r.ID != id {
+		var err error
+		if r, err = f.store.readRecord(f.store.namePath(name), name.Familiar()); err != nil || r.ID != id {
+			return nil
+		}
+	}
+	return r
+}
+
+// isWhole looks whether everything that a record names is there.
+func (s *Store) isWhole(r *record, m *manifest) bool {
+	for i, d := range m.Layers {
+		if !s.hasBlob(d.Digest, d.Size) || i >= len(r.Layers) || !s.hasLayer(r.Layers[i]) {
 			return false
 		}
 	}
-	return true
+	return len(m.Layers) == len(r.Layers) && s.hasBlob(r.ID, -1) && s.hasBlob(r.Manifest, -1)
 }
 
 // layers sees to it that all layers are unpacked and their archives in the blobs.
