@@ -319,7 +319,7 @@ func TestImageCommands(t *testing.T) {
 	match(t, "images", my(t, "images"), `(?m)^REPOSITORY +TAG +IMAGE ID +CREATED +SIZE\n(.*\n)*localhost:5000/team/tool +1 +`+id[7:19]+` .*MB$`)
 	equal(t, "by name", my(t, "images", "--format", "{{.Repository}}:{{.Tag}}", "localhost:5000/team/tool"), "localhost:5000/team/tool:1\n")
 	equal(t, "by reference", my(t, "images", "--format", "{{.Tag}}", "--filter", "reference=busy*"), "latest\n")
-	equal(t, "-q once", my(t, "images", "-q"), id[7:19]+"\n")
+	equal(t, "-q, a line for each name as Docker has it", my(t, "images", "-q"), strings.Repeat(id[7:19]+"\n", 2))
 	equal(t, "rmi of a name", my(t, "rmi", "localhost:5000/team/tool:1"), "Untagged: localhost:5000/team/tool:1\n")
 	refused(t, 1, "nothing:here", "rmi", "nothing:here")
 	refused(t, 1, "nothing:here", "tag", "nothing:here", "x")

@@ -72,9 +72,6 @@ func listImages(s *session, c *urfave.Context) error {
 			}
 		}
 	}
-	if c.Bool("quiet") {
-		rows = uniqueIDs(rows)
-	}
 	l := listing[imageRow]{
 		header: imageRow{CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Repository: "REPOSITORY", Size: "SIZE", Tag: "TAG"},
 		table:  `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, quiet: "{{.ID}}",
@@ -148,17 +145,6 @@ func imageRows(img *image.Image, trunc bool) []imageRow {
 		rows = []imageRow{row}
 	}
 	return rows
-}
-
-func uniqueIDs(rows []imageRow) (unique []imageRow) {
-	seen := make(map[string]bool)
-	for _, r := range rows {
-		if !seen[r.ID] {
-			seen[r.ID] = true
-			unique = append(unique, r)
-		}
-	}
-	return unique
 }
 
 // matchesReference is the filter reference=PATTERN: a shell pattern over REPOSITORY or REPOSITORY:TAG.
