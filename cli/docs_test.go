@@ -156,7 +156,7 @@ func TestNoHTTPInTheWayOfRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(goTool, "list", "-deps", "-tags", "urfave_cli_no_docs,registry_helper", "-f", "{{.ImportPath}}", "..")
+	cmd := exec.Command(goTool, "list", "-e", "-deps", "-tags", "urfave_cli_no_docs,registry_helper", "-f", "{{.ImportPath}}", "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
