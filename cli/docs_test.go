@@ -162,6 +162,9 @@ func TestNoHTTPInTheWayOfRun(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	if !strings.Contains(string(out), "github.com/mydocker/mydocker/engine\n") {
+		t.Fatalf("this is not what mydocker is linked of:\n%s", out)
+	}
 	for _, path := range strings.Fields(string(out)) {
 		if path == "net/http" || path == "crypto/tls" {
 			t.Errorf("%s is linked into mydocker", path)
