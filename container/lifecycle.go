@@ -41,7 +41,7 @@ func (c *Container) lateHooks(kind string, status Status) error {
 	spec, err := c.Spec()
 	if err == nil && spec.Hooks != nil {
 		s := c.OCIState()
-		s.Status = specs.ContainerState(status)
+		s.Status, s.Pid = specs.ContainerState(status), c.state.Pid // even if it has ended meanwhile
 		list := spec.Hooks.Poststart
 		if kind == "poststop" {
 			list, s.Pid = spec.Hooks.Poststop, 0
