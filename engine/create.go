@@ -47,7 +47,17 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 			return fail(fmt.Errorf("container id file %s exists already; remove it or give another --cidfile", o.CIDFile))
 		}
 	}
-	img, err := e.imageFor(ctx, o)
+	store, err := e.images()
+	if err != nil {
+		return fail(err)
+	}
+	// Until the definition says that the image is in use, nobody may remove it.
+	hold, err := store.Hold()
+	if err != nil {
+		return fail(err)
+	}
+	defer hold.Release()
+	img, err := localImage(store, o.Image)
 	if err != nil {
 		return fail(err)
 	}
@@ -111,15 +121,6 @@ func exitWith(code int, err error) error {
 		return err
 	}
 	return &ExitError{Code: code, Err: err}
-}
-
-// imageFor finds the image, and pulls it first when it is missing or --pull=always asks for it.
-func (e *Engine) imageFor(ctx context.Context, o CreateOptions) (*image.Image, error) {
-	store, err := e.images()
-	if err != nil {
-		return nil, err
-	}
-	return e.ensureImage(ctx, store, o)
 }
 
 // mergeImage fills what the user left open from the image's configuration, by Docker's rules.

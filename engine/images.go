@@ -3,27 +3,16 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 
 	"github.com/mydocker/mydocker/image"
 )
 
-// ensureImage finds an image by the pull policy.
-func (e *Engine) ensureImage(ctx context.Context, store *image.Store, o CreateOptions) (*image.Image, error) {
-	if o.Image == "" {
+// localImage finds the image of a container to be. Who wants it pulled has done that before: the engine speaks to no registry.
+func localImage(store *image.Store, ref string) (*image.Image, error) {
+	if ref == "" {
 		return nil, errors.New("no image given")
 	}
-	switch o.Pull {
-	case "", "missing", "never":
-	default:
-		return nil, fmt.Errorf("--pull %s is not supported: missing and never are", o.Pull)
-	}
-	img, err := store.Get(o.Image)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return img, err
+	return store.Get(ref)
 }
 
 // RemoveImage removes an image's name, and with the last name the image, unless a container is made of it.
