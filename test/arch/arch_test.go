@@ -60,12 +60,12 @@ var kernel = []struct {
 	why   string
 }{
 	{`Mount|Unmount|PivotRoot|MoveMount|OpenTree|MountSetattr|Fsopen|Fsconfig.*|Fsmount|Fspick`,
-		[]string{"container/rootfs.go", "container/terminal.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go"},
+		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go"},
 		"a root file system, its console, an overlay, a pinned namespace"},
 	{`Setns`, []string{"network/sandbox.go", "container/process.go", "container/exec.go"}, "threads do not change namespaces anywhere else"},
 	{`Unshare`, []string{"network/sandbox.go", "container/process.go", "container/init.go", "image/snapshot.go"}, "new namespaces"},
 	{`Flock`, []string{"state/lock.go", "network/ipam.go"}, "locks, and the bitmap that is its own lock file"},
-	{`PidfdSendSignal|Kill`, []string{"container/signal.go", "container/lifecycle.go", "container/process.go", "container/exec.go", "container/reaper.go", "cgroups/file.go"},
+	{`PidfdSendSignal|Kill`, []string{"container/signal.go", "container/lifecycle.go", "container/process.go", "container/exec.go", "container/execprocess.go", "container/reaper.go", "cgroups/file.go"},
 		"a pid is not an identity: a signal goes through a pidfd that was compared, to a child that was not waited for, or to the members of a cgroup"},
 }
 
