@@ -51,7 +51,7 @@ func (s *session) engine() (*engine.Engine, error) {
 	if s.opened != nil {
 		return s.opened, nil
 	}
-	c := engine.Config{Root: s.root, Firewall: s.firewall}
+	c := engine.Config{Root: s.root, Firewall: s.firewall, Warn: func(message string) { s.warn([]string{message}) }}
 	if s.explain {
 		c.Watch = &explainer{out: s.streams.Err, color: s.color(s.streams.Err)}
 	}

@@ -94,7 +94,9 @@ func (e *Engine) stand(ctx context.Context, d *Definition, conn net.Conn, o atta
 	if o.tty {
 		defer relaySize(w, s.In)()
 	} else if !o.noProxy {
-		defer relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })()
+		begin, stop := relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
+		begin()
+		defer stop()
 	}
 	ended := make(chan error, 2)
 	if o.in && s.In != nil {

@@ -27,6 +27,8 @@ type Config struct {
 	Watch plan.Watcher
 	// Firewall is the backend for new rules: "" for the default, iptables or nftables.
 	Firewall string
+	// Warn is told what the user should know although nothing failed; nil tells nobody.
+	Warn func(message string)
 	// Executable is the program that is started again as monitor, reaper and init; "" means this one.
 	Executable string
 }
@@ -35,6 +37,7 @@ type Config struct {
 // work together through the records.
 type Engine struct {
 	Config
+	config   network.Config // /etc/mydocker/daemon.json
 	networks *network.Manager
 	runtime  *container.Runtime
 	images   func() (*image.Store, error)
@@ -58,10 +61,16 @@ func Open(c Config) (*Engine, error) {
 	if c.Root.NetNS == "" {
 		c.Root.NetNS = state.DefaultRoot().NetNS
 	}
-	e := &Engine{Config: c}
-	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall})
+	config, err := network.ReadConfig(network.ConfigPath())
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{Config: c, config: config}
+	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config})
 	e.runtime = &container.Runtime{Root: filepath.Join(c.Root.Run, "containers"), Executable: c.Executable, Watch: c.Watch}
-	e.images = sync.OnceValues(func() (*image.Store, error) { return image.Open(c.Root, image.Options{}) })
+	e.images = sync.OnceValues(func() (*image.Store, error) {
+		return image.Open(c.Root, image.Options{Watch: c.Watch, Warn: c.Warn})
+	})
 	return e, nil
 }
 

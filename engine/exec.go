@@ -50,7 +50,8 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	if err != nil {
 		return startFailure(err)
 	}
-	stop := relaySignals(func(sig unix.Signal) error { return unix.Kill(proc.Pid(), sig) })
+	begin, stop := relaySignals(proc.Signal)
+	begin()
 	defer stop()
 	exit, err := proc.Wait()
 	return exit.Code, err

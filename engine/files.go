@@ -123,6 +123,14 @@ func (e *Engine) resolvOptions(d *Definition, embedded bool) network.ResolvOptio
 		host = nil
 	}
 	return network.ResolvOptions{
-		Host: host, Servers: o.DNS, Search: o.DNSSearch, Options: o.DNSOptions, HostNetwork: o.Network == modeHost, Embedded: embedded,
+		Host: host, Servers: orList(o.DNS, e.config.DNS), Search: orList(o.DNSSearch, e.config.DNSSearch),
+		Options: orList(o.DNSOptions, e.config.DNSOptions), HostNetwork: o.Network == modeHost, Embedded: embedded,
 	}
+}
+
+func orList(list, otherwise []string) []string {
+	if len(list) == 0 {
+		return otherwise
+	}
+	return list
 }

@@ -198,7 +198,7 @@ func (m *monitor) testOnce(ctx context.Context, c *container.Container, check *i
 			text <- string(data)
 			_, _ = io.Copy(io.Discard, out)
 		}()
-		late := time.AfterFunc(orDuration(check.Timeout, defaultHealthTimeout), func() { _ = unix.Kill(proc.Pid(), unix.SIGKILL) })
+		late := time.AfterFunc(orDuration(check.Timeout, defaultHealthTimeout), func() { _ = proc.Signal(unix.SIGKILL) })
 		exit, err := proc.Wait()
 		if !late.Stop() {
 			return fmt.Errorf("health check exceeded timeout (%s)", orDuration(check.Timeout, defaultHealthTimeout))

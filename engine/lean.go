@@ -41,26 +41,44 @@ func (m *monitor) becomeLean(l *live, life Life, restarts int, backoff restartBa
 	if m.stay || m.e.Watch != nil || m.d.Options.TTY || m.hub.attached() {
 		return
 	}
+	sock, err := m.stopAccepting()
+	if err != nil {
+		m.complain(err)
+		return
+	}
+	defer sock.Close()
 	l.pausePumps()
-	if l.streams.out != nil && l.streams.err != nil {
+	// Nobody who connected in time may be lost; who connects from now on waits in the socket.
+	if l.streams.out != nil && l.streams.err != nil && !m.hub.attached() {
 		s := leanState{
 			Config: monitorConfig{Root: m.e.Root, Firewall: m.e.Firewall}, ID: m.d.ID, Life: life, Restarts: restarts, Backoff: backoff,
 			Upstream: l.upstream, In: -1,
 		}
-		if err := m.passOn(l, &s); err != nil {
+		if err := m.passOn(l, sock, &s); err != nil {
 			m.complain(fmt.Errorf("the monitor could not make itself smaller: %w", err))
 		}
 	}
 	l.resumePumps(m.d, m.hub)
+	if again, err := net.FileListener(sock); err != nil {
+		m.complain(err)
+	} else {
+		m.startAccepting(again)
+	}
+}
+
+// stopAccepting lets new clients wait, and gives the socket in which they do.
+func (m *monitor) stopAccepting() (*os.File, error) {
+	sock, err := m.sock.(*net.UnixListener).File()
+	if err != nil {
+		return nil, err
+	}
+	m.sock.Close()
+	<-m.accepting
+	return sock, nil
 }
 
 // passOn replaces this process. If it returns, that has failed.
-func (m *monitor) passOn(l *live, s *leanState) (err error) {
-	sock, err := m.sock.(*net.UnixListener).File()
-	if err != nil {
-		return err
-	}
-	defer sock.Close()
+func (m *monitor) passOn(l *live, sock *os.File, s *leanState) (err error) {
 	files := map[*int]*os.File{&s.Lock: m.lock.File(), &s.Sock: sock, &s.Out: l.streams.out, &s.Err: l.streams.err, &s.Rootfs: l.rootfs}
 	s.Held = make([]int, len(l.held))
 	for i, f := range l.held {
@@ -198,11 +216,12 @@ func (e *Engine) resume(s *leanState) (*monitor, *live, error) {
 	}
 	m.makeHub()
 	sock := inherited(s.Sock, "attach.sock")
-	if m.sock, err = net.FileListener(sock); err != nil {
+	listener, err := net.FileListener(sock)
+	if err != nil {
 		return nil, nil, err
 	}
 	sock.Close()
-	go m.accept(m.sock)
+	m.startAccepting(listener)
 	if len(s.DNS) == 2 {
 		if l.dns, err = e.networks.ResumeDNS(m.sandbox(), d.ID, inherited(s.DNS[0], "dns"), inherited(s.DNS[1], "dns"), s.Upstream...); err != nil {
 			return nil, nil, err

@@ -33,6 +33,8 @@ type monitor struct {
 	hub  *hub
 	log  *logWriter
 	sock net.Listener
+	// accepting is closed when nobody accepts from sock any more.
+	accepting chan struct{}
 
 	// stay says that this process does not belong to the monitor alone: the foreground command.
 	stay bool
@@ -45,24 +47,41 @@ func (e *Engine) monitorDir(id string) string  { return filepath.Join(e.Root.Run
 func (e *Engine) monitorLock(id string) string { return filepath.Join(e.monitorDir(id), "lock") }
 
 // newMonitor takes the container's monitor lock, after waiting for a former monitor's release to end, and opens the log.
-func (e *Engine) newMonitor(d *Definition) (m *monitor, err error) {
-	m = &monitor{e: e, d: d}
-	if m.lock, err = state.AcquireLock(e.monitorLock(d.ID)); err != nil {
-		return nil, err
-	}
+func (e *Engine) newMonitor(d *Definition) (_ *monitor, err error) {
+	m := &monitor{e: e, d: d}
 	defer func() {
 		if err != nil {
 			m.close()
 		}
 	}()
+	if m.lock, err = e.lockMonitor(d.ID); err != nil {
+		return nil, err
+	}
 	if err = m.openLog(); err != nil {
 		return nil, err
 	}
 	m.makeHub()
-	if err = m.listen(); err != nil {
-		return nil, err
+	return m, m.listen()
+}
+
+// lockMonitor takes the lock of a container's monitor. Who held it before has removed the directory with the file, so what
+// we waited for may be the lock of nothing: then once more.
+func (e *Engine) lockMonitor(id string) (*state.Lock, error) {
+	for {
+		l, err := state.AcquireLock(e.monitorLock(id))
+		if err != nil {
+			return nil, err
+		}
+		mine, err := l.File().Stat()
+		if err == nil {
+			if there, statErr := os.Stat(e.monitorLock(id)); statErr == nil && os.SameFile(mine, there) {
+				return l, nil
+			}
+		}
+		if err = errors.Join(err, l.Release()); err != nil {
+			return nil, err
+		}
 	}
-	return m, nil
 }
 
 func (m *monitor) openLog() (err error) {
@@ -94,12 +113,17 @@ func (m *monitor) listen() error {
 		return fmt.Errorf("listen for attach: %w", err)
 	}
 	l.SetUnlinkOnClose(false) // the name was only good for a moment; the directory goes with the release
-	m.sock = l
-	go m.accept(l)
+	m.startAccepting(l)
 	return nil
 }
 
-func (m *monitor) accept(l net.Listener) {
+func (m *monitor) startAccepting(l net.Listener) {
+	m.sock, m.accepting = l, make(chan struct{})
+	go m.accept(l, m.accepting)
+}
+
+func (m *monitor) accept(l net.Listener, done chan struct{}) {
+	defer close(done)
 	for {
 		conn, err := l.Accept()
 		if err != nil {

@@ -126,13 +126,16 @@ func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Str
 	if o.OpenStdin && s.In != nil {
 		go m.hub.feed(s.In)
 	}
-	stopRelay := func() {}
+	begin, stop := func() {}, func() {}
+	if !o.NoSigProxy {
+		begin, stop = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
+	}
 	life, l, err := m.run(nil, func(startErr error) {
-		if startErr == nil && !o.NoSigProxy {
-			stopRelay = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
+		if startErr == nil {
+			begin()
 		}
 	})
-	stopRelay()
+	stop()
 	if err != nil {
 		err = errors.Join(err, m.finishStart(l, life))
 		return exitCode(err), &startFailed{err}
@@ -173,23 +176,27 @@ func (h *hub) feed(in io.Reader) {
 // relaySignals passes on to the container what this process is told, as `docker run --sig-proxy` does: the signals that
 // people and their tools send. Not all of them are asked for, because each costs the Go runtime a change of threads (65
 // together more than a millisecond), and some of them the kernel or the runtime sends for reasons of its own.
-func relaySignals(send func(unix.Signal) error) (stop func()) {
+//
+// They are kept from the moment of the call on; begin delivers them.
+func relaySignals(send func(unix.Signal) error) (begin, stop func()) {
 	ch := make(chan os.Signal, 32)
 	signal.Notify(ch, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM,
 		unix.SIGCONT, unix.SIGWINCH)
 	done := make(chan struct{})
-	go func() {
-		for {
-			select {
-			case sig := <-ch:
-				// A container that has just ended cannot be told; its end is noticed elsewhere.
-				_ = send(sig.(unix.Signal))
-			case <-done:
-				return
+	begin = func() {
+		go func() {
+			for {
+				select {
+				case sig := <-ch:
+					// A container that has just ended cannot be told; its end is noticed elsewhere.
+					_ = send(sig.(unix.Signal))
+				case <-done:
+					return
+				}
 			}
-		}
-	}()
-	return func() {
+		}()
+	}
+	return begin, func() {
 		close(done)
 		go signal.Stop(ch) // beside the caller: see above
 	}
