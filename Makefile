@@ -61,7 +61,7 @@ bench: need-go mydocker ## measure against crun, runc, podman and docker, in nam
 
 .PHONY: cross
 cross: need-go ## build for the other architectures: bin/mydocker-linux-*
-	for arch in amd64 arm64 riscv64; do \
+	for arch in amd64 arm64; do \
 	    export GOARCH=$$arch GOOS=linux; ($(HELPER)) && $(GO) build $(BUILDFLAGS) -o bin/mydocker-linux-$$arch . || exit 1; done
 
 .PHONY: install
