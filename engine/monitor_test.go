@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/mydocker/mydocker/network"
+)
+
+// Who starts a container at once after its end meets the former monitor's release: it removes the very directory that the new
+// monitor's lock is in.
+func TestStartMeetsTheFormerRelease(t *testing.T) {
+	e := newHost(t, nil)
+	ctx := context.Background()
+	if _, _, err := e.Create(ctx, CreateOptions{Name: "again", Image: "busybox", Args: []string{"true"}, Network: "none"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		if code, err := e.Start(ctx, "again", StartOptions{}, Streams{}); code != 0 || err != nil {
+			t.Fatalf("start %d: %d, %v", i, code, err)
+		}
+		if code, err := e.Wait(ctx, "again"); code != 0 || err != nil {
+			t.Fatalf("wait %d: %d, %v", i, code, err)
+		}
+	}
+	if err := e.Remove(ctx, "again", RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Who talks to a monitor just when it replaces itself is heard by one of the two.
+func TestConnectMeetsTheChangeOfTheMonitor(t *testing.T) {
+	e := newHost(t, nil)
+	ctx := context.Background()
+	if _, err := e.Networks().Create(ctx, network.CreateOptions{Name: "meet0"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 15 {
+		if _, _, err := e.RunDetached(ctx, RunOptions{CreateOptions: CreateOptions{Name: "meets", Image: "busybox", Args: []string{"sleep", "60"}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Connect(ctx, "meets", NetworkAttachment{Network: "meet0"}); err != nil {
+			t.Fatalf("connect %d: %v", i, err)
+		}
+		j, err := e.Inspect(ctx, "meets")
+		if err != nil || len(j.NetworkSettings.Networks) != 2 {
+			t.Fatalf("networks: %v, %v", j.NetworkSettings.Networks, err)
+		}
+		if text, err := os.ReadFile(j.ResolvConfPath); err != nil || !strings.Contains(string(text), network.EmbeddedResolver) {
+			t.Fatalf("resolv.conf after connect: %q, %v", text, err)
+		}
+		if err := e.Disconnect(ctx, "meets", "meet0", false); err != nil {
+			t.Fatalf("disconnect %d: %v", i, err)
+		}
+		if err := e.Remove(ctx, "meets", RemoveOptions{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.RemoveNetwork(ctx, "meet0"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a container says around the moment when its monitor replaces itself arrives in the log, whole and in order.
+func TestNothingOfTheOutputIsLostInTheChange(t *testing.T) {
+	e := newHost(t, nil)
+	ctx := context.Background()
+	script := "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; printf end"
+	if _, _, err := e.RunDetached(ctx, RunOptions{CreateOptions: CreateOptions{Name: "talks", Image: "busybox", Args: []string{"sh", "-c", script}, Network: "none"}}); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := e.Wait(ctx, "talks"); code != 0 || err != nil {
+		t.Fatalf("wait: %d, %v", code, err)
+	}
+	var out strings.Builder
+	if err := e.Logs(ctx, "talks", LogOptions{Tail: -1, Stdout: &out}); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	if len(lines) != 3001 || lines[0] != "line 0" || lines[2999] != "line 2999" || lines[3000] != "end" {
+		t.Errorf("%d lines, from %q to %q", len(lines), lines[0], lines[len(lines)-1])
+	}
+	if err := e.Remove(ctx, "talks", RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+}
