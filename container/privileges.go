@@ -37,10 +37,15 @@ func parseCapabilities(c *specs.LinuxCapabilities, warn func(error)) (s capSets)
 		}
 		return set
 	}
-	return capSets{
+	s = capSets{
 		bounding: mask("bounding", c.Bounding), permitted: mask("permitted", c.Permitted), effective: mask("effective", c.Effective),
 		inheritable: mask("inheritable", c.Inheritable), ambient: mask("ambient", c.Ambient),
 	}
+	if more := s.ambient &^ (s.permitted & s.inheritable); more != 0 {
+		warn(fmt.Errorf("process.capabilities.ambient: %#x is left out: what is ambient must be permitted and inheritable too", more))
+		s.ambient &^= more
+	}
+	return s
 }
 
 func newProgram() *program {
@@ -135,7 +140,7 @@ func (p *program) capabilities(bounding, permitted, effective, inheritable, ambi
 	p.call("clear the ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	for n := uint64(0); n < 64; n++ {
 		if ambient&bounding&(1<<n) != 0 {
-			p.call("raise an ambient capability (it must be permitted and inheritable too)", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0)
+			p.call("raise an ambient capability", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, n, 0, 0)
 		}
 	}
 }
