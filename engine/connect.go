@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/mydocker/mydocker/network"
 )
@@ -161,11 +162,18 @@ func (e *Engine) tellNetworkChange(d *Definition) error {
 
 // networkChanged is the monitor's side of it.
 func (m *monitor) networkChanged() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.live == nil {
-		return nil
+	for try := 0; ; try++ {
+		m.mu.Lock()
+		if m.live != nil {
+			break
+		}
+		m.mu.Unlock()
+		if try == 1000 {
+			return nil // ended: there is nobody to have names
+		}
+		time.Sleep(2 * time.Millisecond) // just being started
 	}
+	defer m.mu.Unlock()
 	d, err := m.e.readDefinition(m.d.ID)
 	if err != nil {
 		return err

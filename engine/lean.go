@@ -214,19 +214,20 @@ func (e *Engine) resume(s *leanState) (*monitor, *live, error) {
 	if m.log != nil && s.Parts != nil {
 		m.log.part = s.Parts
 	}
+	if len(s.DNS) == 2 {
+		if l.dns, err = e.networks.ResumeDNS(m.sandbox(), d.ID, inherited(s.DNS[0], "dns"), inherited(s.DNS[1], "dns"), s.Upstream...); err != nil {
+			return nil, nil, err
+		}
+	}
 	m.makeHub()
 	sock := inherited(s.Sock, "attach.sock")
+	m.setLive(l)
 	listener, err := net.FileListener(sock)
 	if err != nil {
 		return nil, nil, err
 	}
 	sock.Close()
 	m.startAccepting(listener)
-	if len(s.DNS) == 2 {
-		if l.dns, err = e.networks.ResumeDNS(m.sandbox(), d.ID, inherited(s.DNS[0], "dns"), inherited(s.DNS[1], "dns"), s.Upstream...); err != nil {
-			return nil, nil, err
-		}
-	}
 	l.resumePumps(d, m.hub)
 	settle()
 	return m, l, nil

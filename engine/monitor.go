@@ -180,6 +180,7 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 				return life, l, err
 			}
 			if err == nil {
+				m.setLive(l)
 				started(nil)
 				started = func(error) {}
 				m.becomeLean(l, life, restarts, backoff)
@@ -227,7 +228,6 @@ func (m *monitor) start(restarts int) (*live, Life, error) {
 
 // stand waits beside the running container until it has ended.
 func (m *monitor) stand(l *live, life Life) (Life, error) {
-	m.setLive(l)
 	endHealth := m.startHealth(l)
 	exit, err := l.wait()
 	endHealth()
