@@ -66,7 +66,8 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 	defer w.Close()
 	h := &helper{e: e, orders: mine, report: r, cmd: &exec.Cmd{
 		Path: e.Executable, Args: []string{"mydocker", verb}, Dir: "/", Stdin: theirs, ExtraFiles: append([]*os.File{w}, extra...),
-		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=50"},
+		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
+		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=off"},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}}
 	if e.Watch != nil {

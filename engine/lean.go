@@ -229,7 +229,6 @@ func (e *Engine) resume(s *leanState) (*monitor, *live, error) {
 	sock.Close()
 	m.startAccepting(listener)
 	l.resumePumps(d, m.hub)
-	settle()
 	return m, l, nil
 }
 

@@ -184,6 +184,9 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 				started(nil)
 				started = func(error) {}
 				m.becomeLean(l, life, restarts, backoff)
+				if !m.stay {
+					settle()
+				}
 			}
 		}
 		if life.FinishedAt.IsZero() {
@@ -365,7 +368,6 @@ func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error))
 	life, l, err := m.run(nil, func(err error) {
 		if err == nil {
 			tell(nil)
-			settle()
 			// Who started us has gone on: what is shown of --explain ends here, or its standard error would never end.
 			if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
 				_ = unix.Dup3(int(null.Fd()), 2, 0)
