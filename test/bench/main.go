@@ -29,7 +29,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.mydocker, "mydocker", "./mydocker", "the binary to measure")
 	flag.IntVar(&o.rounds, "n", 31, "runs of each contestant, interleaved")
-	flag.DurationVar(&o.pause, "pause", 20*time.Millisecond, "time between two runs")
+	flag.DurationVar(&o.pause, "pause", 60*time.Millisecond, "time between two runs")
 	flag.StringVar(&o.only, "only", "", "only the works whose name contains this")
 	flag.StringVar(&o.peers, "peers", "crun,runc,podman,docker", "whom to compare with; those that are not installed are left out")
 	flag.IntVar(&o.many, "many", 200, "containers that exist already in the last work")
