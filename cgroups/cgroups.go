@@ -124,3 +124,27 @@ type Setting struct {
 	Value      string
 	Reason     string
 }
+
+// DeleteEmpty removes a group that other groups were in, if none is any more: `rmdir /sys/fs/cgroup/*/mydocker`. In use,
+// and absent, are success.
+func DeleteEmpty(path string) error {
+	v2, err := IsV2()
+	if err != nil {
+		return err
+	}
+	dirs := []string{filepath.Join(Mount, path)}
+	if !v2 {
+		dirs = nil
+		for _, c := range v1Controllers() {
+			dirs = append(dirs, filepath.Join(Mount, c, path))
+		}
+	}
+	for _, dir := range dirs {
+		switch err := unix.Rmdir(dir); err {
+		case nil, unix.ENOENT, unix.EBUSY, unix.ENOTEMPTY:
+		default:
+			return fmt.Errorf("remove the empty cgroup %s: %w", dir, err)
+		}
+	}
+	return nil
+}

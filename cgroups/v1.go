@@ -38,23 +38,32 @@ func (g *v1Group) dir(controller string) string { return filepath.Join(g.mount, 
 // Create makes the group in each tree: `mkdir -p /sys/fs/cgroup/memory/mydocker/ID`, and so on.
 func (g *v1Group) Create() error {
 	for _, c := range v1Controllers() {
-		dir := g.dir(c)
-		err := makeDir(g.watch, dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			root := filepath.Join(g.mount, c)
-			if _, statErr := os.Stat(root); statErr != nil {
-				continue // the host has not mounted this controller; Set says so if a limit needs it
-			}
-			err = makeParents(g.watch, root, dir)
+		root := filepath.Join(g.mount, c)
+		if unix.Access(root, unix.F_OK) != nil {
+			continue // the host has not mounted this controller; Set says so if a limit needs it
 		}
-		if err == nil && c == "cpuset" {
-			err = g.inheritCpuset(dir)
+		err := g.createIn(c, root)
+		for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
+			err = g.createIn(c, root) // somebody removed the empty parent just now (DeleteEmpty)
 		}
 		if err != nil {
 			return fmt.Errorf("create cgroup %s: %w", g.path, err)
 		}
 	}
 	return nil
+}
+
+func (g *v1Group) createIn(controller, root string) error {
+	dir := g.dir(controller)
+	if unix.Access(filepath.Dir(dir), unix.F_OK) != nil {
+		if err := makeParents(g.watch, root, filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	if err := makeDir(g.watch, dir); err != nil || controller != "cpuset" {
+		return err
+	}
+	return g.inheritCpuset(dir)
 }
 
 // makeParents makes all directories between a mounted tree and a group.
@@ -153,6 +162,9 @@ func (g *v1Group) AddSelf() error {
 func (g *v1Group) each(file, value, reason string) error {
 	joined := 0
 	for _, c := range v1Controllers() {
+		if unix.Access(g.dir(c), unix.F_OK) != nil {
+			continue
+		}
 		err := write(g.watch, filepath.Join(g.dir(c), file), value, reason)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

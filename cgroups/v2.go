@@ -27,16 +27,23 @@ func (g *v2Group) dir() string  { return filepath.Join(g.mount, g.path) }
 
 // Create makes the group, and the groups above it with their controllers handed down.
 func (g *v2Group) Create() error {
-	err := makeDir(g.watch, g.dir())
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = g.handDown(); err == nil {
-			err = makeDir(g.watch, g.dir())
-		}
+	err := g.handDownFirst()
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
+		err = g.handDownFirst() // somebody removed the empty parent just now (DeleteEmpty)
 	}
 	if err != nil {
 		return fmt.Errorf("create cgroup %s: %w", g.path, err)
 	}
 	return nil
+}
+
+func (g *v2Group) handDownFirst() error {
+	if unix.Access(filepath.Dir(g.dir()), unix.F_OK) != nil {
+		if err := g.handDown(); err != nil {
+			return err
+		}
+	}
+	return makeDir(g.watch, g.dir())
 }
 
 // handDown makes every group above this one and lets it hand its controllers to its children:

@@ -173,6 +173,7 @@ func (j *createJob) bringUp(ctx context.Context) error {
 		s := j.container.OCIState()
 		// prestart is older than the status "creating", and its programs expect what they were told then.
 		s.Status = specs.StateCreated
+		//lint:ignore SA1019 deprecated for those who write configs; a runtime has to run them
 		err := runHooks(j.spec.Hooks.Prestart, "prestart", s)
 		s.Status = specs.StateCreating
 		return errors.Join(err, runHooks(j.spec.Hooks.CreateRuntime, "createRuntime", s))

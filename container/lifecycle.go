@@ -233,6 +233,9 @@ func (r *Runtime) DeleteGroup(path string) error {
 	return group.Delete()
 }
 
+// DeleteEmptyGroup removes a group that containers' groups were in, if none is any more.
+func (r *Runtime) DeleteEmptyGroup(path string) error { return cgroups.DeleteEmpty(path) }
+
 // killAndWait kills the first process; in a pid namespace of its own, the kernel kills all others with it.
 func (c *Container) killAndWait() error {
 	fd, err := c.openPid()

@@ -71,10 +71,7 @@ func TestSeccomp(t *testing.T) {
 func TestSeccompStrict(t *testing.T) {
 	o := defaults("echo", "hello")
 	o.NoNewPrivileges = true
-	var denied []string
-	for _, name := range []string{"clone", "clone3", "futex", "epoll_create1", "pipe2", "sigaltstack", "socket", "setresuid", "capset", "memfd_create", "execveat"} {
-		denied = append(denied, name)
-	}
+	denied := []string{"clone", "clone3", "futex", "epoll_create1", "pipe2", "sigaltstack", "socket", "setresuid", "capset", "memfd_create", "execveat"}
 	o.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: denied, Action: specs.ActKillProcess}}}
 	res, err := run(t, newRuntime(t), newBundle(t), o)
 	must(t, err)

@@ -96,6 +96,7 @@ func (b *builder) filesystem() error {
 		root.Num[0] = 1
 	}
 	b.add(root)
+	//lint:ignore SA1019 deprecated for those who write configs; a runtime has to run them
 	if s.Hooks != nil && len(s.Hooks.Prestart)+len(s.Hooks.CreateRuntime) > 0 {
 		b.add(step{Kind: stepHooks, Reason: "hooks that want the namespaces made and the root not yet changed"})
 	}

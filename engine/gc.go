@@ -29,7 +29,17 @@ func (e *Engine) GC(ctx context.Context) (removed []string, err error) {
 	removed = append(removed, names...)
 	nets, netErr := e.networks.GC(ctx, func(id string) bool { return known[id] && e.busy(id) })
 	removed = append(removed, nets...)
-	return removed, errors.Join(err, unknownErr, nameErr, netErr)
+	return removed, errors.Join(err, unknownErr, nameErr, netErr, e.tidyGroups())
+}
+
+// tidyGroups removes the group that all containers' groups are in, once there is no container. It is not done at the end of
+// each container: the next one would have to make it again.
+func (e *Engine) tidyGroups() error {
+	ids, err := e.ids()
+	if err != nil || len(ids) > 0 {
+		return err
+	}
+	return e.runtime.DeleteEmptyGroup("/" + cgroupRoot)
 }
 
 // gcContainers goes through the definitions: those that nobody looks after hold nothing in the kernel, and those of `run
@@ -98,7 +108,8 @@ func (e *Engine) gcUnknown(known map[string]bool) (removed []string, err error) 
 			if known[id] || len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" || e.busyMonitor(id) {
 				continue
 			}
-			if relErr := e.releaseKernel(id, ""); relErr != nil {
+			// The directory too: a process that was killed may have left a file there that has no name yet.
+			if relErr := errors.Join(e.releaseKernel(id, ""), os.RemoveAll(filepath.Join(dir, id))); relErr != nil {
 				err = errors.Join(err, relErr)
 				continue
 			}

@@ -52,7 +52,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 			err = errors.Join(err, e.removeVolume(v))
 		}
 	}
-	return errors.Join(err, e.forgetRecords(d))
+	return errors.Join(err, e.forgetRecords(d), e.tidyGroups())
 }
 
 // forceDown kills the container and waits until its monitor has let go.

@@ -71,9 +71,12 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	return container.NewSpec(so)
 }
 
+// cgroupRoot is the group that containers' groups are in unless --cgroup-parent says otherwise.
+const cgroupRoot = "mydocker"
+
 // cgroupPath is the container's group below the cgroup mounts.
 func cgroupPath(o *CreateOptions, id string) string {
-	return path.Join("/", or(o.Resources.CgroupParent, "mydocker"), id)
+	return path.Join("/", or(o.Resources.CgroupParent, cgroupRoot), id)
 }
 
 func or(s, otherwise string) string {

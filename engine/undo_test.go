@@ -53,6 +53,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// testGroup keeps the groups of these tests apart from those of other packages' tests, which run at the same time.
+const testGroup = "mydocker-engine-test"
+
 func needHost(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -122,7 +125,7 @@ func world(t *testing.T, e *Engine) string {
 			t.Fatal(err)
 		}
 	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/*/mydocker/*")
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/" + testGroup + "/*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +182,8 @@ func (s *saboteur) After(op plan.Op, err error) error {
 func runOptions(e *Engine, command ...string) RunOptions {
 	return RunOptions{CreateOptions: CreateOptions{
 		Image: "busybox", Args: command, AutoRemove: true, Name: "undo", Network: "br0",
-		Ports: []network.PortMapping{{HostPort: 8080, ContainerPort: 80, Count: 1, Proto: "tcp"}},
+		Resources: Resources{CgroupParent: testGroup},
+		Ports:     []network.PortMapping{{HostPort: 8080, ContainerPort: 80, Count: 1, Proto: "tcp"}},
 	}}
 }
 
@@ -207,6 +211,11 @@ func TestFailureAtEveryStepLeavesNothing(t *testing.T) {
 		t.Fatalf("an ordinary run: %d, %v", code, err)
 	}
 	time.Sleep(300 * time.Millisecond) // the reaper
+	t.Cleanup(func() {
+		if err := e.runtime.DeleteEmptyGroup("/" + testGroup); err != nil {
+			t.Error(err)
+		}
+	})
 	before := world(t, e)
 	counter := &saboteur{}
 	if code, err := run(counter); code != 0 || err != nil {
