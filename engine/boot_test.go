@@ -40,6 +40,7 @@ func TestBoot(t *testing.T) {
 	if err := e.Stop(ctx, "stopped", &zero, ""); err != nil {
 		t.Fatal(err)
 	}
+	time.Sleep(leanDelay + 500*time.Millisecond) // until a monitor's command line tells whose it is
 	reboot(t, e, ids)
 	if started, failed, err := e.Boot(ctx); err != nil || len(failed) > 0 {
 		t.Fatalf("boot: %v, %v, %v", started, failed, err)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +36,24 @@ type leanState struct {
 	DNS                              []int `json:",omitempty"` // UDP, TCP
 	Upstream                         []netip.Addr
 	Parts                            map[string][]byte `json:",omitempty"` // unfinished lines of the log
+}
+
+// leanDelay is how long the change waits: who starts many containers one after the other has better use for the processors
+// meanwhile, and a container that ends soon needs no lean monitor.
+const leanDelay = time.Second
+
+// leanLater becomes lean unless the container ends before. It is called by the one who waits for that end: a child that is
+// reaped in the moment of the change would be waited for in vain.
+func (m *monitor) leanLater(l *live, life Life, restarts int, backoff restartBackoff) {
+	if m.stay {
+		return
+	}
+	ended, err := waitPid(context.Background(), l.c, leanDelay)
+	if err != nil || ended {
+		return // the one who waits will see
+	}
+	m.becomeLean(l, life, restarts, backoff)
+	settle()
 }
 
 // becomeLean does not return when it succeeds. When it cannot be done, the monitor goes on as it is.

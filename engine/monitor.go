@@ -183,10 +183,7 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 				m.setLive(l)
 				started(nil)
 				started = func(error) {}
-				m.becomeLean(l, life, restarts, backoff)
-				if !m.stay {
-					settle()
-				}
+				m.leanLater(l, life, restarts, backoff)
 			}
 		}
 		if life.FinishedAt.IsZero() {

@@ -67,7 +67,7 @@ func TestConnectMeetsTheChangeOfTheMonitor(t *testing.T) {
 func TestNothingOfTheOutputIsLostInTheChange(t *testing.T) {
 	e := newHost(t, nil)
 	ctx := context.Background()
-	script := "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done; printf end"
+	script := "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); usleep 500; done; printf end"
 	if _, _, err := e.RunDetached(ctx, RunOptions{CreateOptions: CreateOptions{Name: "talks", Image: "busybox", Args: []string{"sh", "-c", script}, Network: "none"}}); err != nil {
 		t.Fatal(err)
 	}
