@@ -29,7 +29,21 @@ func (e *Engine) GC(ctx context.Context) (removed []string, err error) {
 	removed = append(removed, names...)
 	nets, netErr := e.networks.GC(ctx, func(id string) bool { return known[id] && e.busy(id) })
 	removed = append(removed, nets...)
-	return removed, errors.Join(err, unknownErr, nameErr, netErr, e.tidyGroups())
+	sweepErr := e.sweep()
+	return removed, errors.Join(err, unknownErr, nameErr, netErr, sweepErr, e.tidyGroups())
+}
+
+// sweep removes files that somebody was killed while writing. They were never records, so nobody is told.
+func (e *Engine) sweep() error {
+	var all error
+	for dir, depth := range map[string]int{
+		e.Root.Run: 4, e.Root.Containers(): 1, filepath.Dir(e.nameFile("x")): 0,
+		filepath.Join(e.Root.Lib, "networks"): 1, filepath.Join(e.Root.Lib, "volumes"): 1,
+	} {
+		_, err := state.Sweep(dir, depth)
+		all = errors.Join(all, err)
+	}
+	return all
 }
 
 // tidyGroups removes the group that all containers' groups are in, once there is no container. It is not done at the end of

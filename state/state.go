@@ -11,6 +11,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Root names the two trees and the directory of pinned network namespaces.
@@ -52,33 +55,41 @@ const (
 
 // Replace writes a file as a whole: a reader sees the old content or the new, never a part. The directory is made when
 // it is missing. It equals: write FILE.tmp; fsync; mv FILE.tmp FILE; fsync the directory.
-func Replace(path string, data []byte, d Durability) (err error) {
-	f, err := createTemp(path)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreAbsent(os.Remove(f.Name())))
+func Replace(path string, data []byte, d Durability) error {
+	return aside(path, data, func(f *os.File) error {
+		if d == Durable {
+			if err := f.Sync(); err != nil {
+				return err
+			}
 		}
-	}()
-	_, err = f.Write(data)
-	if err == nil && d == Durable {
-		err = f.Sync()
+		if err := os.Rename(f.Name(), path); err != nil {
+			return err
+		}
+		if d == Durable {
+			return syncDir(filepath.Dir(path))
+		}
+		return nil
+	})
+}
+
+// aside writes data into a temporary file beside path and lets move put it in its place. The file is locked while it lives,
+// by which Sweep tells it from one whose writer is dead. It is removed if it is still there afterwards.
+func aside(path string, data []byte, move func(*os.File) error) error {
+	for try := 0; ; try++ {
+		f, err := createTemp(path)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		if err == nil {
+			err = move(f)
+		}
+		swept := errors.Is(err, fs.ErrNotExist) && try == 0 // between its creation and its lock
+		err = errors.Join(err, ignoreAbsent(os.Remove(f.Name())), f.Close())
+		if err == nil || !swept {
+			return err
+		}
 	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err = os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	if d == Durable {
-		return syncDir(filepath.Dir(path))
-	}
-	return nil
 }
 
 // ReplaceJSON is Replace of v's JSON, indented, because learners read these files with cat.
@@ -104,28 +115,16 @@ func ReadJSON(path string, v any) error {
 
 // Claim takes a name for an owner. Exactly one of any number of processes that claim the same path succeeds; the others
 // get a *Taken that tells the owner. The finished file is moved into place by link(2), so a claim is never half-written.
-func Claim(path, owner string) (err error) {
-	f, err := createTemp(path)
-	if err != nil {
+func Claim(path, owner string) error {
+	err := aside(path, []byte(owner), func(f *os.File) error { return os.Link(f.Name(), path) })
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	defer func() { err = errors.Join(err, ignoreAbsent(os.Remove(f.Name()))) }()
-	_, err = f.WriteString(owner)
-	if e := f.Close(); err == nil {
-		err = e
+	holder, readErr := os.ReadFile(path)
+	if errors.Is(readErr, fs.ErrNotExist) {
+		return Claim(path, owner) // given up between our link and our look
 	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	err = os.Link(f.Name(), path)
-	if errors.Is(err, fs.ErrExist) {
-		holder, readErr := os.ReadFile(path)
-		if errors.Is(readErr, fs.ErrNotExist) {
-			return Claim(path, owner) // given up between our link and our look
-		}
-		return errors.Join(&Taken{Path: path, Owner: string(holder)}, readErr)
-	}
-	return err
+	return errors.Join(&Taken{Path: path, Owner: string(holder)}, readErr)
 }
 
 // Unclaim gives a name back, if owner still holds it. Absent is success.
@@ -146,7 +145,7 @@ func (t *Taken) Is(target error) bool { return target == fs.ErrExist }
 // createTemp makes the aside file for path, in the same directory so that it can be moved, and makes that directory
 // when it is missing.
 func createTemp(path string) (*os.File, error) {
-	dir, pattern := filepath.Dir(path), "."+filepath.Base(path)+".tmp-*"
+	dir, pattern := filepath.Dir(path), "."+filepath.Base(path)+tempMark+"*"
 	f, err := os.CreateTemp(dir, pattern)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
@@ -154,7 +153,51 @@ func createTemp(path string) (*os.File, error) {
 		}
 		f, err = os.CreateTemp(dir, pattern)
 	}
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && err != unix.EWOULDBLOCK {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), os.Remove(f.Name()), f.Close())
+	}
+	return f, nil
+}
+
+// tempMark is in the names of files that are being written.
+const tempMark = ".tmp-"
+
+// Sweep removes the temporary files below dir, down to the given depth, whose writers have died. It tells their names.
+func Sweep(dir string, depth int) (removed []string, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, ignoreAbsent(err)
+	}
+	for _, entry := range entries {
+		path := filepath.Join(dir, entry.Name())
+		switch {
+		case entry.IsDir() && depth > 0:
+			more, sweepErr := Sweep(path, depth-1)
+			removed, err = append(removed, more...), errors.Join(err, sweepErr)
+		case entry.Type().IsRegular() && strings.HasPrefix(entry.Name(), ".") && strings.Contains(entry.Name(), tempMark):
+			dead, sweepErr := sweepOne(path)
+			if dead {
+				removed = append(removed, path)
+			}
+			err = errors.Join(err, sweepErr)
+		}
+	}
+	return removed, err
+}
+
+func sweepOne(path string) (dead bool, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, ignoreAbsent(err)
+	}
+	defer f.Close()
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return false, nil // its writer lives
+	}
+	return true, ignoreAbsent(os.Remove(path))
 }
 
 func syncDir(dir string) error {

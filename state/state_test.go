@@ -27,6 +27,32 @@ func TestReplaceIsWhole(t *testing.T) {
 	}
 }
 
+func TestSweepTakesOnlyWhatTheDeadLeft(t *testing.T) {
+	dir := t.TempDir()
+	alive, err := createTemp(filepath.Join(dir, "sub", "alive"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	dead, err := createTemp(filepath.Join(dir, "sub", "dead"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dead.Close(); err != nil { // as the kernel does when a process is killed
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sub", "record"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	removed, err := Sweep(dir, 1)
+	if err != nil || len(removed) != 1 || removed[0] != dead.Name() {
+		t.Errorf("removed %v, %v; want %s", removed, err, dead.Name())
+	}
+	if _, err := os.Stat(alive.Name()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReadDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.json")
 	if err := os.WriteFile(path, []byte(`{"a":`), 0o600); err != nil {
