@@ -59,6 +59,12 @@ bench: need-go mydocker ## measure against crun, runc, podman and docker, in nam
 	$(GO) build -o bin/bench ./test/bench
 	./test/in-namespace.sh bin/bench -mydocker $(CURDIR)/mydocker $(BENCHFLAGS)
 
+.PHONY: conformance
+conformance: mydocker ## the OCI validation programs, then podman, containerd and Docker, drive mydocker-runtime (root)
+	ln -sf $(CURDIR)/mydocker bin/mydocker-runtime
+	./test/conformance/run.sh bin/mydocker-runtime
+	./test/conformance/engines.sh bin/mydocker-runtime
+
 .PHONY: cross
 cross: need-go ## build for the other architectures: bin/mydocker-linux-*
 	for arch in amd64 arm64; do \
