@@ -79,3 +79,15 @@ func lock(path string, how int) (*Lock, error) {
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
+
+// tryFile locks an open file for as long as it is open, and says no when somebody else has it locked.
+func tryFile(f *os.File) (ok bool, err error) {
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err {
+	case nil:
+		return true, nil
+	case unix.EWOULDBLOCK:
+		return false, nil
+	default:
+		return false, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+}

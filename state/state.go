@@ -12,8 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Root names the two trees and the directory of pinned network namespaces.
@@ -156,8 +154,8 @@ func createTemp(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && err != unix.EWOULDBLOCK {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), os.Remove(f.Name()), f.Close())
+	if _, err := tryFile(f); err != nil { // a sweeper may hold it for a moment
+		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
 	}
 	return f, nil
 }
@@ -194,8 +192,8 @@ func sweepOne(path string) (dead bool, err error) {
 		return false, ignoreAbsent(err)
 	}
 	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return false, nil // its writer lives
+	if dead, err = tryFile(f); err != nil || !dead {
+		return false, err // its writer lives
 	}
 	return true, ignoreAbsent(os.Remove(path))
 }
