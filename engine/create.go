@@ -26,6 +26,9 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (id string, warnin
 	}
 	defer done()
 	d, warnings, err := e.create(ctx, o, false)
+	if err == nil {
+		err = e.keepDefinition(d)
+	}
 	if err != nil {
 		return "", warnings, err
 	}
@@ -94,14 +97,14 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 		return fail(err)
 	}
 	d.Options.Name = d.Name
-	if err = e.writeDefinition(d); err != nil {
+	if err = e.defineAnew(d); err != nil {
 		return fail(err)
 	}
 	if err = e.createVolumes(d); err != nil {
 		return fail(err)
 	}
 	if len(d.AnonymousVolumes) > 0 {
-		if err = e.writeDefinition(d); err != nil {
+		if err = e.defineAnew(d); err != nil {
 			return fail(err)
 		}
 	}

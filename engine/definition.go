@@ -54,9 +54,32 @@ func (e *Engine) writeDefinition(d *Definition) error {
 	return state.ReplaceJSON(e.path(d.ID, definitionFile), d, state.Durability(!d.Options.AutoRemove))
 }
 
+// defineAnew writes the definition of a container that is just being made; keepDefinition follows.
+func (e *Engine) defineAnew(d *Definition) error {
+	return state.ReplaceJSON(e.path(d.ID, definitionFile), d, state.Volatile)
+}
+
+// keepDefinition puts a new definition on the disk. It is not done in create, because it takes as long as the rest of a start
+// together (milliseconds): `run` does it once the container runs. A machine that loses its power before that has lost a
+// container that nobody was told of.
+func (e *Engine) keepDefinition(d *Definition) error {
+	if d.Options.AutoRemove {
+		return nil
+	}
+	return state.Sync(e.path(d.ID, definitionFile))
+}
+
 func (e *Engine) readDefinition(id string) (*Definition, error) {
 	d := new(Definition)
-	return d, state.ReadJSON(e.path(id, definitionFile), d)
+	path := e.path(id, definitionFile)
+	err := state.ReadJSON(path, d)
+	if err != nil {
+		// Power was lost before it came to the disk: it never was.
+		if st, statErr := os.Stat(path); statErr == nil && st.Size() == 0 {
+			return d, &fs.PathError{Op: "read", Path: path, Err: fs.ErrNotExist}
+		}
+	}
+	return d, err
 }
 
 // Find looks a container up by full id, by name, or by a unique prefix of its id, in this order.

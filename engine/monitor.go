@@ -182,6 +182,9 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 			if err == nil {
 				m.setLive(l)
 				started(nil)
+				if restarts == 0 {
+					m.keep()
+				}
 				started = func(error) {}
 				m.leanLater(l, life, restarts, backoff)
 			}
@@ -233,6 +236,15 @@ func (m *monitor) stand(l *live, life Life) (Life, error) {
 	endHealth()
 	m.setLive(nil)
 	return m.ended(life, exit, err)
+}
+
+// keep puts the definition on the disk beside whatever else happens.
+func (m *monitor) keep() {
+	go func() {
+		if err := m.e.keepDefinition(m.d); err != nil && !errors.Is(err, os.ErrNotExist) { // removed meanwhile
+			m.complain(err)
+		}
+	}()
 }
 
 func (m *monitor) setLive(l *live) {

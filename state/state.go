@@ -70,6 +70,20 @@ func Replace(path string, data []byte, d Durability) error {
 	})
 }
 
+// Sync puts a file that was replaced without waiting on the disk, and its name with it: fsync(2) of the file and of the
+// directory.
+func Sync(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
 // aside writes data into a temporary file beside path and lets move put it in its place. The file is locked while it lives,
 // by which Sweep tells it from one whose writer is dead. It is removed if it is still there afterwards.
 func aside(path string, data []byte, move func(*os.File) error) error {
