@@ -202,7 +202,7 @@ func TestDiskFull(t *testing.T) {
 	sh(t, "mount -t tmpfs -o size=6m tmpfs /var/lib/mydocker")
 	must(t, "image", "bootstrap")
 	must(t, "run", "--rm", "busybox", "true")
-	before := hostState(t)
+	before := restingHost(t)
 	free := sh(t, "df --output=avail -B1 /var/lib/mydocker | tail -1")
 	sh(t, "head -c "+strings.TrimSpace(free)+" /dev/zero > /var/lib/mydocker/filler || :")
 	archive := filepath.Join(t.TempDir(), "root.tar")

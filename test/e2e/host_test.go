@@ -30,7 +30,7 @@ func sh(t testing.TB, script string) string {
 func cleanHost(t testing.TB) {
 	t.Helper()
 	settle(t)
-	before := hostState(t)
+	before := restingHost(t)
 	t.Cleanup(func() {
 		sameHost(t, before)
 		if t.Failed() { // do not let the next tests suffer
@@ -205,6 +205,24 @@ func processes(t testing.TB) []process {
 		found = append(found, p)
 	}
 	return found
+}
+
+// restingHost is the host's state once what earlier containers have left to the kernel is gone: it lets a veth pair die
+// after the command has returned.
+func restingHost(t testing.TB) []string {
+	t.Helper()
+	state := hostState(t)
+	for deadline := time.Now().Add(patience(5 * time.Second)); ; {
+		time.Sleep(100 * time.Millisecond)
+		now := hostState(t)
+		if diff(state, now) == "" {
+			return now
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the host does not come to rest:\n%s", diff(state, now))
+		}
+		state = now
+	}
 }
 
 // diff is the lines that are in one sorted list only.

@@ -68,7 +68,7 @@ func see(t testing.TB, args ...string) string {
 func refused(t testing.TB, code int, words []string, args ...string) {
 	t.Helper()
 	settle(t)
-	before := hostState(t)
+	before := restingHost(t)
 	r := my(t, args...)
 	if r.code != code {
 		t.Errorf("mydocker %q: exit status %d, want %d\n%s%s", args, r.code, code, r.out, r.err)

@@ -15,7 +15,7 @@ import (
 func TestKilledAtRandomMoments(t *testing.T) {
 	cleanHost(t)
 	makeNetwork(t, "br0", "--subnet", "10.88.0.0/28") // so few addresses that lost ones would soon be missed
-	before := hostState(t)
+	before := restingHost(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -75,7 +75,7 @@ func TestGCTouchesNothingAlive(t *testing.T) {
 	t.Cleanup(func() {
 		sh(t, "ip netns del foreign; ip link del veth0f0f0f; iptables -t nat -D PREROUTING -p tcp --dport 9 -j RETURN")
 	})
-	before := hostState(t)
+	before := restingHost(t)
 	must(t, "gc")
 	sameHost(t, before)
 	equal(t, "page", mustGet(t, "http://127.0.0.1:8080/"), "page of alive")
