@@ -60,8 +60,10 @@ func TestAttachSeenFromOutside(t *testing.T) {
 	}
 }
 
-func TestPublishedPortReachable(t *testing.T) {
-	m := newManager(t)
+func TestPublishedPortReachable(t *testing.T) { backends(t, checkPublishedPortReachable) }
+
+func checkPublishedPortReachable(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
 	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16"})
 	web := start(t, m, "web", "br0", "8080:80", "5353:53/udp", "9000-9009:7000-7009", "127.0.0.1:8081:80", "10.99.0.1:8082:80")
 	peer := start(t, m, "peer", "br0")

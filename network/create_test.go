@@ -226,8 +226,10 @@ func TestConcurrency(t *testing.T) {
 }
 
 // A name, an address and a port can be used again at once when only the claims are released.
-func TestReuseAtOnce(t *testing.T) {
-	m := newManager(t)
+func TestReuseAtOnce(t *testing.T) { backends(t, checkReuseAtOnce) }
+
+func checkReuseAtOnce(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
 	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/30"})
 	first := start(t, m, "web", "br0", "8080:80")
 	serve(t, first, "tcp4", ":80", "first")
@@ -259,8 +261,10 @@ func TestReuseAtOnce(t *testing.T) {
 }
 
 // The old container's rule is still there, under another address: the new one wins.
-func TestOldRuleDoesNotWin(t *testing.T) {
-	m := newManager(t)
+func TestOldRuleDoesNotWin(t *testing.T) { backends(t, checkOldRuleDoesNotWin) }
+
+func checkOldRuleDoesNotWin(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
 	create(t, m, CreateOptions{Name: "br0"})
 	first := start(t, m, "first", "br0", "8080:80")
 	serve(t, first, "tcp4", ":80", "first")

@@ -100,8 +100,10 @@ func TestStaticAddresses(t *testing.T) {
 }
 
 // A client that never stops sending reaches the container as soon as there is one, and the next one after it.
-func TestUDPFlowsFollow(t *testing.T) {
-	m := newManager(t)
+func TestUDPFlowsFollow(t *testing.T) { backends(t, checkUDPFlowsFollow) }
+
+func checkUDPFlowsFollow(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
 	create(t, m, CreateOptions{Name: "br0"})
 	var c net.Conn
 	if err := lan().Do(func() (err error) { c, err = net.Dial("udp4", "10.99.0.1:5353"); return err }); err != nil {

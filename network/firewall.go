@@ -8,6 +8,7 @@ import (
 // Backends.
 const (
 	FirewallIPTables = "iptables"
+	FirewallNFTables = "nftables"
 )
 
 // Firewall turns intents into rules. Adding is for what is not there yet, removing takes absent as success, and each method
@@ -27,6 +28,8 @@ type Firewall interface {
 	Unpublish(ctx context.Context, endpoints ...string) ([]operation, error)
 	// Published names the endpoints that have rules, and how many.
 	Published(ctx context.Context) (map[string]int, error)
+	// Count is how many of them an endpoint should have.
+	Count(e *Endpoint) int
 	// Fresh makes the rules of one network on a host that has none of ours. It looks at nothing.
 	Fresh(n *Network) []operation
 }
@@ -36,6 +39,8 @@ func (m *Manager) firewall(name string) (Firewall, error) {
 	switch name {
 	case "", FirewallIPTables:
 		return newIPTables()
+	case FirewallNFTables:
+		return &nfTables{}, nil
 	}
-	return nil, fmt.Errorf("firewall %q is not known: iptables is", name)
+	return nil, fmt.Errorf("firewall %q is not known: iptables and nftables are", name)
 }

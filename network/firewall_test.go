@@ -74,8 +74,10 @@ func TestRepairedByNextRun(t *testing.T) {
 	}
 }
 
-func TestInternalAndICC(t *testing.T) {
-	m := newManager(t)
+func TestInternalAndICC(t *testing.T) { backends(t, checkInternalAndICC) }
+
+func checkInternalAndICC(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
 	create(t, m, CreateOptions{Name: "open", Subnet: "172.20.0.0/16"})
 	create(t, m, CreateOptions{Name: "closed", Subnet: "172.21.0.0/16", Internal: true})
 	create(t, m, CreateOptions{Name: "quiet", Subnet: "172.22.0.0/16", Options: map[string]string{OptICC: "false"}})

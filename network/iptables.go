@@ -212,6 +212,9 @@ func (t *ipTables) Published(context.Context) (map[string]int, error) {
 	return ids, nil
 }
 
+// Count is how many rules an endpoint has.
+func (t *ipTables) Count(e *Endpoint) int { return len(portRules(e, false)) + len(portRules(e, true)) }
+
 // Fresh is the difference to nothing.
 func (t *ipTables) Fresh(n *Network) (ops []operation) {
 	for _, tool := range []*ipTool{t.v4, t.v6} {

@@ -6,8 +6,10 @@ import (
 	"testing"
 )
 
-func TestDualStack(t *testing.T) {
-	m := newManager(t)
+func TestDualStack(t *testing.T) { backends(t, checkDualStack) }
+
+func checkDualStack(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
 	n := create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", EnableIPv6: true})
 	if !strings.HasPrefix(n.Subnet6.String(), "fd") || n.Subnet6.Bits() != 64 {
 		t.Errorf("the chosen IPv6 subnet: %s", n.Subnet6)
@@ -82,7 +84,7 @@ func TestDualStack(t *testing.T) {
 		t.Error(err)
 	}
 	// The rules are not written anew each time.
-	fw, err := m.firewall("")
+	fw, err := m.firewall(m.backend)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func TestDualStack(t *testing.T) {
 	if ops, err := fw.Networks(context.Background(), live); len(ops) > 0 || err != nil {
 		t.Errorf("%v, %v", ops, err)
 	}
-	run(t, "ip6tables", "-F")
+	run(t, "bash", "-c", "ip6tables -F; nft flush table ip6 mydocker 2>/dev/null; true")
 	late := start(t, m, "late", "br0", "8090:80")
 	serve(t, late, "tcp6", ":80", "late")
 	answers(t, lan(), "tcp6", "[fd99::1]:8090", "late")

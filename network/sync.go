@@ -176,7 +176,7 @@ func (s *syncer) rules(live []*Network) error {
 		}
 		for _, e := range eps {
 			id := short(e.ID)
-			want := len(portRules(e, false)) + len(portRules(e, true))
+			want := fw.Count(e)
 			if there[id] == want {
 				continue
 			}

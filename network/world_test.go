@@ -101,6 +101,13 @@ func run(t testing.TB, args ...string) string {
 	return string(out)
 }
 
+// backends runs a test with each firewall backend.
+func backends(t *testing.T, test func(t *testing.T, use func(*Options))) {
+	for _, name := range []string{FirewallIPTables, FirewallNFTables} {
+		t.Run(name, func(t *testing.T) { test(t, func(o *Options) { o.Firewall = name }) })
+	}
+}
+
 // lan is the neighbour.
 func lan() *Sandbox { return &Sandbox{Name: "lan", Path: "/run/netns/lan"} }
 

@@ -1,0 +1,229 @@
+package network
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+// nfTables is the backend that needs no program: tables of our own, one transaction for each change, and published ports in
+// maps, so that a packet pays the same for one published port as for ten thousand. A chain of ours cannot overrule a drop
+// in somebody else's table: a FORWARD policy of DROP, set by iptables, still stops packets that are accepted here.
+type nfTables struct{}
+
+const nftTable = "mydocker"
+
+func (t *nfTables) Name() string { return FirewallNFTables }
+
+// family is what differs between IPv4 and IPv6.
+type nftFamily struct {
+	v6       bool
+	table    nftables.TableFamily
+	name     string // as nft writes it
+	address  nftables.SetDatatype
+	loopback netip.Prefix
+}
+
+func nftFamilies() []nftFamily {
+	return []nftFamily{
+		{false, nftables.TableFamilyIPv4, "ip", nftables.TypeIPAddr, netip.MustParsePrefix("127.0.0.0/8")},
+		{true, nftables.TableFamilyIPv6, "ip6", nftables.TypeIP6Addr, netip.MustParsePrefix("::1/128")},
+	}
+}
+
+func (f nftFamily) tableOf() *nftables.Table {
+	return &nftables.Table{Family: f.table, Name: nftTable}
+}
+
+// nftNetworks makes the network-level rules of one family what they should be, in one transaction. Our chains are emptied
+// and filled anew; the user's chain and the published ports are left as they are.
+type nftNetworks struct {
+	family nftFamily
+	rules  []nftRule // none: the table goes
+}
+
+func (o nftNetworks) Why() string {
+	if len(o.rules) == 0 {
+		return "no network is left: our table goes"
+	}
+	return "a table of our own, with chains where packets pass and maps of the published ports"
+}
+
+// Command is a script for nft.
+func (o nftNetworks) Command() string {
+	if len(o.rules) == 0 {
+		return fmt.Sprintf("nft delete table %s %s", o.family.name, nftTable)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "nft -f - <<'.'\ntable %s %s {\n", o.family.name, nftTable)
+	for _, s := range nftMaps(o.family) {
+		fmt.Fprintf(&b, "\tmap %s { type %s; }\n", s.name, s.text)
+	}
+	for _, c := range nftChains() {
+		fmt.Fprintf(&b, "\tchain %s { %s}\n", c.name, c.text)
+	}
+	b.WriteString("}\n")
+	for _, c := range nftChains() {
+		if c.name != "user" {
+			fmt.Fprintf(&b, "flush chain %s %s %s\n", o.family.name, nftTable, c.name)
+		}
+	}
+	for _, r := range o.rules {
+		fmt.Fprintf(&b, "add rule %s %s %s %s\n", o.family.name, nftTable, r.chain, r.text)
+	}
+	return b.String() + "."
+}
+
+func (o nftNetworks) apply(context.Context, *kernel) error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("open a netfilter socket: %w", err)
+	}
+	table := o.family.tableOf()
+	if len(o.rules) == 0 {
+		c.DelTable(table)
+		err := c.Flush()
+		if errors.Is(err, unix.ENOENT) {
+			err = nil
+		}
+		return wrap(err, "delete nftables table %s", nftTable)
+	}
+	present, err := nftMapsThere(c, o.family)
+	if err != nil {
+		return err
+	}
+	c.AddTable(table)
+	for _, s := range nftMaps(o.family) {
+		if slices.Contains(present, s.name) { // with the published ports in it
+			continue
+		}
+		if err := c.AddSet(s.set(table), nil); err != nil {
+			return err
+		}
+	}
+	chains := map[string]*nftables.Chain{}
+	for _, spec := range nftChains() {
+		chains[spec.name] = c.AddChain(spec.chain(table))
+		if spec.name != "user" {
+			c.FlushChain(chains[spec.name])
+		}
+	}
+	for i, r := range o.rules {
+		var mark []byte
+		if i == 0 {
+			mark = userdata.AppendString(nil, userdata.TypeComment, nftMark(o.rules))
+		}
+		c.AddRule(&nftables.Rule{Table: table, Chain: chains[r.chain], Exprs: r.exprs, UserData: mark})
+	}
+	return wrap(c.Flush(), "write nftables table %s %s", o.family.name, nftTable)
+}
+
+// nftMark is a sum of the rules, which the first of them carries as its comment: by it and by their number they are known
+// to be those that are wanted.
+func nftMark(rules []nftRule) string {
+	var all strings.Builder
+	for _, r := range rules {
+		all.WriteString(r.chain + " " + r.text + "\n")
+	}
+	sum := sha256.Sum256([]byte(all.String()))
+	return commentMark + hex.EncodeToString(sum[:6])
+}
+
+// Networks compares the mark and the number of rules in each chain.
+func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []operation, err error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("open a netfilter socket: %w", err)
+	}
+	for _, f := range nftFamilies() {
+		rules := nftNetworkRules(networks, f)
+		same, err := nftSame(c, f, rules)
+		if err != nil {
+			return nil, err
+		}
+		if !same {
+			ops = append(ops, nftNetworks{f, rules})
+		}
+	}
+	return ops, nil
+}
+
+// Fresh is the rules of one network.
+func (t *nfTables) Fresh(n *Network) (ops []operation) {
+	for _, f := range nftFamilies() {
+		if rules := nftNetworkRules([]*Network{n}, f); len(rules) > 0 {
+			ops = append(ops, nftNetworks{f, rules})
+		}
+	}
+	return ops
+}
+
+func nftSame(c *nftables.Conn, f nftFamily, rules []nftRule) (bool, error) {
+	chains, err := c.ListChainsOfTableFamily(f.table)
+	if err != nil {
+		return false, fmt.Errorf("list nftables chains: %w", err)
+	}
+	var own []string
+	for _, ch := range chains {
+		if ch.Table.Name == nftTable {
+			own = append(own, ch.Name)
+		}
+	}
+	if len(rules) == 0 {
+		return len(own) == 0, nil
+	}
+	want := map[string]int{}
+	for _, r := range rules {
+		want[r.chain]++
+	}
+	for _, spec := range nftChains() {
+		if !slices.Contains(own, spec.name) {
+			return false, nil
+		}
+		if spec.name == "user" {
+			continue
+		}
+		there, err := c.GetRules(f.tableOf(), &nftables.Chain{Name: spec.name})
+		if err != nil {
+			return false, fmt.Errorf("list nftables rules: %w", err)
+		}
+		if len(there) != want[spec.name] {
+			return false, nil
+		}
+		if spec.name == rules[0].chain {
+			if mark, _ := userdata.GetString(there[0].UserData, userdata.TypeComment); mark != nftMark(rules) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// Intact looks for the hook that leads to the published ports, and for the one that guards the way in.
+func (t *nfTables) Intact(v6 bool) bool {
+	c, err := nftables.New()
+	if err != nil {
+		return false
+	}
+	for _, f := range nftFamilies() {
+		if f.v6 && !v6 {
+			continue
+		}
+		for _, name := range []string{"prerouting", "forward"} {
+			rules, err := c.GetRules(f.tableOf(), &nftables.Chain{Name: name})
+			if err != nil || len(rules) == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,105 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The words that are printed and what the kernel is told are the same rules: nft lists both alike.
+func TestNFTablesWords(t *testing.T) {
+	m := newManager(t, func(o *Options) { o.Firewall = FirewallNFTables })
+	var all []*Network
+	for _, o := range []CreateOptions{
+		{Name: "a", EnableIPv6: true}, {Name: "b", Internal: true, Subnet6: "fd00:b::/64"},
+		{Name: "c", Options: map[string]string{OptICC: "false", OptMasquerade: "false"}},
+	} {
+		all = append(all, create(t, m, o))
+	}
+	web := start(t, m, "web", "a", "8080:80", "127.0.0.1:8443:443", "9000-9002:7000-7002/udp")
+	list := func() string {
+		out := run(t, "bash", "-euc", "nft list table ip mydocker; nft list table ip6 mydocker")
+		out = regexp.MustCompile(` comment "mydocker [0-9a-f]{12}"`).ReplaceAllString(out, "")
+		return regexp.MustCompile(`(?s)elements = \{.*?\}`).ReplaceAllStringFunc(out, func(s string) string {
+			return strings.Join(strings.Fields(s), " ")
+		})
+	}
+	want := list()
+	if !strings.Contains(want, "web 0.0.0.0:8080->80/tcp "+short(web.Endpoint.ID)) {
+		t.Errorf("no comment names the container:\n%s", want)
+	}
+	run(t, "bash", "-c", "nft delete table ip mydocker; nft delete table ip6 mydocker")
+	var script strings.Builder
+	for _, f := range nftFamilies() {
+		script.WriteString(nftNetworks{f, nftNetworkRules(all, f)}.Command() + "\n")
+	}
+	script.WriteString(nftPublish{nftElements(web.Endpoint)}.Command() + "\n")
+	if out, err := exec.Command("bash", "-euc", script.String()).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, script.String())
+	}
+	if got := list(); got != want {
+		t.Errorf("nft understands the words as other rules:\n%s\n\nfrom\n%s", lineDiff(want, got), script.String())
+	}
+	if out := run(t, "bash", "-c", "iptables-save; ip6tables-save"); strings.Contains(out, "MYDOCKER") || strings.Contains(out, "MASQ") {
+		t.Errorf("there are iptables rules:\n%s", out)
+	}
+}
+
+func TestNFTablesSync(t *testing.T) {
+	for _, harm := range []string{
+		"true",
+		"nft flush ruleset",
+		"nft flush chain ip mydocker forward",
+		"nft flush map ip mydocker ports",
+		"nft insert rule ip mydocker forward drop",
+		"nft delete chain ip6 mydocker raw",
+	} {
+		t.Run(harm, func(t *testing.T) {
+			m := newManager(t, func(o *Options) { o.Firewall = FirewallNFTables })
+			create(t, m, CreateOptions{Name: "br0", EnableIPv6: true})
+			web := start(t, m, "web", "br0", "8080:80")
+			serve(t, web, "tcp", ":80", "web")
+			run(t, "bash", "-euc", harm)
+			shown, err := m.Sync(context.Background(), true)
+			if err != nil || (len(shown) == 0) != (harm == "true") {
+				t.Errorf("%q, %v", shown, err)
+			}
+			if _, err := m.Sync(context.Background(), false); err != nil {
+				t.Fatal(err)
+			}
+			answers(t, lan(), "tcp4", "10.99.0.1:8080", "web")
+			answers(t, lan(), "tcp6", "[fd99::1]:8080", "web")
+			if again, err := m.Sync(context.Background(), true); err != nil || len(again) > 0 {
+				t.Errorf("a difference is left: %q, %v", again, err)
+			}
+		})
+	}
+}
+
+func TestNFTablesEveryOperationFails(t *testing.T) {
+	for n := 1; ; n++ {
+		b := &breaker{n: n, after: n%2 == 0}
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			m := newManager(t, func(o *Options) { o.Watch, o.Firewall = b, FirewallNFTables })
+			_, err := m.Create(context.Background(), CreateOptions{Name: "br0"})
+			if err == nil {
+				var c box
+				if c, err = tryStart(m, "web", "br0", "8080:80"); err == nil {
+					c.closeHeld()
+				}
+			}
+			if (err == nil) != (b.what == "") {
+				t.Errorf("failure of %q: %v", b.what, err)
+			}
+		})
+		if b.what == "" {
+			if n < 12 {
+				t.Errorf("only %d operations were seen", n)
+			}
+			return
+		}
+	}
+}

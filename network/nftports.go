@@ -1,0 +1,217 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// nftElement is one published port: an element of a map.
+type nftElement struct {
+	family   nftFamily
+	set      string
+	text     string // as nft writes it
+	key, val []byte
+	comment  string // container, publication, start of the endpoint's id
+}
+
+// nftElements are an endpoint's published ports.
+func nftElements(e *Endpoint) []nftElement {
+	var all []nftElement
+	for _, f := range nftFamilies() {
+		to := e.Address.Addr()
+		if f.v6 {
+			to = e.Address6.Addr()
+		}
+		for _, p := range e.Ports {
+			if !to.IsValid() || p.HostIP.IsValid() && p.HostIP.Is6() != f.v6 {
+				continue
+			}
+			for i := range p.Count {
+				all = append(all, newElement(f, e, p, to, p.HostPort+i, p.ContainerPort+i))
+			}
+		}
+	}
+	return all
+}
+
+func newElement(f nftFamily, e *Endpoint, p PortMapping, to netip.Addr, port, inner uint16) nftElement {
+	proto := map[string]byte{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP, "sctp": unix.IPPROTO_SCTP}[p.Proto]
+	x := nftElement{family: f, comment: commentMark + e.ContainerName + " " + p.String() + " " + short(e.ID)}
+	x.set, x.key = nftKey(p, proto, port)
+	x.val = append(binary.BigEndian.AppendUint16(to.AsSlice(), inner), 0, 0)
+	x.text = fmt.Sprintf("%s . %d comment %q : %s . %d", p.Proto, port, x.comment, to, inner)
+	if x.set == "addresses" {
+		x.text = p.HostIP.String() + " . " + x.text
+	}
+	return x
+}
+
+// nftPublish puts an endpoint's ports into the maps, in place of an old container's that have not been removed yet.
+type nftPublish struct{ elements []nftElement }
+
+func (o nftPublish) Command() string {
+	var lines []string
+	for _, x := range o.elements {
+		lines = append(lines, fmt.Sprintf("nft 'add element %s %s %s { %s }'", x.family.name, nftTable, x.set, x.text))
+	}
+	return strings.Join(lines, "\n")
+}
+func (o nftPublish) Why() string { return "who asks for the host's port is led to the container" }
+
+func (o nftPublish) apply(context.Context, *kernel) error {
+	err := changeElements(nil, o.elements)
+	if errors.Is(err, unix.EEXIST) {
+		var old []nftElement
+		if old, err = elementsThere(func(x nftElement) bool {
+			return slices.ContainsFunc(o.elements, func(y nftElement) bool {
+				return x.family.v6 == y.family.v6 && x.set == y.set && bytes.Equal(x.key, y.key)
+			})
+		}); err == nil {
+			err = changeElements(old, o.elements)
+		}
+	}
+	if errors.Is(err, unix.ENOENT) { // table or map: somebody has flushed the rules
+		return &refused{"nft", err, "add element"}
+	}
+	return wrap(err, "publish ports by nftables")
+}
+
+// nftUnpublish takes elements out.
+type nftUnpublish struct{ elements []nftElement }
+
+func (o nftUnpublish) Command() string {
+	var lines []string
+	for _, x := range o.elements {
+		lines = append(lines, fmt.Sprintf("nft delete element %s %s %s # %s", x.family.name, nftTable, x.set, x.comment))
+	}
+	return strings.Join(lines, "\n")
+}
+func (o nftUnpublish) Why() string { return "the host's ports are its own again" }
+
+// apply takes them out together, or, because somebody else is at it too, one by one.
+func (o nftUnpublish) apply(context.Context, *kernel) error {
+	if changeElements(o.elements, nil) == nil {
+		return nil
+	}
+	var errs []error
+	for _, x := range o.elements {
+		if err := changeElements([]nftElement{x}, nil); !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// changeElements is one transaction.
+func changeElements(gone, come []nftElement) error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("open a netfilter socket: %w", err)
+	}
+	for _, x := range gone {
+		if err := c.SetDeleteElements(x.mapOf(), []nftables.SetElement{{Key: x.key, Val: x.val}}); err != nil {
+			return err
+		}
+	}
+	for _, x := range come {
+		if err := c.SetAddElements(x.mapOf(), []nftables.SetElement{{Key: x.key, Val: x.val, Comment: x.comment}}); err != nil {
+			return err
+		}
+	}
+	return c.Flush()
+}
+
+func (x nftElement) mapOf() *nftables.Set {
+	for _, s := range nftMaps(x.family) {
+		if s.name == x.set {
+			return s.set(x.family.tableOf())
+		}
+	}
+	return nil
+}
+
+// elementsThere are the elements of our maps that are wanted.
+func elementsThere(wanted func(nftElement) bool) (all []nftElement, err error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("open a netfilter socket: %w", err)
+	}
+	for _, f := range nftFamilies() {
+		for _, s := range nftMaps(f) {
+			there, err := c.GetSetElements(s.set(f.tableOf()))
+			if err != nil && (errors.Is(err, unix.ENOENT) || strings.HasSuffix(err.Error(), unix.ENOENT.Error())) { // the library does not wrap it
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("list nftables map %s: %w", s.name, err)
+			}
+			for _, e := range there {
+				if x := (nftElement{family: f, set: s.name, key: e.Key, val: e.Val, comment: e.Comment}); wanted(x) {
+					all = append(all, x)
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// nftMapsThere names the maps in our table, none if there is no table. The library's errors do not tell "absent" from others.
+func nftMapsThere(c *nftables.Conn, f nftFamily) ([]string, error) {
+	tables, err := c.ListTablesOfFamily(f.table)
+	if err != nil {
+		return nil, fmt.Errorf("list nftables tables: %w", err)
+	}
+	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == nftTable }) {
+		return nil, nil
+	}
+	sets, err := c.GetSets(f.tableOf())
+	if err != nil {
+		return nil, fmt.Errorf("list nftables maps: %w", err)
+	}
+	var names []string
+	for _, s := range sets {
+		names = append(names, s.Name)
+	}
+	return names, nil
+}
+
+func (x nftElement) endpoint() string { return x.comment[strings.LastIndex(x.comment, " ")+1:] }
+
+// Publish is one transaction however many ports there are.
+func (t *nfTables) Publish(e *Endpoint) []operation {
+	if elements := nftElements(e); len(elements) > 0 {
+		return []operation{nftPublish{elements}}
+	}
+	return nil
+}
+
+// Unpublish finds the elements by the endpoints' ids in their comments.
+func (t *nfTables) Unpublish(_ context.Context, endpoints ...string) ([]operation, error) {
+	gone, err := elementsThere(func(x nftElement) bool { return slices.Contains(endpoints, x.endpoint()) })
+	if err != nil || len(gone) == 0 {
+		return nil, err
+	}
+	return []operation{nftUnpublish{gone}}, nil
+}
+
+// Published reads the ids in the comments.
+func (t *nfTables) Published(context.Context) (map[string]int, error) {
+	ids := map[string]int{}
+	all, err := elementsThere(func(nftElement) bool { return true })
+	for _, x := range all {
+		ids[x.endpoint()]++
+	}
+	return ids, err
+}
+
+// Count is how many elements an endpoint has.
+func (t *nfTables) Count(e *Endpoint) int { return len(nftElements(e)) }
