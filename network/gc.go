@@ -34,16 +34,23 @@ func (g *collector) note(format string, args ...any) {
 	g.removed = append(g.removed, fmt.Sprintf(format, args...))
 }
 
-// rules of endpoints without a record. What the firewall has is read before the records: a record is older than its rules.
+// rules of endpoints without a record, in each backend that serves a network.
 func (g *collector) rules() error {
-	fw, err := g.m.firewall(g.m.backend)
+	live, err := g.m.liveNetworks()
+	errs := []error{err}
+	for backend := range live {
+		errs = append(errs, g.rulesOf(backend))
+	}
+	return errors.Join(errs...)
+}
+
+// rulesOf reads what the firewall has before it reads the records: a record is older than its rules.
+func (g *collector) rulesOf(backend string) error {
+	fw, err := g.m.firewall(backend)
 	if errors.Is(err, errNoIptables) {
 		return nil
 	}
 	if err != nil {
-		return err
-	}
-	if live, err := readDirNames(filepath.Join(g.m.root.Run, "networks")); err != nil || len(live) == 0 {
 		return err
 	}
 	ids, err := fw.Published(g.ctx)

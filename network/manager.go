@@ -63,7 +63,7 @@ func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (e
 		return nil, fmt.Errorf("network %s has nothing to attach to", n.Name)
 	}
 	// Before there is anything whose removal would need it too.
-	if _, err := m.firewall(m.backend); err != nil {
+	if _, err := m.firewall(m.backendOf(n)); err != nil {
 		return nil, fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
 	}
 	e, old, err := m.claim(n, sb, o)
@@ -224,10 +224,7 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	e := &Endpoint{
 		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
 		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
-		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backend,
-	}
-	if e.Firewall == "" {
-		e.Firewall = FirewallIPTables
+		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backendOf(n),
 	}
 	e.HostLink = hostLink(e.ID)
 	if o.MAC != "" {

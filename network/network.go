@@ -61,6 +61,8 @@ type Network struct {
 	Options      map[string]string
 	// Settings are the configuration file's settings that the default network was made by.
 	Settings string `json:",omitempty"`
+	// Firewall is the backend that made the network's rules. It stands only in the record of what is in the kernel.
+	Firewall string `json:",omitempty"`
 }
 
 // BuiltIn says whether the network is there without having been made, and cannot be removed.

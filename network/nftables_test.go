@@ -103,3 +103,39 @@ func TestNFTablesEveryOperationFails(t *testing.T) {
 		}
 	}
 }
+
+// A network keeps the backend that it was made with, and whoever removes it removes those rules.
+func TestChangedBackend(t *testing.T) {
+	m := newManager(t)
+	create(t, m, CreateOptions{Name: "old"})
+	first := start(t, m, "first", "old", "8080:80")
+	serve(t, first, "tcp4", ":80", "first")
+	m.backend = FirewallNFTables
+	second := start(t, m, "second", "old", "8081:80")
+	serve(t, second, "tcp4", ":80", "second")
+	create(t, m, CreateOptions{Name: "new"})
+	third := start(t, m, "third", "new", "8082:80")
+	serve(t, third, "tcp4", ":80", "third")
+	for port, want := range map[string]string{"8080": "first", "8081": "second", "8082": "third"} {
+		answers(t, lan(), "tcp4", "10.99.0.1:"+port, want)
+	}
+	answers(t, third, "tcp4", first.Address.Addr().String()+":80", "")
+	answers(t, first, "tcp4", third.Address.Addr().String()+":80", "")
+	if out := run(t, "nft", "list", "table", "ip", "mydocker"); strings.Contains(out, "8081") || !strings.Contains(out, "8082") {
+		t.Error(out)
+	}
+	if commands, err := m.Sync(context.Background(), true); err != nil || len(commands) > 0 {
+		t.Errorf("%q, %v", commands, err)
+	}
+	for _, b := range []box{first, second} {
+		if err := m.Release(context.Background(), b.id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Remove(context.Background(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(t, "iptables-save"); strings.Contains(out, "MYDOCKER") {
+		t.Errorf("left in iptables:\n%s", out)
+	}
+}

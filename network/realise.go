@@ -20,9 +20,36 @@ func (m *Manager) readyPath(id string) string {
 	return strings.TrimSuffix(m.livePath(id), ".json") + ".ready"
 }
 
+// backendOf is the firewall backend that a network's rules are made by: the one that made them when the network was put into
+// the kernel, whatever the configuration has become since, or else the one that is wanted now. The content of the .ready
+// file is its name.
+func (m *Manager) backendOf(n *Network) string {
+	if name, err := os.ReadFile(m.readyPath(n.ID)); err == nil && len(name) > 0 {
+		return string(name)
+	}
+	var live Network
+	if err := state.ReadJSON(m.livePath(n.ID), &live); err == nil && live.Firewall != "" {
+		return live.Firewall
+	}
+	if m.backend == "" {
+		return FirewallIPTables
+	}
+	return m.backend
+}
+
+// liveNetworks are those that are in the kernel, by the backend of their rules.
+func (m *Manager) liveNetworks() (map[string][]*Network, error) {
+	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	by := map[string][]*Network{}
+	for _, n := range live {
+		by[n.Firewall] = append(by[n.Firewall], n)
+	}
+	return by, err
+}
+
 // realise sees to it that the network is in the kernel. It is cheap when it is.
 func (m *Manager) realise(ctx context.Context, x executor, n *Network) error {
-	fw, err := m.firewall(m.backend)
+	fw, err := m.firewall(m.backendOf(n))
 	if err != nil {
 		return err
 	}
@@ -49,7 +76,9 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 			return err
 		}
 	}
-	if err := state.ReplaceJSON(m.livePath(n.ID), n, state.Volatile); err != nil {
+	live := *n
+	live.Firewall = m.backendOf(n)
+	if err := state.ReplaceJSON(m.livePath(n.ID), &live, state.Volatile); err != nil {
 		return err
 	}
 	_, statErr := os.Stat(m.readyPath(n.ID))
@@ -61,10 +90,10 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 	if err = m.run(ctx, x, bridgePlan(n)...); err != nil {
 		return fmt.Errorf("make network %s: %w", n.Name, err)
 	}
-	if err = m.ensureRules(ctx, x); err != nil {
+	if err = m.ensureRules(ctx, x, live.Firewall); err != nil {
 		return fmt.Errorf("make the rules of network %s: %w", n.Name, err)
 	}
-	return state.Replace(m.readyPath(n.ID), nil, state.Volatile)
+	return state.Replace(m.readyPath(n.ID), []byte(live.Firewall), state.Volatile)
 }
 
 // refuseForeignLink guards a network that is realised for the first time since the host started: meanwhile somebody else may
@@ -87,17 +116,17 @@ func (m *Manager) refuseForeignLink(n *Network) error {
 		n.Name, n.Bridge, l.Type(), n.Bridge, fs.ErrExist)
 }
 
-// ensureRules makes up the difference between the rules that are there and those that the realised networks need.
-func (m *Manager) ensureRules(ctx context.Context, x executor) error {
-	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+// ensureRules makes up the difference between the rules that one backend has and those that its networks need.
+func (m *Manager) ensureRules(ctx context.Context, x executor, backend string) error {
+	live, err := m.liveNetworks()
 	if err != nil {
 		return err
 	}
-	fw, err := m.firewall(m.backend)
+	fw, err := m.firewall(backend)
 	if err != nil {
 		return err
 	}
-	ops, err := fw.Networks(ctx, live)
+	ops, err := fw.Networks(ctx, live[backend])
 	if err != nil {
 		return err
 	}
@@ -111,18 +140,26 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	if _, err := os.Stat(m.livePath(n.ID)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	backend := m.backendOf(n)
 	errs := []error{ignoreAbsent(os.Remove(m.readyPath(n.ID)))}
-	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	live, err := m.liveNetworks()
 	errs = append(errs, err)
-	var rest []*Network
-	for _, other := range live {
-		if other.ID != n.ID {
-			rest = append(rest, other)
+	others := 0
+	var rest []*Network // that the same backend serves
+	for name, networks := range live {
+		for _, other := range networks {
+			if other.ID == n.ID {
+				continue
+			}
+			others++
+			if name == backend {
+				rest = append(rest, other)
+			}
 		}
 	}
-	errs = append(errs, m.withdrawRules(ctx, x, rest))
+	errs = append(errs, m.withdrawRules(ctx, x, backend, rest))
 	errs = append(errs, m.run(ctx, x, bridgeUndo(n)...))
-	if len(rest) == 0 {
+	if others == 0 {
 		errs = append(errs,
 			m.run(ctx, x, restoreForwarding{Key: "net/ipv4/ip_forward"}),
 			m.run(ctx, x, restoreForwarding{Key: "net/ipv6/conf/all/forwarding"}))
@@ -133,8 +170,8 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	return ignoreAbsent(os.Remove(m.livePath(n.ID)))
 }
 
-func (m *Manager) withdrawRules(ctx context.Context, x executor, rest []*Network) error {
-	fw, err := m.firewall(m.backend)
+func (m *Manager) withdrawRules(ctx context.Context, x executor, backend string, rest []*Network) error {
+	fw, err := m.firewall(backend)
 	if errors.Is(err, errNoIptables) {
 		return nil // without the program no rule can have been made
 	}

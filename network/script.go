@@ -89,7 +89,7 @@ func (m *Manager) PlanAttach(ctx context.Context, sandbox string, o EndpointOpti
 
 // networkScript is a network on a host that has none yet.
 func (m *Manager) networkScript(n *Network) ([]operation, error) {
-	fw, err := m.firewall(m.backend)
+	fw, err := m.firewall(m.backendOf(n))
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,11 @@ func (m *Manager) Sync(ctx context.Context, dryRun bool) (commands []string, err
 	for _, n := range live {
 		err = errors.Join(err, s.network(n))
 	}
-	err = errors.Join(err, s.rules(live))
+	backends, liveErr := m.liveNetworks()
+	err = errors.Join(err, liveErr)
+	for name, networks := range backends {
+		err = errors.Join(err, s.rules(name, networks))
+	}
 	return s.commands, err
 }
 
@@ -153,8 +157,8 @@ func (s *syncer) endpoint(n *Network, e *Endpoint) error {
 }
 
 // rules looks at the network-level rules and then at those of each published port.
-func (s *syncer) rules(live []*Network) error {
-	fw, err := s.m.firewall(s.m.backend)
+func (s *syncer) rules(backend string, live []*Network) error {
+	fw, err := s.m.firewall(backend)
 	if err != nil {
 		return err
 	}
