@@ -42,7 +42,8 @@ type session struct {
 	root     state.Root
 	firewall string
 	explain  bool
-	verb     *verb // the one that runs
+	lang     string // of the texts for learners; "" for what the environment says
+	verb     *verb  // the one that runs
 	opened   *engine.Engine
 }
 
@@ -74,6 +75,7 @@ func globalFlags() []urfave.Flag {
 		yes("debug,D", "Print what is going on behind the scenes, as --log-level debug does"),
 		yes("explain", "Print each kernel operation as the shell command that it equals, as it is done"),
 		str("firewall", "string", `Firewall backend for new rules ("iptables", "nftables")`),
+		langFlag(),
 		strDefault("log-level,l", "string", "info", `Level of messages about mydocker itself ("debug", "info", "warn", "error", "fatal")`),
 		strDefault("root", "dir", root.Lib, "Where images, containers and networks are kept"),
 		strDefault("run-root", "dir", root.Run, "Where the state of running containers is kept; gone after a reboot"),
@@ -85,6 +87,7 @@ func globalFlags() []urfave.Flag {
 func (s *session) global(c *urfave.Context) error {
 	s.root.Lib, s.root.Run = c.String("root"), c.String("run-root")
 	s.explain = c.Bool("explain")
+	s.lang = c.String("lang")
 	s.firewall = c.String("firewall")
 	top := commands()
 	switch {

@@ -21,15 +21,16 @@ const module = "github.com/mydocker/mydocker"
 
 // imports says what of ours each package may import. What is not listed may import nothing of ours.
 var imports = map[string][]string{
-	"":          {"cli", "container", "engine"},                                                                             // main: the command line, or one of the program's other roles
-	"cli":       {"engine", "image", "network", "container", "cgroups", "state", "plan", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
-	"engine":    {"image", "network", "container", "state", "plan"},                                                         // the story: brings together all that know nothing of each other
-	"image":     {"state", "plan"},                                                                                          // knows no container
-	"network":   {"state", "plan"},                                                                                          // meets container only in engine, through the OCI spec
-	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                   // an OCI runtime that could stand alone
-	"cgroups":   {"plan"},                                                                                                   // limits are files
-	"state":     {},                                                                                                         // a leaf
-	"plan":      {},                                                                                                         // a leaf
+	"":          {"cli", "container", "engine"},                                                                                     // main: the command line, or one of the program's other roles
+	"cli":       {"engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
+	"engine":    {"image", "network", "container", "state", "plan"},                                                                 // the story: brings together all that know nothing of each other
+	"image":     {"state", "plan"},                                                                                                  // knows no container
+	"network":   {"state", "plan"},                                                                                                  // meets container only in engine, through the OCI spec
+	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                           // an OCI runtime that could stand alone
+	"cgroups":   {"plan"},                                                                                                           // limits are files
+	"state":     {},                                                                                                                 // a leaf
+	"lang":      {},                                                                                                                 // a leaf: texts for learners
+	"plan":      {},                                                                                                                 // a leaf
 
 	"container/inherited":   {},                    // what Go's own start-up changes, read before it does
 	"container/seccomp":     {},                    // a profile, compiled to a filter
