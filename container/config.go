@@ -87,8 +87,8 @@ func validateNamespaces(s *specs.Spec) error {
 			return errors.New("linux.namespaces: joining a user namespace by its path is not supported")
 		}
 	}
-	if !seen[specs.MountNamespace] {
-		return errors.New("linux.namespaces: a container without a mount namespace would change the host's mounts: add {\"type\": \"mount\"}")
+	if !seen[specs.MountNamespace] && owns(s, specs.UserNamespace) {
+		return errors.New("linux.namespaces: a new user namespace may not mount in the host's mount namespace: add {\"type\": \"mount\"}")
 	}
 	if s.Hostname != "" && !seen[specs.UTSNamespace] {
 		return errors.New("hostname: needs a uts namespace, or the host would be renamed")

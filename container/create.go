@@ -117,6 +117,11 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 		Created: time.Now().UTC(), Annotations: spec.Annotations, Seccomp: name,
 		Hooks: spec.Hooks != nil && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0,
 	}}
+	if sharesMounts(spec) {
+		if c.state.RootMount, err = mountID(root); err != nil {
+			return nil, err
+		}
+	}
 	return &createJob{runtime: r, options: o, spec: spec, rootPath: root, container: c, group: group, v2: v2, filter: filter}, nil
 }
 

@@ -222,9 +222,15 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	p := newProgram()
 	p.entersUserNS = namespaces&unix.CLONE_NEWUSER != 0
 	// What the caller itself inherited, without knowing, from whoever started it (CVE-2024-21626).
-	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(pidfd+1), math.MaxUint32, 0)
+	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(pidfd+2), math.MaxUint32, 0)
 	p.call("enter the container's namespaces", unix.SYS_SETNS, uint64(pidfd), uint64(namespaces))
 	p.call("close the container's handle", unix.SYS_CLOSE, uint64(pidfd))
+	if namespaces&unix.CLONE_NEWNS == 0 {
+		// The container lives in our own mount namespace, behind a chroot.
+		p.call("go to the container's root", unix.SYS_FCHDIR, uint64(pidfd+1))
+		p.call("change the root", unix.SYS_CHROOT, p.string("."))
+		p.call("close the container's root", unix.SYS_CLOSE, uint64(pidfd+1))
+	}
 	p.call("go to the working directory "+process.Cwd, unix.SYS_CHDIR, p.string(process.Cwd))
 	if err := p.defaultSignals(); err != nil {
 		return err
@@ -343,7 +349,7 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 	for _, f := range append(files, e.options.ExtraFiles...) {
 		attr.Files = append(attr.Files, f.Fd())
 	}
-	attr.Files = append(attr.Files, uintptr(e.theirs), uintptr(e.pidfd))
+	attr.Files = append(attr.Files, uintptr(e.theirs), uintptr(e.pidfd), uintptr(e.root))
 	if e.slave != nil {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, 0
 	}

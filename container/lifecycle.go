@@ -280,6 +280,9 @@ func (r *Runtime) remove(c *Container) error {
 	if err != nil {
 		return fmt.Errorf("release container %s: %w", c.state.ID, err)
 	}
+	if err := c.unmountRoot(); err != nil {
+		return fmt.Errorf("release container %s: %w", c.state.ID, err)
+	}
 	dir := r.dir(c.state.ID)
 	for _, name := range []string{startSocket, keptConfig, "state.json"} {
 		if err := ignoreAbsent(os.Remove(filepath.Join(dir, name))); err != nil {

@@ -49,7 +49,7 @@ func (in *initializer) doRootfs(s step, rootfs int) error {
 	case stepRootPropagation, stepReadonlyRoot:
 		return in.changeRoot(s)
 	case stepChroot:
-		return wrap("change the root", in.chroot())
+		return wrap("change the root", in.chroot(s.Num[0] == 1))
 	case stepPivot:
 		return wrap("change the root", in.pivot())
 	}
@@ -379,9 +379,12 @@ func (in *initializer) pivot() error {
 }
 
 // chroot is what is left where pivot_root is refused: the root is moved over /, and the process goes there.
-func (in *initializer) chroot() error {
-	if err := unix.MoveMount(in.root, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return fmt.Errorf("move the root over /: %w", err)
+// With a mount namespace that is not its own, the root stays where it is.
+func (in *initializer) chroot(stay bool) error {
+	if !stay {
+		if err := unix.MoveMount(in.root, "", unix.AT_FDCWD, "/", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("move the root over /: %w", err)
+		}
 	}
 	if err := unix.Fchdir(in.root); err != nil {
 		return err

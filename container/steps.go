@@ -37,7 +37,7 @@ const (
 	stepRootPropagation // Num[0]
 	stepReadonlyRoot
 	stepPivot
-	stepChroot
+	stepChroot // Num[0]: 1 if the root is not moved over / first
 	stepHostname
 	stepDomainname
 	stepSysctl // Target = Source
@@ -132,6 +132,9 @@ func (s step) simpleCommand() string {
 	case stepPivot:
 		return "cd $ROOT; pivot_root . .; umount -l ."
 	case stepChroot:
+		if s.Num[0] == 1 {
+			return "chroot $ROOT"
+		}
 		return "cd $ROOT; mount --move . /; chroot ."
 	case stepHostname:
 		return "hostname " + quote(s.Source)

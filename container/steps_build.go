@@ -90,12 +90,17 @@ func (b *builder) filesystem() error {
 			propagation = unix.MS_PRIVATE | unix.MS_REC
 		}
 	}
-	b.add(step{Kind: stepPropagation, Num: [6]uint64{propagation}, Reason: "no mount of the container's may reach the host"})
+	if !sharesMounts(s) {
+		b.add(step{Kind: stepPropagation, Num: [6]uint64{propagation}, Reason: "no mount of the container's may reach the host"})
+	}
 	root := step{Kind: stepRoot, Source: b.rootPath, Reason: "the root file system, as a mount of its own"}
 	if b.host.detached {
 		root.Num[0] = 1
 	}
 	b.add(root)
+	if sharesMounts(s) {
+		b.add(step{Kind: stepRootPropagation, Num: [6]uint64{unix.MS_PRIVATE | unix.MS_REC}, Reason: "what is mounted in the root stays there"})
+	}
 	//lint:ignore SA1019 deprecated for those who write configs; a runtime has to run them
 	if s.Hooks != nil && len(s.Hooks.Prestart)+len(s.Hooks.CreateRuntime) > 0 {
 		b.add(step{Kind: stepHooks, Reason: "hooks that want the namespaces made and the root not yet changed"})
@@ -313,9 +318,12 @@ func (b *builder) finishRoot() error {
 	if s.Root.Readonly {
 		b.add(step{Kind: stepReadonlyRoot, Reason: "the root file system may not be written"})
 	}
-	if b.host.noPivot {
+	switch {
+	case sharesMounts(s):
+		b.add(step{Kind: stepChroot, Num: [6]uint64{1}, Reason: "the root changes for the container's processes alone: its mount namespace is the caller's"})
+	case b.host.noPivot:
 		b.add(step{Kind: stepChroot, Reason: "the container's root becomes /; the host's tree stays hidden under it"})
-	} else {
+	default:
 		b.add(step{Kind: stepPivot, Reason: "the container's root becomes /, and the host's tree goes away"})
 	}
 	// After pivot_root, which refuses a shared root.

@@ -61,7 +61,7 @@ var kernel = []struct {
 	why   string
 }{
 	{`Mount|Unmount|PivotRoot|MoveMount|OpenTree|MountSetattr|Fsopen|Fsconfig.*|Fsmount|Fspick`,
-		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go"},
+		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "container/hostmounts.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go"},
 		"a root file system, its console, an overlay, a pinned namespace"},
 	{`Setns`, []string{"network/sandbox.go", "container/process.go", "container/exec.go"}, "threads do not change namespaces anywhere else"},
 	{`Unshare`, []string{"network/sandbox.go", "container/process.go", "container/init.go", "image/snapshot.go"}, "new namespaces"},

@@ -1,0 +1,58 @@
+package container
+
+import (
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
+)
+
+// A config may leave the mount namespace out. Such a container's root is a mount on top of itself in the caller's
+// namespace, and everything else is mounted in it; a chroot is all that keeps the container there. What the death of a
+// namespace does otherwise has to be done by hand then: `umount -l ROOTFS`.
+
+// sharesMounts says whether the container has no mount namespace of its own, and none by path.
+func sharesMounts(s *specs.Spec) bool {
+	for _, n := range s.Linux.Namespaces {
+		if n.Type == specs.MountNamespace {
+			return false
+		}
+	}
+	return true
+}
+
+// mountID names the topmost mount at a path: statx(2).
+func mountID(path string) (uint64, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_NO_AUTOMOUNT, unix.STATX_MNT_ID, &st); err != nil {
+		return 0, fmt.Errorf("find the mount of %s: %w", path, err)
+	}
+	if st.Mask&unix.STATX_MNT_ID == 0 {
+		return 0, fmt.Errorf("find the mount of %s: the kernel tells no mount ids: a container without a mount namespace needs Linux 5.8", path)
+	}
+	return st.Mnt_id, nil
+}
+
+// unmountRoot takes the container's mounts off the caller's namespace. Absent is success: only what lies on top of the
+// mount that was there before is taken off.
+func (c *Container) unmountRoot() error {
+	if c.state.RootMount == 0 {
+		return nil
+	}
+	for {
+		now, err := mountID(c.state.Rootfs)
+		if err != nil {
+			return ignoreAbsent(err)
+		}
+		if now == c.state.RootMount {
+			return nil
+		}
+		op := plan.Step{Cmd: "umount -l " + quote(c.state.Rootfs), Reason: "the container had no mount namespace of its own"}
+		err = plan.Do(c.runtime.Watch, op, func() error { return unix.Unmount(c.state.Rootfs, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) })
+		if err != nil {
+			return fmt.Errorf("unmount %s: %w", c.state.Rootfs, err)
+		}
+	}
+}
