@@ -17,14 +17,18 @@ Examples:
   $ mydocker network connect back web
   $ mydocker network connect --ip 10.5.0.7 --alias db lab web`,
 		flags: func() []urfave.Flag {
-			return []urfave.Flag{
+			return append([]urfave.Flag{
 				list("alias", "Add network-scoped alias for the container"),
 				str("ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
 				str("ip6", "string", "IPv6 address (e.g., 2001:db8::33)"),
-			}
+			}, shapeFlags()...)
 		},
 		run: func(s *session, c *urfave.Context) error {
 			a := engine.NetworkAttachment{Network: c.Args().Get(0), IP: c.String("ip"), IP6: c.String("ip6"), Aliases: c.StringSlice("alias")}
+			var err error
+			if a.Shape, err = shapeTexts(c).Apply(a.Shape); err != nil {
+				return s.bad(err)
+			}
 			if err := checkAttachment(a); err != nil {
 				return s.bad(err)
 			}

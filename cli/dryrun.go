@@ -98,7 +98,7 @@ func (s *session) planRun(o engine.CreateOptions) error {
 	if name == "" {
 		name = "container"
 	}
-	networks := append([]engine.NetworkAttachment{{Network: o.Network, IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases}}, o.Networks...)
+	networks := append([]engine.NetworkAttachment{{Network: o.Network, IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape}}, o.Networks...)
 	var b strings.Builder
 	b.WriteString(scriptHead)
 	for i, n := range networks {
@@ -111,7 +111,7 @@ func (s *session) planRun(o engine.CreateOptions) error {
 		}
 		endpoint := network.EndpointOptions{
 			ContainerID: dryRunID, ContainerName: name, Network: n.Network, Interface: fmt.Sprintf("eth%d", i),
-			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases,
+			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape,
 		}
 		if i == 0 {
 			endpoint.Ports = o.Ports

@@ -15,7 +15,7 @@ import (
 
 // createFlags are the flags that `run` and `create` share, with Docker's words.
 func createFlags() []urfave.Flag {
-	return append([]urfave.Flag{
+	return append(append([]urfave.Flag{
 		list("add-host", "Add a custom host-to-IP mapping (host:ip)"),
 		number("blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable"),
 		list("cap-add", "Add Linux capabilities"),
@@ -83,7 +83,7 @@ func createFlags() []urfave.Flag {
 		list("volume,v", "Bind mount a volume"),
 		list("volumes-from", "Mount volumes from the specified container(s)"),
 		str("workdir,w", "string", "Working directory inside the container"),
-	}, healthFlags()...)
+	}, healthFlags()...), shapeFlags()...)
 }
 
 // createOptions reads the flags of `run` and `create`. It looks at nothing but its arguments and the files that

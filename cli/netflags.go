@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,13 +16,17 @@ import (
 
 // readNetwork reads the networks, addresses, ports and names.
 func readNetwork(c *urfave.Context, o *engine.CreateOptions) error {
-	first := engine.NetworkAttachment{IP: c.String("ip"), IP6: c.String("ip6"), MAC: c.String("mac-address"), Aliases: c.StringSlice("network-alias")}
+	shape, err := shapeTexts(c).Apply(network.Shape{})
+	if err != nil {
+		return err
+	}
+	first := engine.NetworkAttachment{Shape: shape, IP: c.String("ip"), IP6: c.String("ip6"), MAC: c.String("mac-address"), Aliases: c.StringSlice("network-alias")}
 	networks, err := parseNetworks(c.StringSlice("network"), first)
 	if err != nil {
 		return err
 	}
 	first = networks[0]
-	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases = first.Network, first.IP, first.IP6, first.MAC, first.Aliases
+	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape = first.Network, first.IP, first.IP6, first.MAC, first.Aliases, first.Shape
 	o.Networks = networks[1:]
 	o.PublishAll = c.Bool("publish-all")
 	for _, text := range c.StringSlice("link") {
@@ -96,6 +101,12 @@ func parseNetworks(texts []string, flags engine.NetworkAttachment) ([]engine.Net
 		*one.to = one.given
 	}
 	first.Aliases = append(first.Aliases, flags.Aliases...)
+	if flags.Shape != (network.Shape{}) {
+		if first.Shape != (network.Shape{}) {
+			return nil, errors.New("conflicting options: cannot shape a network both by --net-rate and its like and by options of --network")
+		}
+		first.Shape = flags.Shape
+	}
 	for _, n := range all {
 		if err := checkAttachment(n); err != nil {
 			return nil, err
@@ -132,6 +143,7 @@ func parseNetwork(text string) (n engine.NetworkAttachment, err error) {
 	if err != nil {
 		return n, err
 	}
+	var shape network.ShapeTexts
 	for _, field := range fields {
 		key, value, ok := strings.Cut(field, "=")
 		if !ok {
@@ -148,6 +160,14 @@ func parseNetwork(text string) (n engine.NetworkAttachment, err error) {
 			n.IP6 = value
 		case "mac-address":
 			n.MAC = value
+		case "net-rate":
+			shape.Rate = value
+		case "net-burst":
+			shape.Burst = value
+		case "net-delay":
+			shape.Delay = value
+		case "net-loss":
+			shape.Loss = value
 		case "driver-opt", "link-local-ip", "gw-priority":
 			return n, fmt.Errorf("option %s is not supported", key)
 		default:
@@ -157,7 +177,8 @@ func parseNetwork(text string) (n engine.NetworkAttachment, err error) {
 	if n.Network == "" {
 		return n, fmt.Errorf("network name/id is not specified")
 	}
-	return n, nil
+	n.Shape, err = shape.Apply(n.Shape)
+	return n, err
 }
 
 func checkAttachment(n engine.NetworkAttachment) error {
@@ -184,14 +205,16 @@ func checkAttachment(n engine.NetworkAttachment) error {
 func checkUserDefined(n engine.NetworkAttachment) error {
 	mode := n.Network
 	for _, one := range []struct {
-		flag  string
-		given bool
-	}{{"--ip", n.IP != ""}, {"--ip6", n.IP6 != ""}, {"--network-alias", len(n.Aliases) > 0}, {"--mac-address", n.MAC != ""}} {
+		flag     string
+		given    bool
+		anywhere bool // on the default network too
+	}{{"--ip", n.IP != "", false}, {"--ip6", n.IP6 != "", false}, {"--network-alias", len(n.Aliases) > 0, false},
+		{"--mac-address", n.MAC != "", true}, {"--net-rate (or --net-delay, --net-loss)", n.Shape != network.Shape{}, true}} {
 		switch {
 		case !one.given:
 		case mode != "" && !isNetworkName(mode):
 			return fmt.Errorf("conflicting options: %s and --network %s, which gives the container no interface of its own", one.flag, mode)
-		case (mode == "" || mode == "default" || mode == "bridge") && one.flag != "--mac-address":
+		case (mode == "" || mode == "default" || mode == "bridge") && !one.anywhere:
 			return fmt.Errorf("%s is supported on user defined networks only: mydocker network create NAME, then --network NAME", one.flag)
 		}
 	}

@@ -25,6 +25,7 @@ func networkGroup() *verb {
 		networkPruneVerb(),
 		networkPlanVerb(),
 		networkRmVerb(),
+		networkShapeVerb(),
 		networkSyncVerb(),
 	)
 }

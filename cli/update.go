@@ -17,9 +17,10 @@ func updateVerb() *verb {
 
 Examples:
   $ mydocker update -m 512m --memory-swap 1g web
+  $ mydocker update --net-rate 10mbit web
   $ mydocker update --restart unless-stopped web db`,
 		flags: func() []urfave.Flag {
-			return []urfave.Flag{
+			return append([]urfave.Flag{
 				number("blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable"),
 				number("cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period, in microseconds"),
 				number("cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota, in microseconds"),
@@ -32,7 +33,7 @@ Examples:
 				str("memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
 				number("pids-limit", "Tune container pids limit (set -1 for unlimited)"),
 				str("restart", "string", "Restart policy to apply when a container exits"),
-			}
+			}, shapeFlags()...)
 		},
 		run: func(s *session, c *urfave.Context) error {
 			if c.NumFlags() == 0 {
@@ -40,6 +41,10 @@ Examples:
 			}
 			// What is wrong with a value is found on limits of nothing; what contradicts the limits that hold, container by container.
 			if err := changeResources(c, &engine.Resources{}, func(*engine.Resources) error { return nil }); err != nil {
+				return s.refuse(err)
+			}
+			shape := shapeTexts(c)
+			if err := checkShape(shape); err != nil {
 				return s.refuse(err)
 			}
 			var o engine.UpdateOptions
@@ -54,7 +59,7 @@ Examples:
 				var wrong error
 				o := o
 				o.Resources = func(r *engine.Resources) { wrong = changeResources(c, r, checkResources) }
-				return errors.Join(e.Update(context.Background(), ref, o), wrong)
+				return errors.Join(e.Update(context.Background(), ref, o), wrong, updateShape(e, ref, shape))
 			})
 		},
 	}

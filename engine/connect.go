@@ -41,10 +41,13 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 			return fmt.Errorf("container %s is already connected to network %s", d.Name, n.Name)
 		}
 	}
+	if err := e.networks.CheckShape(a.Shape); err != nil {
+		return err
+	}
 	a.Network = n.Name
 	before := *o
 	if o.Network == modeNone {
-		o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases = a.Network, a.IP, a.IP6, a.MAC, a.Aliases
+		o.setFirst(a)
 	} else {
 		o.Networks = append(slices.Clone(o.Networks), a)
 	}
@@ -53,7 +56,7 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	}
 	if _, err := e.running(d); err == nil {
 		_, err := e.networks.Attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, network.EndpointOptions{
-			ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases,
+			ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape,
 		})
 		if err != nil {
 			*o = before
@@ -65,6 +68,71 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	}
 	e.networkEvent("connect", n, d)
 	return nil
+}
+
+// setFirst lets a container's first network be that one.
+func (o *CreateOptions) setFirst(a NetworkAttachment) {
+	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape = a.Network, a.IP, a.IP6, a.MAC, a.Aliases, a.Shape
+}
+
+// Shape changes how a container's traffic on a network is slowed down; ref "" is its first network. A running one feels it at
+// once, and it holds for the next start.
+func (e *Engine) Shape(ctx context.Context, container, ref string, change func(network.Shape) (network.Shape, error)) error {
+	d, err := e.Find(container)
+	if err != nil {
+		return err
+	}
+	l, err := e.lock(d.ID)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if d, err = e.readDefinition(d.ID); err != nil {
+		return err
+	}
+	s, name, err := e.shapeOf(d, ref)
+	if err != nil {
+		return err
+	}
+	changed, err := change(*s)
+	if err != nil {
+		return err
+	}
+	if err := e.networks.CheckShape(changed); err != nil {
+		return err
+	}
+	*s = changed
+	if _, err := e.running(d); err == nil {
+		if err := e.networks.Shape(ctx, d.ID, name, changed); err != nil {
+			return err
+		}
+	}
+	return e.writeDefinition(d)
+}
+
+// shapeOf finds the place in the definition that says how traffic on a network is shaped.
+func (e *Engine) shapeOf(d *Definition, ref string) (*network.Shape, string, error) {
+	o := &d.Options
+	if !isNetwork(o.Network) {
+		return nil, "", fmt.Errorf("container %s (--network %s) has no interface of its own that could be shaped", d.Name, o.Network)
+	}
+	if ref == "" {
+		return &o.Shape, o.Network, nil
+	}
+	n, err := e.networks.Network(ref)
+	if err != nil {
+		return nil, "", err
+	}
+	for i, r := range o.networkRefs() {
+		if have, err := e.networks.Network(r); err != nil || have.ID != n.ID {
+			continue
+		}
+		if i == 0 {
+			return &o.Shape, n.Name, nil
+		}
+		return &o.Networks[i-1].Shape, n.Name, nil
+	}
+	return nil, "", fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
 }
 
 // Disconnect takes a container off a network. With force a container that is gone, or was never there, is no error.
@@ -117,7 +185,7 @@ func (e *Engine) leaveNetwork(o *CreateOptions, n *network.Network) (was bool) {
 		if len(o.Networks) > 0 {
 			next, o.Networks = o.Networks[0], o.Networks[1:]
 		}
-		o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases = next.Network, next.IP, next.IP6, next.MAC, next.Aliases
+		o.setFirst(next)
 		return true
 	}
 	for i, a := range o.Networks {

@@ -348,6 +348,14 @@ func (e *Engine) checkNetworks(o *CreateOptions) error {
 			return err
 		}
 	}
+	if err := e.networks.CheckShape(o.Shape); err != nil {
+		return err
+	}
+	for _, n := range o.Networks {
+		if err := e.networks.CheckShape(n.Shape); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -371,12 +379,12 @@ func (d *Definition) endpoints(img []network.PortMapping) []network.EndpointOpti
 	}
 	list := []network.EndpointOptions{{
 		ContainerID: d.ID, ContainerName: d.Name, Network: o.Network, Interface: "eth0",
-		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Ports: img,
+		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Ports: img, Shape: o.Shape,
 	}}
 	for i, n := range o.Networks {
 		list = append(list, network.EndpointOptions{
 			ContainerID: d.ID, ContainerName: d.Name, Network: n.Network, Interface: fmt.Sprintf("eth%d", i+1),
-			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases,
+			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape,
 		})
 	}
 	return list

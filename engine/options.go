@@ -48,6 +48,7 @@ type CreateOptions struct {
 	MacAddress  string
 	IP, IP6     string
 	Aliases     []string
+	Shape       network.Shape `json:",omitzero"` // on the first network
 	DNS         []string
 	DNSSearch   []string
 	DNSOptions  []string
@@ -76,6 +77,7 @@ type NetworkAttachment struct {
 	IP, IP6 string
 	MAC     string
 	Aliases []string
+	Shape   network.Shape `json:",omitzero"`
 }
 
 // RestartPolicy is when a container that has ended is started again.

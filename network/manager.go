@@ -50,6 +50,7 @@ type EndpointOptions struct {
 	IP, IP6, MAC               string
 	Aliases                    []string
 	Ports                      []PortMapping
+	Shape                      Shape
 }
 
 // Attach gives a container a place on a network: a record, an address, its host ports; then a cable, a route and rules. If
@@ -224,9 +225,12 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	e := &Endpoint{
 		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
 		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
-		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backendOf(n),
+		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backendOf(n), Shape: o.Shape,
 	}
 	e.HostLink = hostLink(e.ID)
+	if err := errors.Join(o.Shape.check(e.MTU), m.CheckShape(o.Shape)); err != nil {
+		return nil, err
+	}
 	if o.MAC != "" {
 		mac, err := net.ParseMAC(o.MAC)
 		if err != nil || len(mac) != 6 || mac[0]&1 != 0 {

@@ -89,6 +89,7 @@ type Endpoint struct {
 	MTU           int           // bytes
 	Ports         []PortMapping `json:",omitempty"`
 	Aliases       []string      `json:",omitempty"`
+	Shape         Shape         `json:",omitzero"`
 	DefaultRoute  bool          // this endpoint carries the container's default route
 	Firewall      string        // the backend that made the rules, and must remove them
 	Released      bool          `json:"-"` // its claims are given back, its kernel objects may still be there

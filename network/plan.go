@@ -84,7 +84,7 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 	if e.DefaultRoute {
 		ops = append(ops, routesFor(e, sb)...)
 	}
-	return ops
+	return append(ops, shapePlan(e, sb)...)
 }
 
 // routesFor are the default routes through an endpoint.
