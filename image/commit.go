@@ -177,7 +177,12 @@ func (d *differ) walk(dir int, prefix string, fresh bool) error {
 			return err
 		}
 		name := prefix + "/" + base
-		below := !fresh && d.existsBelow(name[1:])
+		below := false
+		if !fresh {
+			if below, err = d.existsBelow(name[1:]); err != nil {
+				return err
+			}
+		}
 		switch {
 		case isWhiteout(&st):
 			if below {
@@ -205,50 +210,14 @@ func (d *differ) walk(dir int, prefix string, fresh bool) error {
 	return nil
 }
 
-// existsBelow asks the layers, top first, whether the image has a name: the first that has it, or hides it, decides.
-func (d *differ) existsBelow(name string) bool {
-	for _, layer := range d.lower {
-		parts := strings.Split(name, "/")
-		for i := range parts {
-			at := strings.Join(parts[:i+1], "/")
-			how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
-			fd, err := unix.Openat2(layer, at, &how)
-			if err != nil {
-				break // not in this layer: the next one decides
-			}
-			var st unix.Stat_t
-			statErr := unix.Fstat(fd, &st)
-			opaque := statErr == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && isOpaquePath(procPath(fd, "."))
-			unix.Close(fd)
-			switch {
-			case statErr != nil || isWhiteout(&st):
-				return false
-			case i == len(parts)-1:
-				return true
-			case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-				return false
-			case opaque:
-				return d.inLayer(layer, name)
-			}
-		}
+// existsBelow says whether the image has a name.
+func (d *differ) existsBelow(name string) (bool, error) {
+	parent, err := findBelow(d.lower, name)
+	if errors.Is(err, errNoTarget) {
+		return false, nil
 	}
-	return false
-}
-
-// inLayer asks one layer alone: what lies below it is hidden by an opaque directory.
-func (d *differ) inLayer(layer int, name string) bool {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS}
-	fd, err := unix.Openat2(layer, name, &how)
 	if err != nil {
-		return false
+		return false, err
 	}
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	return unix.Fstat(fd, &st) == nil && !isWhiteout(&st)
-}
-
-func isOpaquePath(path string) bool {
-	value := make([]byte, 2)
-	n, err := unix.Getxattr(path, opaqueXattr, value)
-	return err == nil && string(value[:n]) == "y"
+	return true, unix.Close(parent)
 }

@@ -100,7 +100,7 @@ func unpackInto(t testing.TB, archive []byte) (dir, outside string, content unpa
 		t.Fatal(err)
 	}
 	defer unix.Close(root)
-	content, err = unpackTar(context.Background(), bytes.NewReader(archive), root, 1<<30)
+	content, err = unpackTar(context.Background(), bytes.NewReader(archive), root, 1<<30, nil)
 	return dir, outside, content, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -205,8 +206,8 @@ func (j *layerJob) waitBelow(ctx context.Context) error {
 	}
 }
 
-// dressImplied opens the layers below and gives the directories that have no entry of their own the looks of theirs.
-func (s *Store) dressImplied(layer string, implied []string, below []Digest) (err error) {
+// dressImplied gives the directories that have no entry of their own the looks of theirs in the layers below.
+func (s *Store) dressImplied(layer string, implied []string, below []Digest) error {
 	if len(implied) == 0 || len(below) == 0 {
 		return nil
 	}
@@ -215,20 +216,38 @@ func (s *Store) dressImplied(layer string, implied []string, below []Digest) (er
 		return err
 	}
 	defer unix.Close(top)
-	var lower []int
-	defer func() {
-		for _, fd := range lower {
+	lower, done, err := s.openLayers(below)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return likeBelow(top, implied, lower)
+}
+
+// openLayers opens the directories of layers, the last one first. done closes them.
+func (s *Store) openLayers(chain []Digest) (dirs []int, done func(), err error) {
+	done = func() {
+		for _, fd := range dirs {
 			unix.Close(fd)
 		}
-	}()
-	for i := len(below) - 1; i >= 0; i-- {
-		fd, err := openDirectory(filepath.Join(s.layerDir(below[i]), "fs"))
-		if err != nil {
-			return err
-		}
-		lower = append(lower, fd)
 	}
-	return likeBelow(top, implied, lower)
+	for _, id := range slices.Backward(chain) {
+		fd, err := openDirectory(filepath.Join(s.layerDir(id), "fs"))
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		dirs = append(dirs, fd)
+	}
+	return dirs, done, nil
+}
+
+// openBelow waits for the layers below and opens them. Nobody waits for a layer above, so the waiting comes to an end.
+func (j *layerJob) openBelow(ctx context.Context) ([]int, func(), error) {
+	if err := j.waitBelow(ctx); err != nil {
+		return nil, nil, err
+	}
+	return j.store.openLayers(j.chain[:j.index])
 }
 
 func openDirectory(path string) (int, error) {
@@ -268,7 +287,7 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 	defer plainText.Close()
 	sum := sha256.New()
 	ahead := newReadAhead(&hashReader{r: plainText, hash: sum, room: room + trailing}, 256<<10, 4)
-	content, err = unpackTar(ctx, ahead, root, room)
+	content, err = unpackTar(ctx, ahead, root, room, func() ([]int, func(), error) { return j.openBelow(ctx) })
 	if err == nil {
 		_, err = io.Copy(io.Discard, io.LimitReader(ahead, trailing))
 	}

@@ -37,6 +37,8 @@ type unpacker struct {
 	plain bool
 	// flatten does what whiteouts say, instead of writing them down.
 	flatten bool
+	// below opens the layers below, top one first, when they are in their places; nil where there are none. done closes them.
+	below func() (lower []int, done func(), err error)
 }
 
 // unpacked is what unpacking a layer has told.
@@ -47,9 +49,10 @@ type unpacked struct {
 	implied []string
 }
 
-// unpackTar unpacks the archive r into the directory that root is a descriptor of. It writes at most limit bytes.
-func unpackTar(ctx context.Context, r io.Reader, root int, limit int64) (unpacked, error) {
-	u := &unpacker{root: root, limit: limit, dirFD: -1, dirs: map[string]*tar.Header{}, implied: map[string]bool{}, buf: make([]byte, 256<<10)}
+// unpackTar unpacks the archive r into the directory that root is a descriptor of. It writes at most limit bytes. below is
+// as unpacker's.
+func unpackTar(ctx context.Context, r io.Reader, root int, limit int64, below func() ([]int, func(), error)) (unpacked, error) {
+	u := &unpacker{root: root, limit: limit, below: below, dirFD: -1, dirs: map[string]*tar.Header{}, implied: map[string]bool{}, buf: make([]byte, 256<<10)}
 	defer u.forgetDir()
 	if err := u.unpack(ctx, tar.NewReader(r)); err != nil {
 		return unpacked{}, err

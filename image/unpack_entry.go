@@ -122,26 +122,39 @@ func (u *unpacker) fillSparse(fd int, size int64, content io.Reader) error {
 	}
 }
 
-// makeHardLink gives a file of this layer a second name. The first name's directory is resolved inside the layer, and
-// its last part is not followed: a hard link to a symbolic link links the link.
+// makeHardLink gives a file a second name. The first name's directory is resolved inside the layer, and its last part is
+// not followed: a hard link to a symbolic link links the link. A file of a layer below is copied into this one first.
 func (u *unpacker) makeHardLink(dir int, name, base string, h *tar.Header) error {
 	target, err := localName(h.Linkname)
-	if err != nil {
-		return fmt.Errorf("hard link to %q: %w", h.Linkname, err)
+	if err == nil && (target == name || target == ".") {
+		err = errors.New("it makes no sense")
 	}
-	if target == name || target == "." {
-		return fmt.Errorf("a hard link to %q makes no sense", h.Linkname)
+	if err == nil {
+		err = u.link(dir, name, base, target)
 	}
-	from, err := openInRoot(u.root, path.Dir(target), unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return fmt.Errorf("hard link to %q, which this layer does not have: %w", h.Linkname, err)
+	if errors.Is(err, unix.ENOENT) {
+		if err = u.copyUp(target); err == nil {
+			if dir, err = u.openDir(path.Dir(name)); err == nil { // copying has closed the one we had
+				err = u.link(dir, name, base, target)
+			}
+		}
 	}
-	defer unix.Close(from)
-	err = u.replace(dir, name, base, func() error { return unix.Linkat(from, path.Base(target), dir, base, 0) })
 	if err != nil {
 		return fmt.Errorf("hard link to %q: %w", h.Linkname, err)
 	}
 	return nil
+}
+
+func (u *unpacker) link(dir int, name, base, target string) error {
+	from, err := openInRoot(u.root, path.Dir(target), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(from)
+	if white, err := isWhiteoutAt(from, path.Base(target)); err != nil || white && !u.plain {
+		return errors.Join(err, unix.ENOENT)
+	}
+	return u.replace(dir, name, base, func() error { return unix.Linkat(from, path.Base(target), dir, base, 0) })
 }
 
 // makeOther makes what has no content: symbolic links, devices and pipes.

@@ -93,8 +93,8 @@ func TestHostileArchives(t *testing.T) {
 		"directory over a link":    {files: []file{{name: "l", typ: tar.TypeSymlink, link: "../outside"}, {name: "l/", typ: tar.TypeDir}, {name: "l/canary", body: "x"}}, inside: "l/canary"},
 		"link over a directory":    {files: []file{{name: "d/", typ: tar.TypeDir}, {name: "d/x", body: "1"}, {name: "d", typ: tar.TypeSymlink, link: "../outside"}, {name: "d/canary", body: "dead"}}, refused: "in the way"},
 		"hard link out":            {files: []file{{name: "h", typ: tar.TypeLink, link: "../outside/canary"}, {name: "h", body: "dead"}}, refused: "leads out"},
-		"hard link, absolute":      {files: []file{{name: "h", typ: tar.TypeLink, link: "/etc/passwd"}}, refused: "does not have"},
-		"hard link through a link": {files: []file{{name: "l", typ: tar.TypeSymlink, link: "../outside"}, {name: "h", typ: tar.TypeLink, link: "l/canary"}}, refused: "does not have"},
+		"hard link, absolute":      {files: []file{{name: "h", typ: tar.TypeLink, link: "/etc/passwd"}}, refused: "neither this layer"},
+		"hard link through a link": {files: []file{{name: "l", typ: tar.TypeSymlink, link: "../outside"}, {name: "h", typ: tar.TypeLink, link: "l/canary"}}, refused: "neither this layer"},
 		"hard link to a link":      {files: []file{{name: "l", typ: tar.TypeSymlink, link: "../outside/canary"}, {name: "h", typ: tar.TypeLink, link: "l"}, {name: "h", body: "x"}}, inside: "h"},
 		"hard link to itself":      {files: []file{{name: "h", body: "x"}, {name: "h", typ: tar.TypeLink, link: "h"}}, refused: "no sense"},
 		"hard link to a directory": {files: []file{{name: "d/", typ: tar.TypeDir}, {name: "h", typ: tar.TypeLink, link: "d"}}, refused: "not permitted"},
@@ -177,11 +177,11 @@ func TestUnpackIsBoundedByTheRoomThereIs(t *testing.T) {
 	}
 	defer unix.Close(root)
 	archive := tarOf(t, file{name: "a", body: strings.Repeat("x", 600)}, file{name: "b", body: strings.Repeat("x", 600)})
-	if _, err := unpackTar(context.Background(), bytes.NewReader(archive), root, 1000); !errors.Is(err, unix.ENOSPC) {
+	if _, err := unpackTar(context.Background(), bytes.NewReader(archive), root, 1000, nil); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("two files of 600 bytes into a room of 1000: %v, want ENOSPC", err)
 	}
 	// A sparse file of 8 EiB is some bytes in an archive: GNU's format 1.0 with an empty map.
-	if _, err := unpackTar(context.Background(), bytes.NewReader(hugeSparse(t)), root, 1<<40); !errors.Is(err, unix.ENOSPC) {
+	if _, err := unpackTar(context.Background(), bytes.NewReader(hugeSparse(t)), root, 1<<40, nil); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("a sparse file of 8 EiB: %v, want ENOSPC", err)
 	}
 }
@@ -228,7 +228,7 @@ func TestManySmallFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(root)
-	content, err := unpackTar(context.Background(), bytes.NewReader(tarOf(t, files...)), root, 1<<30)
+	content, err := unpackTar(context.Background(), bytes.NewReader(tarOf(t, files...)), root, 1<<30, nil)
 	if err != nil || content.size != 100_000 {
 		t.Fatalf("size %d, %v", content.size, err)
 	}
@@ -262,7 +262,7 @@ func FuzzUnpack(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer unix.Close(root)
-		content, unpackErr := unpackTar(context.Background(), bytes.NewReader(data), root, 1<<20)
+		content, unpackErr := unpackTar(context.Background(), bytes.NewReader(data), root, 1<<20, nil)
 		if unpackErr == nil && content.size > 1<<20 {
 			t.Errorf("%d bytes were written where 1 MiB was allowed", content.size)
 		}
@@ -271,4 +271,55 @@ func FuzzUnpack(f *testing.F) {
 			t.Fatalf("outside was touched: %v\n%s", entries, after)
 		}
 	})
+}
+
+// TestHardLinkIntoALowerLayer: both names are one file in the end, which has kept what it had below.
+func TestHardLinkIntoALowerLayer(t *testing.T) {
+	base := tarOf(t,
+		file{name: "a/", typ: tar.TypeDir, mode: 0o710, uid: 3},
+		file{name: "a/f", body: "below", mode: 0o4751, uid: 1000, gid: 1001, xattrs: map[string]string{"user.note": "kept"}},
+		file{name: "a/s", typ: tar.TypeSymlink, link: "f"},
+		file{name: "a/gone", body: "x"}, file{name: "l", typ: tar.TypeSymlink, link: "a"}, file{name: "o/", typ: tar.TypeDir}, file{name: "o/f", body: "x"},
+	)
+	middle := tarOf(t, file{name: "a/.wh.gone"}, file{name: "o/", typ: tar.TypeDir}, file{name: "o/.wh..wh..opq"})
+	s := newStore(t)
+	img := loadBytes(t, s, layered(t, "linked:1", base, middle, tarOf(t,
+		file{name: "b/new", typ: tar.TypeLink, link: "a/f"}, file{name: "third", typ: tar.TypeLink, link: "/a/f"}, file{name: "sym", typ: tar.TypeLink, link: "a/s"})))
+	root := mounted(t, s, img)
+	var all [3]unix.Stat_t
+	for i, name := range []string{"a/f", "b/new", "third"} {
+		if err := unix.Lstat(root+name, &all[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f := all[0]; f.Ino != all[1].Ino || f.Ino != all[2].Ino || f.Nlink != 3 || f.Mode != unix.S_IFREG|0o4751 || f.Uid != 1000 || f.Gid != 1001 || f.Mtim.Sec != 1700000000 {
+		t.Errorf("the file and its second and third name are %+v", all)
+	}
+	buf := make([]byte, 16)
+	if n, err := unix.Lgetxattr(root+"b/new", "user.note", buf); err != nil || string(buf[:n]) != "kept" {
+		t.Errorf("the attribute is %q, %v", buf[:max(n, 0)], err)
+	}
+	if data, err := os.ReadFile(root + "b/new"); err != nil || string(data) != "below" {
+		t.Errorf("the content is %q, %v", data, err)
+	}
+	if target, err := os.Readlink(root + "sym"); err != nil || target != "f" {
+		t.Errorf("the link to a link is %q, %v", target, err)
+	}
+	var dir unix.Stat_t
+	if err := unix.Lstat(root+"a", &dir); err != nil || dir.Mode&0o7777 != 0o710 || dir.Uid != 3 {
+		t.Errorf("the directory that came along has the mode %o and the owner %d (%v), want 710 and 3", dir.Mode, dir.Uid, err)
+	}
+	for name, top := range map[string][]byte{
+		"removed between":      tarOf(t, file{name: "x", typ: tar.TypeLink, link: "a/gone"}),
+		"removed here":         tarOf(t, file{name: "a/.wh.f"}, file{name: "x", typ: tar.TypeLink, link: "a/f"}),
+		"hidden by an opaque":  tarOf(t, file{name: "x", typ: tar.TypeLink, link: "o/f"}),
+		"directory":            tarOf(t, file{name: "x", typ: tar.TypeLink, link: "a"}),
+		"through a lower link": tarOf(t, file{name: "x", typ: tar.TypeLink, link: "l/f"}),
+		"nowhere":              tarOf(t, file{name: "x", typ: tar.TypeLink, link: "nothing"}),
+	} {
+		if _, err := s.LoadStream(context.Background(), bytes.NewReader(layered(t, "refused:1", base, middle, top))); err == nil || !strings.Contains(err.Error(), "hard link to") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	checkWhole(t, s)
 }
