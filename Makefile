@@ -61,9 +61,9 @@ bench: need-go mydocker ## measure against crun, runc, podman and docker, in nam
 
 .PHONY: conformance
 conformance: mydocker ## the OCI validation programs, then podman, containerd and Docker, drive mydocker-runtime (root)
-	ln -sf $(CURDIR)/mydocker bin/mydocker-runtime
+	mkdir -p bin && ln -sf $(CURDIR)/mydocker bin/mydocker-runtime
 	./test/conformance/run.sh bin/mydocker-runtime
-	./test/conformance/engines.sh bin/mydocker-runtime
+	./test/in-namespace.sh ./test/conformance/engines.sh bin/mydocker-runtime
 
 .PHONY: cross
 cross: need-go ## build for the other architectures: bin/mydocker-linux-*

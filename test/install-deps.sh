@@ -30,6 +30,10 @@ ping          iputils-ping
 xz            xz-utils
 zstd          zstd
 make          make
+podman        podman
+conmon        conmon
+containerd    containerd
+dockerd       docker.io
 git           git
 LIST
 }
@@ -49,6 +53,13 @@ fi
 if ! command -v apt-get >/dev/null; then
     echo "this is not Debian or Ubuntu; please install: ${missing[*]}" >&2
     exit 1
+fi
+# Debian asks this file whether a package may start its service: containerd and Docker are for the tests to start.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
