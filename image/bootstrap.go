@@ -97,7 +97,7 @@ func readBusybox(ctx context.Context, where string) ([]byte, []string, error) {
 	if len(found) > 0 {
 		return nil, nil, errors.Join(found...)
 	}
-	return nil, nil, fmt.Errorf("no busybox in %s: %w; apt-get install busybox-static", strings.Join(places, ", "), fs.ErrNotExist)
+	return nil, nil, absent("no busybox in " + strings.Join(places, ", ") + "; apt-get install busybox-static")
 }
 
 // checkStatic: a program that asks for a dynamic loader finds none in an image that has only itself.

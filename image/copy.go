@@ -177,7 +177,7 @@ func Copy(ctx context.Context, from Tree, src string, to Tree, dst string, o Cop
 		return fmt.Errorf("copy %s: %w", src, err)
 	}
 	if source == nil {
-		return fmt.Errorf("copy %s: %w", src, fs.ErrNotExist)
+		return fmt.Errorf("copy %s: %w", src, unix.ENOENT)
 	}
 	if strings.HasSuffix(src, "/") && !source.Mode.IsDir() {
 		return fmt.Errorf("copy %s: not a directory", src)
@@ -244,7 +244,7 @@ func destination(src, dst string, source, target *PathStat) (dir, rename string,
 	case target != nil && slash:
 		return "", "", fmt.Errorf("copy %s to %s: the destination is not a directory", src, dst)
 	case target == nil && slash && !source.Mode.IsDir():
-		return "", "", fmt.Errorf("copy %s to %s: the destination directory must exist: %w", src, dst, fs.ErrNotExist)
+		return "", "", fmt.Errorf("copy %s to %s: %w", src, dst, absent("the destination directory must exist"))
 	}
 	return path.Dir(clean(dst)), path.Base(clean(dst)), nil
 }

@@ -24,7 +24,7 @@ func TestCopyRules(t *testing.T) {
 		{src: "/tree/.", dst: "/dir", want: "dir/sub/leaf"},
 		{src: "/tree/.", dst: "/new", want: "new/sub/leaf"},
 		{src: "/tree", dst: "/other", refused: "cannot replace"},
-		{src: "/absent", dst: "/new", refused: "not exist"},
+		{src: "/absent", dst: "/new", refused: "no such file"},
 		{src: "/file/", dst: "/new", refused: "not a directory"},
 		{src: "/rel", dst: "/new", want: "new"},
 		{src: "/abs", dst: "/dir", want: "dir/abs"},

@@ -4,9 +4,7 @@ import (
 	"archive/tar"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"path"
 	"strings"
 
@@ -83,7 +81,7 @@ func findBelow(layers []int, name string) (parent int, err error) {
 }
 
 // errShinesThrough: a layer neither has a name nor hides it.
-var errShinesThrough = fmt.Errorf("not in this layer: %w", fs.ErrNotExist)
+var errShinesThrough = errors.New("not in this layer")
 
 func findInLayer(layer int, parts []string) (parent int, err error) {
 	dir, err := openDirectoryAt(layer, ".")

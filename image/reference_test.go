@@ -1,6 +1,8 @@
 package image
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -67,4 +69,12 @@ func FuzzReference(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(compareWithJudge)
+}
+
+// TestAbsentSaysItOnce: what is not here is an fs.ErrNotExist, and the text ends in the way out.
+func TestAbsentSaysItOnce(t *testing.T) {
+	_, err := newStore(t).Get("nothing")
+	if want := "no image \"nothing\" here; get it with `mydocker pull nothing`, or from an archive with `mydocker load` or `mydocker import`"; err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -136,7 +136,7 @@ func (s *Store) findPrefix(prefix string) (Digest, error) {
 }
 
 func notHere(ref string) error {
-	return fmt.Errorf("no image %q here: %w; get it with `mydocker pull %s`, or from an archive with `mydocker load` or `mydocker import`", ref, fs.ErrNotExist, ref)
+	return absent(fmt.Sprintf("no image %q here; get it with `mydocker pull %s`, or from an archive with `mydocker load` or `mydocker import`", ref, ref))
 }
 
 func (s *Store) readRecord(path, ref string) (*record, error) {
