@@ -134,7 +134,7 @@ func writeBusyboxTree(w io.Writer, program []byte, applets []string) error {
 	slices.Sort(applets)
 	for _, applet := range slices.Compact(applets) {
 		if applet != "busybox" && path.Base(applet) == applet {
-			add(&tar.Header{Typeflag: tar.TypeLink, Name: "bin/" + applet, Linkname: "bin/busybox"}, nil)
+			add(&tar.Header{Typeflag: tar.TypeLink, Mode: 0o755, Name: "bin/" + applet, Linkname: "bin/busybox"}, nil)
 		}
 	}
 	for _, name := range []string{"dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "usr/sbin", "var", "var/log", "var/spool", "var/spool/mail", "var/www"} {
