@@ -80,9 +80,6 @@ func validateNamespaces(s *specs.Spec) error {
 		if n.Path != "" && !filepath.IsAbs(n.Path) {
 			return fmt.Errorf("linux.namespaces: the path %q is not absolute", n.Path)
 		}
-		if n.Type == specs.TimeNamespace && n.Path == "" {
-			return errors.New("linux.namespaces: a new time namespace is not supported, joining one by its path is")
-		}
 		if n.Type == specs.UserNamespace && n.Path != "" {
 			return errors.New("linux.namespaces: joining a user namespace by its path is not supported")
 		}
@@ -114,9 +111,6 @@ func unsupported(s *specs.Spec) error {
 	l := s.Linux
 	return refuse([]member{
 		{"linux.intelRdt", l.IntelRdt != nil},
-		{"linux.memoryPolicy", l.MemoryPolicy != nil},
-		{"linux.personality", l.Personality != nil},
-		{"linux.timeOffsets", len(l.TimeOffsets) > 0},
 		{"linux.netDevices", len(l.NetDevices) > 0},
 		{"windows", s.Windows != nil},
 		{"solaris", s.Solaris != nil},
@@ -127,12 +121,20 @@ func unsupported(s *specs.Spec) error {
 }
 
 func unsupportedProcess(p *specs.Process) error {
+	if profile := p.ApparmorProfile; profile != "" && profile != "unconfined" && !hasAppArmor() {
+		return fmt.Errorf("process.apparmorProfile: %q cannot be enforced: this host has no AppArmor: %w", profile, errors.ErrUnsupported)
+	}
+	if a := p.ExecCPUAffinity; a != nil {
+		for name, list := range map[string]string{"initial": a.Initial, "final": a.Final} {
+			if _, err := parseRanges(list); err != nil {
+				return fmt.Errorf("process.execCPUAffinity.%s: %w", name, err)
+			}
+		}
+	}
 	return refuse([]member{
-		{"process.apparmorProfile", p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined"},
 		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"process.scheduler", p.Scheduler != nil},
-		{"process.ioPriority", p.IOPriority != nil},
-		{"process.execCPUAffinity", p.ExecCPUAffinity != nil},
+		{"process.commandLine", p.CommandLine != ""},
+		{"process.user.username", p.User.Username != ""},
 	})
 }
 

@@ -115,7 +115,8 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	c := &Container{runtime: r, spec: spec, state: State{
 		ID: o.ID, Bundle: bundle, Rootfs: root, Cgroup: path, Creator: os.Getpid(), CreatorStart: self.start,
 		Created: time.Now().UTC(), Annotations: spec.Annotations, Seccomp: name,
-		Hooks: spec.Hooks != nil && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0,
+		KernelFaces: spec.Linux.Personality != nil || spec.Linux.MemoryPolicy != nil,
+		Hooks:       spec.Hooks != nil && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0,
 	}}
 	if sharesMounts(spec) {
 		if c.state.RootMount, err = mountID(root); err != nil {
@@ -174,6 +175,7 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	}
 	p.command = j.spec.Process.Args[0]
 	p.steps, p.watch, p.last = append(config.Steps, config.AfterStart...), j.runtime.Watch, config.Last
+	p.listen = j.container.sendListener
 	p.hooks = func() error {
 		s := j.container.OCIState()
 		// prestart is older than the status "creating", and its programs expect what they were told then.

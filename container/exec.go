@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +17,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"github.com/mydocker/mydocker/container/seccomp"
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
 )
@@ -87,6 +87,7 @@ type execJob struct {
 	process   *specs.Process
 	pidfd     int
 	root      int // the container's root, as a descriptor
+	proc      int // the host's /proc, if the last program needs it
 	master    *os.File
 	slave     *os.File
 	conn      conn
@@ -95,7 +96,7 @@ type execJob struct {
 }
 
 func (e *execJob) close() {
-	for _, fd := range []int{e.pidfd, e.root, e.theirs, e.conn.fd} {
+	for _, fd := range []int{e.pidfd, e.root, e.proc, e.theirs, e.conn.fd} {
 		if fd > 0 {
 			unix.Close(fd)
 		}
@@ -210,7 +211,11 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	if err != nil {
 		return err
 	}
-	last, err := privilegeSteps(&process, filter != nil, e.container.runtime.warn)
+	linux, err := e.container.kernelFaces()
+	if err != nil {
+		return err
+	}
+	last, err := privilegeSteps(&process, linux, filter != nil, e.container.runtime.warn)
 	if err != nil {
 		return err
 	}
@@ -219,17 +224,31 @@ func (e *execJob) writeProgram(paths, env []string) error {
 		return err
 	}
 	report, pidfd := e.socketNumber(), e.socketNumber()+1
-	p := newProgram()
+	root, proc := pidfd+1, pidfd+2
+	p := newProgram(report, report)
+	if slices.ContainsFunc(last, func(s step) bool { return s.Kind == stepAppArmor }) {
+		if e.proc, err = openProc(); err != nil {
+			return err
+		}
+		p.proc, p.open = proc, append(p.open, proc)
+	}
 	p.entersUserNS = namespaces&unix.CLONE_NEWUSER != 0
 	// What the caller itself inherited, without knowing, from whoever started it (CVE-2024-21626).
-	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(pidfd+2), math.MaxUint32, 0)
+	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(proc+1), math.MaxUint32, 0)
 	p.call("enter the container's namespaces", unix.SYS_SETNS, uint64(pidfd), uint64(namespaces))
 	p.call("close the container's handle", unix.SYS_CLOSE, uint64(pidfd))
 	if namespaces&unix.CLONE_NEWNS == 0 {
 		// The container lives in our own mount namespace, behind a chroot.
-		p.call("go to the container's root", unix.SYS_FCHDIR, uint64(pidfd+1))
+		p.call("go to the container's root", unix.SYS_FCHDIR, uint64(root))
 		p.call("change the root", unix.SYS_CHROOT, p.string("."))
-		p.call("close the container's root", unix.SYS_CLOSE, uint64(pidfd+1))
+	}
+	p.call("close the container's root", unix.SYS_CLOSE, uint64(root))
+	if a := process.ExecCPUAffinity; a != nil && a.Final != "" {
+		mask, err := parseRanges(a.Final)
+		if err != nil {
+			return err
+		}
+		p.call("set the processors to "+a.Final, unix.SYS_SCHED_SETAFFINITY, 0, uint64(len(mask)), p.store(mask))
 	}
 	p.call("go to the working directory "+process.Cwd, unix.SYS_CHDIR, p.string(process.Cwd))
 	if err := p.defaultSignals(); err != nil {
@@ -238,79 +257,13 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	if err := p.privileges(last, filter); err != nil {
 		return err
 	}
-	p.execute(report, paths, process.Args, env)
+	p.execute(paths, process.Args, env)
 	e.program = p
 	return nil
 }
 
 // socketNumber is the descriptor after the standard streams and the extra files.
 func (e *execJob) socketNumber() int { return 3 + len(e.options.ExtraFiles) }
-
-// filter is the container's system call filter, compiled. It is compiled anew if somebody has cleaned up.
-func (c *Container) filter() (*seccomp.Filter, error) {
-	f, err := c.runtime.loadFilter(c.state.Seccomp)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return f, err
-	}
-	spec, err := c.Spec()
-	if err != nil {
-		return nil, err
-	}
-	name, f, err := c.runtime.filter(spec.Linux.Seccomp)
-	if err == nil && name != c.state.Seccomp {
-		err = errors.New("the container's system call filter is lost, and its config.json has another one now")
-	}
-	return f, err
-}
-
-// foreignNamespaces are the container's namespaces that are not ours: joining one's own mount or user namespace is an
-// error or worse. The pid namespace is not among them: the thread that forks has it.
-func (c *Container) foreignNamespaces() (flags uintptr, err error) {
-	for _, n := range []struct {
-		name string
-		flag uintptr
-	}{
-		{"user", unix.CLONE_NEWUSER}, {"mnt", unix.CLONE_NEWNS}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC},
-		{"net", unix.CLONE_NEWNET}, {"cgroup", unix.CLONE_NEWCGROUP}, {"time", unix.CLONE_NEWTIME},
-	} {
-		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", c.state.Pid, n.name))
-		if errors.Is(err, fs.ErrNotExist) && alive(c.state.Pid, c.state.Start) {
-			continue // a kernel without this kind
-		}
-		if err != nil {
-			return 0, err
-		}
-		ours, err := os.Readlink("/proc/self/ns/" + n.name)
-		if err != nil {
-			return 0, err
-		}
-		if ours != theirs {
-			flags |= n.flag
-		}
-	}
-	return flags, nil
-}
-
-// capabilities are those of the container's first process, for an exec that does not name its own.
-func (c *Container) capabilities() (*specs.LinuxCapabilities, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.state.Pid))
-	if err != nil {
-		return nil, err
-	}
-	_, rest, ok := strings.Cut(string(data), "\nCapBnd:")
-	line, _, _ := strings.Cut(rest, "\n")
-	mask, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
-	if !ok || err != nil {
-		return nil, fmt.Errorf("process %d tells no bounding set", c.state.Pid)
-	}
-	var names []string
-	for n, name := range capabilityNames() {
-		if mask&(1<<n) != 0 {
-			names = append(names, name)
-		}
-	}
-	return &specs.LinuxCapabilities{Bounding: names, Permitted: names, Effective: names}, nil
-}
 
 // start forks, and waits until the command has been executed.
 func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
@@ -325,7 +278,7 @@ func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
 	}
 	unix.Close(e.theirs)
 	e.theirs = -1
-	if err := e.awaitExec(ctx); err != nil {
+	if err := e.awaitExec(ctx, p.pid); err != nil {
 		p.kill()
 		return nil, err
 	}
@@ -350,6 +303,9 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	attr.Files = append(attr.Files, uintptr(e.theirs), uintptr(e.pidfd), uintptr(e.root))
+	if e.proc > 0 {
+		attr.Files = append(attr.Files, uintptr(e.proc))
+	}
 	if e.slave != nil {
 		attr.Sys.Setctty, attr.Sys.Ctty = true, 0
 	}
@@ -366,6 +322,11 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
 	}
 	err = onThrowawayThread(func() (err error) {
+		if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
+			if err := runOn(a.Initial); err != nil {
+				return err
+			}
+		}
 		if dir == nil {
 			if err := group.AddSelf(); err != nil {
 				return err
@@ -391,20 +352,27 @@ func (e *execJob) stdio() ([]*os.File, *os.File, error) {
 }
 
 // awaitExec returns when the program has become the command, or has said why not.
-func (e *execJob) awaitExec(ctx context.Context) error {
+func (e *execJob) awaitExec(ctx context.Context, pid int) error {
 	defer e.conn.interrupt(ctx)()
-	kind, payload, _, err := e.conn.receive()
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err == io.EOF:
-		return nil
-	case err != nil:
-		return err
-	case kind != msgRow:
-		return fmt.Errorf("unexpected message %d", kind)
+	for {
+		kind, payload, files, err := e.conn.receive()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case kind == msgListener:
+			if err := passListener(files, pid, e.container.sendListener); err != nil {
+				return err
+			}
+			continue
+		case kind != msgRow:
+			return fmt.Errorf("unexpected message %d", kind)
+		}
+		return rowFailure(payload, e.program.labels, e.process.Args[0])
 	}
-	return rowFailure(payload, e.program.labels, e.process.Args[0])
 }
 
 func (e *execJob) handOver(p *ExecProcess) error {

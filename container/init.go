@@ -44,16 +44,18 @@ func Main(args []string) bool {
 
 // initializer is the child's half. Its descriptors are closed on exec, every one.
 type initializer struct {
-	conn    conn
-	config  *initConfig
-	root    int // the container's root file system
-	proc    int // its /proc as it was mounted, before anything was put over it
-	null    int // the host's /dev/null
-	devpts  int
-	console int
-	barrier int // listening socket, or -1
-	dir     int // the runtime's directory of this container, or -1
-	mask    int // an empty read-only tmpfs, made when first needed
+	conn     conn
+	config   *initConfig
+	root     int // the container's root file system
+	proc     int // its /proc as it was mounted, before anything was put over it
+	null     int // the host's /dev/null
+	devpts   int
+	console  int
+	barrier  int // listening socket, or -1
+	dir      int // the runtime's directory of this container, or -1
+	mask     int // an empty read-only tmpfs, made when first needed
+	hostProc int // the host's /proc, for the last program
+	timeNS   int // the time namespace that the last program enters
 }
 
 // runInit never returns when all goes well: the process becomes the command.
@@ -72,7 +74,7 @@ func runInit(c conn) int {
 	if err != nil {
 		return tellFailure(c, err)
 	}
-	in := &initializer{conn: c, root: -1, proc: -1, null: -1, devpts: -1, console: -1, barrier: -1, dir: -1, mask: -1}
+	in := &initializer{conn: c, root: -1, proc: -1, null: -1, devpts: -1, console: -1, barrier: -1, dir: -1, mask: -1, hostProc: -1, timeNS: -1}
 	if in.config, err = decodeConfig(payload); err != nil {
 		return tellFailure(c, err)
 	}
@@ -185,6 +187,10 @@ func (in *initializer) do(s step, rootfs int) error {
 		err = runContainerHook(s)
 	case stepHostname:
 		err = wrap("set the host name", unix.Sethostname([]byte(s.Source)))
+	case stepTimeNamespace:
+		err = wrap("make the time namespace", in.timeNamespace(s))
+	case stepProcHandle:
+		in.hostProc, err = openProc()
 	case stepDomainname:
 		err = wrap("set the domain name", unix.Setdomainname([]byte(s.Source)))
 	default:
@@ -269,8 +275,13 @@ func (in *initializer) execute(p *program) error {
 	if err := unix.CloseRange(uint(3+in.config.ExtraFiles), ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return wrap("close all other descriptors", err)
 	}
-	if _, err := unix.FcntlInt(uintptr(in.conn.fd), unix.F_SETFD, 0); err != nil {
-		return wrap("keep the socket", err)
+	for _, fd := range []int{in.conn.fd, in.hostProc, in.timeNS} {
+		if fd < 0 {
+			continue
+		}
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return wrap("keep what the last program needs", err)
+		}
 	}
 	return becomeProgram(file)
 }
@@ -294,7 +305,7 @@ func (in *initializer) prepareCommand() (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := newProgram()
+	p := in.newProgram()
 	if err := p.defaultSignals(); err != nil {
 		return nil, err
 	}
@@ -305,8 +316,26 @@ func (in *initializer) prepareCommand() (*program, error) {
 	if err := p.privileges(in.config.Last, &seccomp.Filter{Code: in.config.Filter, Flags: in.config.FilterFlag}); err != nil {
 		return nil, err
 	}
-	p.execute(in.conn.fd, paths, in.config.Args, env)
+	p.execute(paths, in.config.Args, env)
 	return p, nil
+}
+
+// newProgram begins the last program, with what it alone can do: a process with threads may not enter a time namespace.
+func (in *initializer) newProgram() *program {
+	var others []int
+	for _, fd := range []int{in.hostProc, in.timeNS} {
+		if fd >= 0 {
+			others = append(others, fd)
+		}
+	}
+	p := newProgram(3+in.config.ExtraFiles, in.conn.fd, others...)
+	p.proc = in.hostProc
+	if in.timeNS >= 0 {
+		p.call("enter the time namespace", unix.SYS_SETNS, uint64(in.timeNS), unix.CLONE_NEWTIME)
+		p.call("close the time namespace", unix.SYS_CLOSE, uint64(in.timeNS))
+		p.open = slices.DeleteFunc(p.open, func(fd int) bool { return fd == in.timeNS })
+	}
+	return p
 }
 
 func wrap(what string, err error) error {

@@ -22,7 +22,7 @@ func (c *Container) Start() error {
 	if s := c.Status(); s != Created {
 		return fmt.Errorf("start container %s: it is %s, not created", c.state.ID, s)
 	}
-	op := plan.Step{Cmd: "# execve of the command", Reason: "the start barrier opens: init becomes the command"}
+	op := plan.Step{Cmd: "# execve of the command", Reason: "the start barrier opens: init becomes the command", Final: true}
 	err := plan.Do(c.runtime.Watch, op, c.openBarrier)
 	if err == nil {
 		err = c.lateHooks("poststart", Running)
@@ -85,7 +85,7 @@ func (c *Container) openBarrier() error {
 		if p == nil {
 			p = &initProcess{pid: c.state.Pid, watch: c.runtime.Watch}
 		}
-		p = &initProcess{pid: p.pid, watch: p.watch, steps: p.steps, last: p.last, command: p.command, conn: conn{fd}}
+		p = &initProcess{pid: p.pid, watch: p.watch, steps: p.steps, last: p.last, command: p.command, conn: conn{fd}, listen: c.sendListener}
 		defer unix.Close(fd)
 	} else if p == nil {
 		return fmt.Errorf("its creator alone can start it")

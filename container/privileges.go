@@ -48,8 +48,13 @@ func parseCapabilities(c *specs.LinuxCapabilities, warn func(error)) (s capSets)
 	return s
 }
 
-func newProgram() *program {
-	p := &program{}
+// newProgram begins a program for a process that has these descriptors open: the standard streams and those of the
+// container (as many as given), the conversation, and others that are used up by rows.
+func newProgram(given, report int, others ...int) *program {
+	p := &program{report: report, proc: -1, open: append(others, report)}
+	for fd := range given {
+		p.open = append(p.open, fd)
+	}
 	// While it still has powers nobody of the container may look into it. execve of the command ends that.
 	p.call("hide the process", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
 	return p
@@ -75,6 +80,17 @@ func (p *program) privileges(list []step, filter *seccomp.Filter) error {
 			if _, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false); err != unix.ENOSYS {
 				p.call("make a session keyring", unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0)
 			}
+		case stepScheduler:
+			p.call("set the scheduler to "+s.Type, unix.SYS_SCHED_SETATTR, 0, p.store([]byte(s.Data[0])), 0)
+		case stepIOPriority:
+			const thisProcess = 1
+			p.call("set the I/O priority to "+s.Type, unix.SYS_IOPRIO_SET, thisProcess, 0, s.Num[0])
+		case stepPersonality:
+			p.call("set the personality to "+s.Type, unix.SYS_PERSONALITY, s.Num[0])
+		case stepMemoryPolicy:
+			p.memoryPolicy(s)
+		case stepAppArmor:
+			p.appArmor(s.Source)
 		case stepNoNewPrivs:
 			p.call("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 		case stepBounding:
@@ -118,10 +134,51 @@ func (p *program) user(s step) error {
 	return nil
 }
 
+func (p *program) memoryPolicy(s step) {
+	var mask, bits uint64
+	if nodes := s.Data[0]; nodes != "" {
+		mask, bits = p.store([]byte(nodes)), uint64(8*len(nodes)+1) // the kernel counts one more than there is
+	}
+	p.call("set the memory policy "+s.Type+" (the kernel may be without NUMA)", unix.SYS_SET_MEMPOLICY, s.Num[0], mask, bits)
+}
+
+// appArmor writes the profile that the next execve enters. Only the opener may write, so it is opened here; by way of the
+// host's own /proc, because the image could have made up the container's (CVE-2019-16884).
+func (p *program) appArmor(profile string) {
+	how := p.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS)
+	text := "exec " + profile
+	p.call("open the process's AppArmor profile", unix.SYS_OPENAT2, uint64(p.proc), p.string("self/attr/apparmor/exec"), how, 24)
+	p.call("enter the AppArmor profile "+profile+": is it loaded?", unix.SYS_WRITE, uint64(p.free()), p.string(text), uint64(len(text)))
+	p.call("close the AppArmor profile", unix.SYS_CLOSE, uint64(p.free()))
+	p.call("close the host's /proc", unix.SYS_CLOSE, uint64(p.proc))
+	p.open = slices.DeleteFunc(p.open, func(fd int) bool { return fd == p.proc })
+}
+
+// free is the number that the kernel gives to the next descriptor: the lowest one.
+func (p *program) free() int {
+	fd := 0
+	for slices.Contains(p.open, fd) {
+		fd++
+	}
+	return fd
+}
+
+// seccomp installs the filter. One with a listener gives a descriptor, which goes to the other end of the conversation at
+// once (msgListener); no call that the listener must answer first is made before it is on its way.
 func (p *program) seccomp(f *seccomp.Filter) {
 	const instruction = 8 // bytes: struct sock_filter
 	fprog := p.words(uint64(len(f.Code)/instruction), p.store(f.Code))
 	p.call("install the seccomp filter", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, f.Flags, fprog)
+	if f.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 {
+		return
+	}
+	listener := p.free()
+	message := []byte{0, 0, 0, 0, byte(msgListener)} // no payload: wire.go
+	rights := unix.UnixRights(listener)
+	vector := p.words(p.store(message), uint64(len(message)))
+	header := p.words(0, 0, vector, 1, p.store(rights), uint64(len(rights)), 0) // struct msghdr
+	p.call("hand over the seccomp listener", unix.SYS_SENDMSG, uint64(p.report), header, 0)
+	p.call("close the seccomp listener", unix.SYS_CLOSE, uint64(listener))
 }
 
 // capabilities sets what is left. What the host itself has taken from everybody cannot be given; such a capability is
@@ -146,8 +203,8 @@ func (p *program) capabilities(bounding, permitted, effective, inheritable, ambi
 }
 
 // execute ends the program: the command, by the first of its possible paths that works.
-func (p *program) execute(report int, paths, args, env []string) {
-	p.call("close the socket", unix.SYS_FCNTL, uint64(report), unix.F_SETFD, unix.FD_CLOEXEC)
+func (p *program) execute(paths, args, env []string) {
+	p.call("close the socket", unix.SYS_FCNTL, uint64(p.report), unix.F_SETFD, unix.FD_CLOEXEC)
 	argv, envv := p.vector(args), p.vector(env)
 	for i, path := range paths {
 		add := p.try

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -29,6 +30,7 @@ type initProcess struct {
 	command string // for messages
 	started bool
 	hooks   func() error
+	listen  func(listener, pid int) error // hands on the listener of a seccomp filter
 	console int
 
 	waitOnce sync.Once
@@ -56,6 +58,8 @@ func birthOf(s *specs.Spec) birth {
 	flags := namespaceFlags()
 	for _, n := range s.Linux.Namespaces {
 		switch {
+		case n.Type == specs.TimeNamespace:
+			// Entered by the last program: a process with threads may not (stepTimeNamespace).
 		case n.Path != "":
 			b.join = append(b.join, n)
 		case n.Type == specs.CgroupNamespace:
@@ -196,6 +200,20 @@ func onThrowawayThread(fn func() error) error {
 	return <-result
 }
 
+// runOn lets the calling thread run on these processors only: `taskset -c LIST`. Its children begin there.
+func runOn(list string) error {
+	mask, err := parseRanges(list)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETAFFINITY, 0, uintptr(len(mask)), uintptr(unsafe.Pointer(&mask[0])))
+	runtime.KeepAlive(mask)
+	if errno != 0 {
+		return fmt.Errorf("run on the processors %s: %w", list, errno)
+	}
+	return nil
+}
+
 // joinNamespaces puts the calling thread into namespaces that exist; what it forks is born there.
 func joinNamespaces(list []specs.LinuxNamespace) error {
 	flags := namespaceFlags()
@@ -299,12 +317,16 @@ func (p *initProcess) verdict(err error) error {
 func (p *initProcess) awaitExec() error {
 	var labels []string
 	for {
-		kind, payload, _, err := p.conn.receive()
+		kind, payload, files, err := p.conn.receive()
 		switch {
 		case err == io.EOF:
 			return nil
 		case err != nil:
 			return fmt.Errorf("talk to init: %w", err)
+		case kind == msgListener:
+			if err := passListener(files, p.pid, p.listen); err != nil {
+				return err
+			}
 		case kind == msgFailed:
 			return decodeError(payload)
 		case kind == msgLabels:

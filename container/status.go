@@ -42,6 +42,8 @@ type State struct {
 	Cgroup  string `json:"cgroup"`            // path below the cgroup mount(s)
 	Seccomp string `json:"seccomp,omitempty"` // names its compiled filter, which exec needs too
 	Hooks   bool   `json:"hooks,omitempty"`   // the bundle has hooks for later than create
+	// KernelFaces says that the config has more for every process of the container: a personality, a memory policy.
+	KernelFaces bool `json:"kernelFaces,omitempty"`
 	// RootMount, if not 0, says that the container's mounts are made in the caller's mount namespace, on top of the mount
 	// with this id at Rootfs: they do not go away by themselves.
 	RootMount uint64 `json:"rootMount,omitempty"`

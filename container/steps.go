@@ -44,10 +44,10 @@ const (
 	stepMakeCwd
 	stepHooks         // asks the creator to run its hooks
 	stepContainerHook // runs one in the container's namespaces: Source path, Data args; Num[0] timeout; env in Type
-	stepPersonality
-	stepScheduler
-	stepIOPriority
-	stepOOMScore
+	stepPersonality   // Type: its name; Num[0]
+	stepScheduler     // Data[0]: struct sched_attr
+	stepIOPriority    // Num[0]
+	stepMemoryPolicy  // Num[0]: mode and flags; Data[0]: mask of nodes
 	stepKeyring
 	stepRlimit // Num: resource, soft, hard
 	stepUmask
@@ -56,9 +56,10 @@ const (
 	stepBounding // Num[0]: the set
 	stepUser     // Num: uid, gid; Data: groups
 	stepCapabilities
-	stepLabel
+	stepProcHandle    // opens the host's /proc
+	stepAppArmor      // Source: the profile
+	stepTimeNamespace // Source: path, or "" for a new one; Data: its offsets
 	stepRemount
-	stepTimeOffset
 )
 
 // Attributes of a mount in Num.
@@ -164,8 +165,30 @@ func (s step) simpleCommand() string {
 		return fmt.Sprintf("# capset: permitted %#x, effective %#x, inheritable %#x, ambient %#x", s.Num[0], s.Num[1], s.Num[2], s.Num[3])
 	case stepKeyring:
 		return "keyctl new_session"
-	case stepOOMScore:
-		return "echo " + s.Source + " > /proc/self/oom_score_adj"
+	}
+	return s.processCommand()
+}
+
+// processCommand is for the steps that concern one process only.
+func (s step) processCommand() string {
+	switch s.Kind {
+	case stepPersonality:
+		return "setarch " + map[uint64]string{0: "$(uname -m)", 8: "linux32"}[s.Num[0]]
+	case stepScheduler:
+		return "chrt …  # sched_setattr: " + s.Type
+	case stepIOPriority:
+		return fmt.Sprintf("ionice -c %d -n %d", s.Num[2], s.Num[1])
+	case stepMemoryPolicy:
+		return fmt.Sprintf("numactl …  # set_mempolicy: %s %s", s.Type, s.Source)
+	case stepAppArmor:
+		return "aa-exec -p " + quote(s.Source)
+	case stepProcHandle:
+		return "exec {PROC}< /proc"
+	case stepTimeNamespace:
+		if s.Source != "" {
+			return "nsenter --time=" + quote(s.Source)
+		}
+		return "unshare --time  # " + strings.Join(s.Data, "; ") + " > /proc/self/timens_offsets"
 	}
 	return "# " + strings.TrimSpace(fmt.Sprintf("%s %s %s", s.Type, s.Source, s.Target))
 }

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -38,7 +37,7 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts, warn func(error
 		return nil, err
 	}
 	b.names()
-	last, err := privilegeSteps(s.Process, !unconfined(s.Linux.Seccomp), warn)
+	last, err := privilegeSteps(s.Process, s.Linux, !unconfined(s.Linux.Seccomp), warn)
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +75,12 @@ func (b *builder) filesystem() error {
 	// Not at birth: the namespace's root is the group in which the process then is, and it has only now been moved there.
 	if owns(s, specs.CgroupNamespace) {
 		b.add(step{Kind: stepUnshareCgroup, Reason: "the container sees its own group as the root"})
+	}
+	if err := b.timeNamespace(); err != nil {
+		return err
+	}
+	if s.Process.ApparmorProfile != "" && hasAppArmor() {
+		b.add(step{Kind: stepProcHandle, Reason: "the AppArmor profile is written through the host's own /proc"})
 	}
 	if owns(s, specs.NetworkNamespace) {
 		b.add(step{Kind: stepLoopback, Reason: "a new network namespace has only a loopback, and that is down"})
@@ -361,50 +366,4 @@ func (b *builder) names() {
 	if name := b.spec.Domainname; name != "" {
 		b.add(step{Kind: stepDomainname, Source: name, Reason: "a NIS domain of its own"})
 	}
-}
-
-// privilegeSteps take powers away, in an order in which each can still be done. They are done by the last program
-// (privileges.go), for exec as for the first process.
-func privilegeSteps(p *specs.Process, filtered bool, warn func(error)) ([]step, error) {
-	var list []step
-	for _, r := range p.Rlimits {
-		number, ok := rlimitNumber(r.Type)
-		if !ok {
-			return nil, fmt.Errorf("process.rlimits: unknown limit %q", r.Type)
-		}
-		list = append(list, step{Kind: stepRlimit, Type: r.Type, Num: [6]uint64{number, r.Soft, r.Hard}, Reason: "a limit of the process"})
-	}
-	umask := uint64(0o022)
-	if p.User.Umask != nil {
-		umask = uint64(*p.User.Umask)
-	}
-	list = append(list,
-		step{Kind: stepUmask, Num: [6]uint64{umask}, Reason: "how files are made"},
-		step{Kind: stepKeyring, Reason: "no key of the caller's session is in reach"})
-	sets := parseCapabilities(p.Capabilities, warn)
-	filter := step{Kind: stepSeccomp, Reason: "system calls that a container does not need are refused"}
-	if p.NoNewPrivileges {
-		list = append(list, step{Kind: stepNoNewPrivs, Reason: "set-uid programs give no powers"})
-	}
-	if p.Capabilities != nil {
-		// Before the user changes: dropping from the bounding set needs CAP_SETPCAP.
-		list = append(list, step{Kind: stepBounding, Num: [6]uint64{sets.bounding}, Reason: "no program may ever get more than these"})
-	}
-	if filtered && !p.NoNewPrivileges {
-		// Without no_new_privs this takes CAP_SYS_ADMIN, so it must come before that is gone; what follows is then filtered too.
-		list = append(list, filter)
-	}
-	user := step{Kind: stepUser, Num: [6]uint64{uint64(p.User.UID), uint64(p.User.GID)}, Reason: "the user and its groups; no group of the caller stays"}
-	for _, g := range p.User.AdditionalGids {
-		user.Data = append(user.Data, strconv.FormatUint(uint64(g), 10))
-	}
-	list = append(list, user)
-	if p.Capabilities != nil {
-		// Last: all the above need capabilities.
-		list = append(list, step{Kind: stepCapabilities, Num: [6]uint64{sets.permitted, sets.effective, sets.inheritable, sets.ambient}, Reason: "root's powers, cut down"})
-	}
-	if filtered && p.NoNewPrivileges {
-		list = append(list, filter) // as late as can be: the filter need not allow what came before
-	}
-	return list, nil
 }

@@ -26,7 +26,10 @@ type program struct {
 	labels []string // for each row, what it is for
 	blob   []byte   // what the rows point to
 
-	entersUserNS bool // one of the rows joins a user namespace
+	entersUserNS bool  // one of the rows joins a user namespace
+	open         []int // the descriptors that are open while it runs: what the kernel opens next has the lowest other number
+	report       int   // the conversation
+	proc         int   // the host's /proc, or -1
 }
 
 type programRow struct {

@@ -26,11 +26,12 @@ import (
 //	   |<- ready -------------------------------------| at the start barrier
 //	   |-- start ------------------------------------>|
 //	   |<- labels ------------------------------------| init becomes its last program (trampoline.go)
+//	   |<- listener (+ descriptor) -------------------| only with a seccomp filter that asks a program outside
 //	   |<- end of file -------------------------------| execve closed the socket: the command runs
 //
 // At any point init may send "failed" and end. When the creator ends, init reads end of file and ends too. If the
 // creator asked to go away after "ready", init waits at a listening socket instead, and whoever connects speaks the
-// last two lines.
+// last lines.
 type messageType byte
 
 const (
@@ -43,8 +44,9 @@ const (
 	msgReady
 	msgStart
 	msgFailed
-	msgLabels // what the rows of the last program are for
-	msgRow    // a row of the last program failed: see rowFailure
+	msgLabels   // what the rows of the last program are for
+	msgRow      // a row of the last program failed: see rowFailure
+	msgListener // a descriptor: the seccomp filter's listener
 )
 
 // maxMessage bounds what one side makes the other allocate: arguments and environment may be some megabytes.

@@ -5,8 +5,7 @@
 //
 // See it live: `grep Seccomp /proc/PID/status` (2 means a filter), or in a container: `unshare --user` is refused.
 //
-// What it cannot do: hand system calls to a program outside (the NOTIFY action), and the x32 ABI, whose calls fail with
-// "function not implemented".
+// What it cannot do: the x32 ABI, whose calls fail with "function not implemented".
 package seccomp
 
 import (
@@ -32,9 +31,6 @@ type Filter struct {
 // Compile translates a profile. What it does not know or cannot do is refused by the name of the member, but for the
 // names of system calls: profiles name those of all architectures and kernels.
 func Compile(p *specs.LinuxSeccomp) (*Filter, error) {
-	if p.ListenerPath != "" || p.ListenerMetadata != "" {
-		return nil, errors.New("linux.seccomp.listenerPath is not supported")
-	}
 	flags, err := filterFlags(p)
 	if err != nil {
 		return nil, err
@@ -45,6 +41,9 @@ func Compile(p *specs.LinuxSeccomp) (*Filter, error) {
 	}
 	rules, err := parseRules(p)
 	if err != nil {
+		return nil, err
+	}
+	if flags, err = listenerFlags(p, flags); err != nil {
 		return nil, err
 	}
 	compat := false
@@ -79,11 +78,42 @@ func filterFlags(p *specs.LinuxSeccomp) (flags uint64, err error) {
 			flags |= unix.SECCOMP_FILTER_FLAG_LOG
 		case specs.LinuxSeccompFlagSpecAllow:
 			flags |= unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+		case specs.LinuxSeccompFlagWaitKillableRecv:
+			flags |= unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 		case "SECCOMP_FILTER_FLAG_TSYNC":
 			// The process that installs the filter has one thread.
 		default:
 			return 0, fmt.Errorf("linux.seccomp.flags: %q is not supported", f)
 		}
+	}
+	return flags, nil
+}
+
+// Handing over the listener takes this call, which the listener can therefore not be asked about.
+const handOverCall = "sendmsg"
+
+// listenerFlags asks for a listener where a rule asks it: seccomp_unotify(2).
+func listenerFlags(p *specs.LinuxSeccomp, flags uint64) (uint64, error) {
+	asks := false
+	for _, s := range p.Syscalls {
+		if s.Action != specs.ActNotify {
+			continue
+		}
+		if asks = true; slices.Contains(s.Names, handOverCall) {
+			return 0, fmt.Errorf("linux.seccomp.syscalls: SCMP_ACT_NOTIFY for %s would be asked before anybody listens", handOverCall)
+		}
+	}
+	switch {
+	case p.DefaultAction == specs.ActNotify:
+		return 0, errors.New("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY would be asked before anybody listens: name the calls")
+	case asks && p.ListenerPath == "":
+		return 0, errors.New("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs a socket on which somebody listens")
+	case !asks && (p.ListenerPath != "" || p.ListenerMetadata != ""):
+		return 0, errors.New("linux.seccomp.listenerPath: no rule has the action SCMP_ACT_NOTIFY, so nobody would be asked")
+	case !asks && flags&unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV != 0:
+		return 0, fmt.Errorf("linux.seccomp.flags: %q needs a rule with SCMP_ACT_NOTIFY", specs.LinuxSeccompFlagWaitKillableRecv)
+	case asks:
+		flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
 	}
 	return flags, nil
 }
@@ -110,6 +140,8 @@ func action(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 		return unix.SECCOMP_RET_TRAP, nil
 	case specs.ActTrace:
 		return unix.SECCOMP_RET_TRACE | value, nil
+	case specs.ActNotify:
+		return unix.SECCOMP_RET_USER_NOTIF, nil
 	case specs.ActLog:
 		return unix.SECCOMP_RET_LOG, nil
 	}

@@ -232,7 +232,7 @@ func TestRefusals(t *testing.T) {
 		p    specs.LinuxSeccomp
 	}{
 		{"defaultAction", specs.LinuxSeccomp{DefaultAction: "SCMP_ACT_NONSENSE"}},
-		{"listenerPath", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, ListenerPath: "/x"}},
+		{"listenerPath: no rule", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, ListenerPath: "/x"}},
 		{"flags", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{"X"}}},
 		{"architecture", specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Architectures: []specs.Arch{"X"}}},
 		{"too large", specs.LinuxSeccomp{DefaultAction: specs.ActErrno, DefaultErrnoRet: &errnoRet}},

@@ -22,13 +22,14 @@ const module = "github.com/mydocker/mydocker"
 // imports says what of ours each package may import. What is not listed may import nothing of ours.
 var imports = map[string][]string{
 	"":          {"cli", "container", "engine"},                                                                                     // main: the command line, or one of the program's other roles
-	"cli":       {"engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
+	"cli":       {"engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "step", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
 	"engine":    {"image", "network", "container", "state", "plan"},                                                                 // the story: brings together all that know nothing of each other
 	"image":     {"state", "plan"},                                                                                                  // knows no container
 	"network":   {"state", "plan"},                                                                                                  // meets container only in engine, through the OCI spec
 	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                           // an OCI runtime that could stand alone
 	"cgroups":   {"plan"},                                                                                                           // limits are files
 	"state":     {},                                                                                                                 // a leaf
+	"step":      {"lang", "plan"},                                                                                           // asks before each operation
 	"lang":      {},                                                                                                                 // a leaf: texts for learners
 	"plan":      {},                                                                                                                 // a leaf
 
@@ -64,7 +65,7 @@ var kernel = []struct {
 		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "container/hostmounts.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go"},
 		"a root file system, its console, an overlay, a pinned namespace"},
 	{`Setns`, []string{"network/sandbox.go", "container/process.go", "container/exec.go"}, "threads do not change namespaces anywhere else"},
-	{`Unshare`, []string{"network/sandbox.go", "container/process.go", "container/init.go", "image/snapshot.go"}, "new namespaces"},
+	{`Unshare`, []string{"network/sandbox.go", "container/process.go", "container/init.go", "container/timens.go", "image/snapshot.go"}, "new namespaces"},
 	{`Flock`, []string{"state/lock.go", "network/ipam.go"}, "locks, and the bitmap that is its own lock file"},
 	{`PidfdSendSignal|Kill`, []string{"container/signal.go", "container/lifecycle.go", "container/process.go", "container/exec.go", "container/execprocess.go", "container/reaper.go", "cgroups/file.go"},
 		"a pid is not an identity: a signal goes through a pidfd that was compared, to a child that was not waited for, or to the members of a cgroup"},
