@@ -116,7 +116,7 @@ func TestReaper(t *testing.T) {
 	o.Init, o.InitBinary = true, self
 	res, err := run(t, r, bundle, o)
 	must(t, err)
-	if res.exit.Code != 9 || strings.Contains(res.out, " Z ") || !strings.Contains(res.out, "1 S    /sbin/docker-init -- sh") {
+	if res.exit.Code != 9 || strings.Contains(res.out, " Z ") || !strings.Contains(res.out, " 1 S") || !strings.Contains(res.out, " /sbin/docker-init -- sh") {
 		t.Errorf("%+v %s", res.exit, res.out)
 	}
 	o = shell("trap 'exit 4' TERM; echo ready > /tmp/ready; while :; do sleep 0.05; done")
