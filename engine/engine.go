@@ -66,7 +66,7 @@ func Open(c Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{Config: c, config: config}
-	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config})
+	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Warn: c.Warn})
 	e.runtime = &container.Runtime{Root: filepath.Join(c.Root.Run, "containers"), Executable: c.Executable, Watch: c.Watch}
 	e.images = sync.OnceValues(func() (*image.Store, error) {
 		return image.Open(c.Root, image.Options{Watch: c.Watch, Warn: c.Warn})

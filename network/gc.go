@@ -17,7 +17,7 @@ import (
 func (m *Manager) GC(ctx context.Context, alive func(containerID string) bool) (removed []string, err error) {
 	ctx = context.WithoutCancel(ctx)
 	g := &collector{m: m, ctx: ctx, alive: alive}
-	for _, step := range []func() error{g.rules, g.endpoints, g.released, g.sandboxes, g.networks, g.claims, g.bitmaps} {
+	for _, step := range []func() error{g.rules, g.guards, g.endpoints, g.released, g.sandboxes, g.networks, g.claims, g.bitmaps} {
 		err = errors.Join(err, step())
 	}
 	return g.removed, err

@@ -20,8 +20,9 @@ import (
 type Options struct {
 	Root     state.Root
 	Watch    plan.Watcher
-	Firewall string // iptables; "" is iptables
-	Config   Config // the configuration file: see ReadConfig
+	Firewall string               // iptables; "" is iptables
+	Config   Config               // the configuration file: see ReadConfig
+	Warn     func(message string) // nil: nobody wants to know
 }
 
 // Manager makes and removes networks, sandboxes and endpoints. It holds no state of its own: everything is in records and
@@ -31,13 +32,14 @@ type Manager struct {
 	watch    plan.Watcher
 	backend  string
 	config   Config
+	warn     func(string)
 	executor func() executor
 }
 
 // Open has no effect.
 func Open(o Options) *Manager {
 	return &Manager{
-		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config,
+		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, warn: o.Warn,
 		executor: func() executor { return newKernel(o.Root) },
 	}
 }
@@ -106,6 +108,11 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 		return m.run(ctx, x, endpointPlan(n, e, sb)...)
 	}
 	publish := func() error {
+		if elements := guardElements(e); len(elements) > 0 {
+			if err := m.run(ctx, x, guardLink{elements}); err != nil {
+				return err
+			}
+		}
 		if fw == nil {
 			return nil
 		}
@@ -118,7 +125,7 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 		return nil
 	}
 	var wireErr, publishErr error
-	if m.watch == nil && fw != nil {
+	if m.watch == nil && (fw != nil || e.Guard != nil) {
 		done := make(chan error, 1)
 		go func() { done <- publish() }()
 		wireErr = wire()
@@ -134,6 +141,9 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 		return errors.Join(wireErr, publishErr)
 	}
 	if err := m.repair(ctx, x, n); err != nil {
+		return errors.Join(wireErr, publishErr, err)
+	}
+	if err := m.withoutGuard(ctx, x, n, e, !bridgeGone); err != nil {
 		return errors.Join(wireErr, publishErr, err)
 	}
 	if bridgeGone {
@@ -225,7 +235,7 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	e := &Endpoint{
 		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
 		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
-		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backendOf(n), Shape: o.Shape,
+		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backendOf(n), Guard: guardFor(n), Shape: o.Shape,
 	}
 	e.HostLink = hostLink(e.ID)
 	if err := errors.Join(o.Shape.check(e.MTU), m.CheckShape(o.Shape)); err != nil {
@@ -356,6 +366,9 @@ func (m *Manager) releaseEndpoint(ctx context.Context, e *Endpoint) error {
 // dismantle takes a released endpoint out of the kernel: rules first, then the cable, the record last.
 func (m *Manager) dismantle(ctx context.Context, x executor, e *Endpoint) error {
 	errs := []error{m.unpublish(ctx, x, e), m.run(ctx, x, deleteLink{Name: e.HostLink})}
+	if elements := guardElements(e); len(elements) > 0 {
+		errs = append(errs, m.run(ctx, x, freeLink{elements}))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("release %s from network %s: %w", e.ContainerName, e.NetworkName, err)
 	}

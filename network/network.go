@@ -63,6 +63,8 @@ type Network struct {
 	Settings string `json:",omitempty"`
 	// Firewall is the backend that made the network's rules. It stands only in the record of what is in the kernel.
 	Firewall string `json:",omitempty"`
+	// Unguarded says that the kernel cannot look at frames on a bridge (see Guard). It stands where Firewall does.
+	Unguarded bool `json:",omitempty"`
 }
 
 // BuiltIn says whether the network is there without having been made, and cannot be removed.
@@ -92,7 +94,8 @@ type Endpoint struct {
 	Shape         Shape         `json:",omitzero"`
 	DefaultRoute  bool          // this endpoint carries the container's default route
 	Firewall      string        // the backend that made the rules, and must remove them
-	Released      bool          `json:"-"` // its claims are given back, its kernel objects may still be there
+	Guard         *Guard        `json:",omitempty"` // what its link is held to
+	Released      bool          `json:"-"`          // its claims are given back, its kernel objects may still be there
 
 	held []*os.File // sockets that reserve the host ports
 }

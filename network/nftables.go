@@ -44,35 +44,43 @@ func (f nftFamily) tableOf() *nftables.Table {
 	return &nftables.Table{Family: f.table, Name: nftTable}
 }
 
-// nftNetworks makes the network-level rules of one family what they should be, in one transaction. Our chains are emptied
-// and filled anew; the user's chain and the published ports are left as they are.
-type nftNetworks struct {
+// nftTableOp makes a table of ours what it should be, in one transaction. Our chains are emptied and filled anew; the user's chain
+// and the elements of the sets are left as they are.
+type nftTableOp struct {
 	family nftFamily
+	sets   []nftMap
+	chains []nftChain
 	rules  []nftRule // none: the table goes
+	reason string
 }
 
-func (o nftNetworks) Why() string {
+// nftNetworks is the table of one family for these networks.
+func nftNetworks(f nftFamily, networks []*Network) nftTableOp {
+	o := nftTableOp{family: f, sets: nftMaps(f), chains: nftChains(), rules: nftNetworkRules(networks, f)}
+	o.reason = "a table of our own, with chains where packets pass and maps of the published ports"
 	if len(o.rules) == 0 {
-		return "no network is left: our table goes"
+		o.reason = "no network is left: our table goes"
 	}
-	return "a table of our own, with chains where packets pass and maps of the published ports"
+	return o
 }
+
+func (o nftTableOp) Why() string { return o.reason }
 
 // Command is a script for nft.
-func (o nftNetworks) Command() string {
+func (o nftTableOp) Command() string {
 	if len(o.rules) == 0 {
 		return fmt.Sprintf("nft delete table %s %s", o.family.name, nftTable)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "nft -f - <<'.'\ntable %s %s {\n", o.family.name, nftTable)
-	for _, s := range nftMaps(o.family) {
-		fmt.Fprintf(&b, "\tmap %s { type %s; }\n", s.name, s.text)
+	for _, s := range o.sets {
+		fmt.Fprintf(&b, "\t%s %s { %s; }\n", s.kind(), s.name, s.text)
 	}
-	for _, c := range nftChains() {
+	for _, c := range o.chains {
 		fmt.Fprintf(&b, "\tchain %s { %s}\n", c.name, c.text)
 	}
 	b.WriteString("}\n")
-	for _, c := range nftChains() {
+	for _, c := range o.chains {
 		if c.name != "user" {
 			fmt.Fprintf(&b, "flush chain %s %s %s\n", o.family.name, nftTable, c.name)
 		}
@@ -83,7 +91,7 @@ func (o nftNetworks) Command() string {
 	return b.String() + "."
 }
 
-func (o nftNetworks) apply(context.Context, *kernel) error {
+func (o nftTableOp) apply(context.Context, *kernel) error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open a netfilter socket: %w", err)
@@ -95,15 +103,15 @@ func (o nftNetworks) apply(context.Context, *kernel) error {
 		if errors.Is(err, unix.ENOENT) {
 			err = nil
 		}
-		return wrap(err, "delete nftables table %s", nftTable)
+		return wrap(err, "delete nftables table %s %s", o.family.name, nftTable)
 	}
 	present, err := nftMapsThere(c, o.family)
 	if err != nil {
 		return err
 	}
 	c.AddTable(table)
-	for _, s := range nftMaps(o.family) {
-		if slices.Contains(present, s.name) { // with the published ports in it
+	for _, s := range o.sets {
+		if slices.Contains(present, s.name) { // with its elements
 			continue
 		}
 		if err := c.AddSet(s.set(table), nil); err != nil {
@@ -111,7 +119,7 @@ func (o nftNetworks) apply(context.Context, *kernel) error {
 		}
 	}
 	chains := map[string]*nftables.Chain{}
-	for _, spec := range nftChains() {
+	for _, spec := range o.chains {
 		chains[spec.name] = c.AddChain(spec.chain(table))
 		if spec.name != "user" {
 			c.FlushChain(chains[spec.name])
@@ -145,13 +153,13 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 		return nil, fmt.Errorf("open a netfilter socket: %w", err)
 	}
 	for _, f := range nftFamilies() {
-		rules := nftNetworkRules(networks, f)
-		same, err := nftSame(c, f, rules)
+		want := nftNetworks(f, networks)
+		same, err := want.done(c)
 		if err != nil {
 			return nil, err
 		}
 		if !same {
-			ops = append(ops, nftNetworks{f, rules})
+			ops = append(ops, want)
 		}
 	}
 	return ops, nil
@@ -160,15 +168,16 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 // Fresh is the rules of one network.
 func (t *nfTables) Fresh(n *Network) (ops []operation) {
 	for _, f := range nftFamilies() {
-		if rules := nftNetworkRules([]*Network{n}, f); len(rules) > 0 {
-			ops = append(ops, nftNetworks{f, rules})
+		if o := nftNetworks(f, []*Network{n}); len(o.rules) > 0 {
+			ops = append(ops, o)
 		}
 	}
 	return ops
 }
 
-func nftSame(c *nftables.Conn, f nftFamily, rules []nftRule) (bool, error) {
-	chains, err := c.ListChainsOfTableFamily(f.table)
+// done says whether the kernel has it already.
+func (o nftTableOp) done(c *nftables.Conn) (bool, error) {
+	chains, err := c.ListChainsOfTableFamily(o.family.table)
 	if err != nil {
 		return false, fmt.Errorf("list nftables chains: %w", err)
 	}
@@ -178,29 +187,29 @@ func nftSame(c *nftables.Conn, f nftFamily, rules []nftRule) (bool, error) {
 			own = append(own, ch.Name)
 		}
 	}
-	if len(rules) == 0 {
+	if len(o.rules) == 0 {
 		return len(own) == 0, nil
 	}
 	want := map[string]int{}
-	for _, r := range rules {
+	for _, r := range o.rules {
 		want[r.chain]++
 	}
-	for _, spec := range nftChains() {
+	for _, spec := range o.chains {
 		if !slices.Contains(own, spec.name) {
 			return false, nil
 		}
 		if spec.name == "user" {
 			continue
 		}
-		there, err := c.GetRules(f.tableOf(), &nftables.Chain{Name: spec.name})
+		there, err := c.GetRules(o.family.tableOf(), &nftables.Chain{Name: spec.name})
 		if err != nil {
 			return false, fmt.Errorf("list nftables rules: %w", err)
 		}
 		if len(there) != want[spec.name] {
 			return false, nil
 		}
-		if spec.name == rules[0].chain {
-			if mark, _ := userdata.GetString(there[0].UserData, userdata.TypeComment); mark != nftMark(rules) {
+		if spec.name == o.rules[0].chain {
+			if mark, _ := userdata.GetString(there[0].UserData, userdata.TypeComment); mark != nftMark(o.rules) {
 				return false, nil
 			}
 		}

@@ -34,7 +34,7 @@ func TestNFTablesWords(t *testing.T) {
 	run(t, "bash", "-c", "nft delete table ip mydocker; nft delete table ip6 mydocker")
 	var script strings.Builder
 	for _, f := range nftFamilies() {
-		script.WriteString(nftNetworks{f, nftNetworkRules(all, f)}.Command() + "\n")
+		script.WriteString(nftNetworks(f, all).Command() + "\n")
 	}
 	script.WriteString(nftPublish{nftElements(web.Endpoint)}.Command() + "\n")
 	if out, err := exec.Command("bash", "-euc", script.String()).CombinedOutput(); err != nil {

@@ -131,7 +131,11 @@ func changeElements(gone, come []nftElement) error {
 }
 
 func (x nftElement) mapOf() *nftables.Set {
-	for _, s := range nftMaps(x.family) {
+	sets := nftMaps
+	if x.family.table == nftables.TableFamilyBridge {
+		sets = func(nftFamily) []nftMap { return guardSets() }
+	}
+	for _, s := range sets(x.family) {
 		if s.name == x.set {
 			return s.set(x.family.tableOf())
 		}
@@ -139,25 +143,35 @@ func (x nftElement) mapOf() *nftables.Set {
 	return nil
 }
 
-// elementsThere are the elements of our maps that are wanted.
+// elementsThere are the published ports that are wanted.
 func elementsThere(wanted func(nftElement) bool) (all []nftElement, err error) {
+	for _, f := range nftFamilies() {
+		some, err := elementsIn(f, nftMaps(f), wanted)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// elementsIn are those in some sets of our table; of a set that is not there, none.
+func elementsIn(f nftFamily, sets []nftMap, wanted func(nftElement) bool) (all []nftElement, err error) {
 	c, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("open a netfilter socket: %w", err)
 	}
-	for _, f := range nftFamilies() {
-		for _, s := range nftMaps(f) {
-			there, err := c.GetSetElements(s.set(f.tableOf()))
-			if err != nil && (errors.Is(err, unix.ENOENT) || strings.HasSuffix(err.Error(), unix.ENOENT.Error())) { // the library does not wrap it
-				continue
-			}
-			if err != nil {
-				return nil, fmt.Errorf("list nftables map %s: %w", s.name, err)
-			}
-			for _, e := range there {
-				if x := (nftElement{family: f, set: s.name, key: e.Key, val: e.Val, comment: e.Comment}); wanted(x) {
-					all = append(all, x)
-				}
+	for _, s := range sets {
+		there, err := c.GetSetElements(s.set(f.tableOf()))
+		if err != nil && (errors.Is(err, unix.ENOENT) || strings.HasSuffix(err.Error(), unix.ENOENT.Error())) { // the library does not wrap it
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list nftables %s %s: %w", s.kind(), s.name, err)
+		}
+		for _, e := range there {
+			if x := (nftElement{family: f, set: s.name, key: e.Key, val: e.Val, comment: e.Comment}); wanted(x) {
+				all = append(all, x)
 			}
 		}
 	}

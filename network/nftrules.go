@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -41,23 +42,31 @@ func (c nftChain) chain(t *nftables.Table) *nftables.Chain {
 	return &nftables.Chain{Name: c.name, Table: t, Type: c.kind, Hooknum: c.hook, Priority: c.priority}
 }
 
-// nftMap is a map of published ports: "ports" for all addresses of the host, "addresses" for one of them.
+// nftMap is a map or, without data, a set.
 type nftMap struct {
 	name, text string
 	key, data  nftables.SetDatatype
 }
 
+func (s nftMap) kind() string {
+	if s.data.Name == "" {
+		return "set"
+	}
+	return "map"
+}
+
+// nftMaps are those of published ports: "ports" for all addresses of the host, "addresses" for one of them.
 func nftMaps(f nftFamily) []nftMap {
 	data := nftables.MustConcatSetType(f.address, nftables.TypeInetService)
 	a := f.address.Name
 	return []nftMap{
-		{"ports", "inet_proto . inet_service : " + a + " . inet_service", nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeInetService), data},
-		{"addresses", a + " . inet_proto . inet_service : " + a + " . inet_service", nftables.MustConcatSetType(f.address, nftables.TypeInetProto, nftables.TypeInetService), data},
+		{"ports", "type inet_proto . inet_service : " + a + " . inet_service", nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeInetService), data},
+		{"addresses", "type " + a + " . inet_proto . inet_service : " + a + " . inet_service", nftables.MustConcatSetType(f.address, nftables.TypeInetProto, nftables.TypeInetService), data},
 	}
 }
 
 func (s nftMap) set(t *nftables.Table) *nftables.Set {
-	return &nftables.Set{Table: t, Name: s.name, IsMap: true, Concatenation: true, KeyType: s.key, DataType: s.data}
+	return &nftables.Set{Table: t, Name: s.name, IsMap: s.data.Name != "", Concatenation: strings.Contains(s.key.Name, " . "), KeyType: s.key, DataType: s.data}
 }
 
 // nftNetworkRules are the rules for these networks in one family; rules.go says why each is there.

@@ -71,8 +71,8 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 	if len(e.Ports) > 0 {
 		ops = append(ops, bridgePort{Link: e.HostLink, Flag: "hairpin", Reason: "a packet may leave through the port it came in by: the container asks for its own published port"})
 	}
-	if n.Options[OptICC] == "false" {
-		ops = append(ops, bridgePort{Link: e.HostLink, Flag: "isolated", Reason: "containers on this network do not talk to each other"})
+	if n.Options[OptICC] == "false" && e.Guard == nil { // there is no guard to see to it
+		ops = append(ops, isolatePort(e))
 	}
 	ops = append(ops, addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address, Reason: "the container's address"})
 	if e.Address6.IsValid() {
@@ -85,6 +85,10 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 		ops = append(ops, routesFor(e, sb)...)
 	}
 	return append(ops, shapePlan(e, sb)...)
+}
+
+func isolatePort(e *Endpoint) operation {
+	return bridgePort{Link: e.HostLink, Flag: "isolated", Reason: "containers on this network do not talk to each other"}
 }
 
 // routesFor are the default routes through an endpoint.

@@ -77,6 +77,7 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 		}
 	}
 	live := *n
+	live.Unguarded = false
 	live.Firewall = m.backendOf(n)
 	if err := state.ReplaceJSON(m.livePath(n.ID), &live, state.Volatile); err != nil {
 		return err
@@ -92,6 +93,9 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 	}
 	if err = m.ensureRules(ctx, x, live.Firewall); err != nil {
 		return fmt.Errorf("make the rules of network %s: %w", n.Name, err)
+	}
+	if err = m.ensureGuard(ctx, x, &live); err != nil {
+		return fmt.Errorf("make the guard of network %s: %w", n.Name, err)
 	}
 	return state.Replace(m.readyPath(n.ID), []byte(live.Firewall), state.Volatile)
 }
@@ -160,7 +164,7 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	errs = append(errs, m.withdrawRules(ctx, x, backend, rest))
 	errs = append(errs, m.run(ctx, x, bridgeUndo(n)...))
 	if others == 0 {
-		errs = append(errs,
+		errs = append(errs, m.withdrawGuard(ctx, x),
 			m.run(ctx, x, restoreForwarding{Key: "net/ipv4/ip_forward"}),
 			m.run(ctx, x, restoreForwarding{Key: "net/ipv6/conf/all/forwarding"}))
 	}

@@ -93,7 +93,11 @@ func (m *Manager) networkScript(n *Network) ([]operation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(bridgePlan(n), fw.Fresh(n)...), nil
+	ops := append(bridgePlan(n), fw.Fresh(n)...)
+	if guardFor(n) != nil {
+		ops = append(ops, guardTable())
+	}
+	return ops, nil
 }
 
 func (m *Manager) endpointScript(n *Network, e *Endpoint) ([]operation, error) {
@@ -101,6 +105,9 @@ func (m *Manager) endpointScript(n *Network, e *Endpoint) ([]operation, error) {
 	var ops []operation
 	if e.Interface == "eth0" {
 		ops = append(ops, pinNamespace{sb})
+	}
+	if elements := guardElements(e); len(elements) > 0 {
+		ops = append(ops, guardLink{elements})
 	}
 	ops = append(ops, endpointPlan(n, e, sb)...)
 	fw, err := m.firewallFor(e)

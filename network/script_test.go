@@ -91,7 +91,7 @@ func TestScriptMakesTheSameNetwork(t *testing.T) {
 	}
 	run(t, "sh", file)
 	got := kernelState(t)
-	run(t, "bash", "-euc", `ip netns del web; ip netns del peer; ip link del br0; sysctl -qw net/ipv4/ip_forward=0 net/ipv6/conf/all/forwarding=0 net/ipv6/conf/eth0/accept_ra=1
+	run(t, "bash", "-euc", `ip netns del web; ip netns del peer; ip link del br0; nft delete table bridge mydocker; sysctl -qw net/ipv4/ip_forward=0 net/ipv6/conf/all/forwarding=0 net/ipv6/conf/eth0/accept_ra=1
 		for i in iptables ip6tables; do for t in raw filter nat; do $i -t $t -F; $i -t $t -X; done; done`)
 	if got != want {
 		t.Errorf("the script makes another network:\n%s", lineDiff(want, got))

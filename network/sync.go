@@ -42,6 +42,7 @@ func (m *Manager) Sync(ctx context.Context, dryRun bool) (commands []string, err
 	for name, networks := range backends {
 		err = errors.Join(err, s.rules(name, networks))
 	}
+	err = errors.Join(err, s.guard(live))
 	return s.commands, err
 }
 

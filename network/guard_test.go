@@ -1,0 +1,370 @@
+package network
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// packetSocket sees and sends whole frames on a box's link.
+func packetSocket(t *testing.T, where doer, link string) (fd int, address *unix.SockaddrLinklayer) {
+	t.Helper()
+	err := where.Do(func() (err error) {
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(htons(unix.ETH_P_ALL))); err != nil {
+			return err
+		}
+		i, err := net.InterfaceByName(link)
+		if err != nil {
+			return err
+		}
+		address = &unix.SockaddrLinklayer{Ifindex: i.Index, Protocol: htons(unix.ETH_P_ALL)}
+		return unix.Bind(fd, address)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd, address
+}
+
+func htons(v uint16) uint16 { return v<<8 | v>>8 }
+
+// crossing sends frames from one box and says which of them come out at the other.
+func crossing(t *testing.T, from, to box, frames map[string][]byte) map[string]bool {
+	t.Helper()
+	out, at := packetSocket(t, from, "eth0")
+	in, _ := packetSocket(t, to, "eth0")
+	for what, f := range frames {
+		if err := unix.Sendto(out, f, 0, at); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	seen := map[string]bool{}
+	buf := make([]byte, 2048)
+	tv := unix.NsecToTimeval(int64(100 * time.Millisecond))
+	unix.SetsockoptTimeval(in, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
+	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); {
+		n, sender, err := unix.Recvfrom(in, buf, 0)
+		if err != nil {
+			continue
+		}
+		if l, ok := sender.(*unix.SockaddrLinklayer); ok && l.Pkttype == unix.PACKET_OUTGOING {
+			continue
+		}
+		for what, f := range frames {
+			if bytes.Equal(buf[:min(n, len(f))], f) || len(f) > 18 && f[12] == 0x81 && bytes.Contains(buf[:n], f[18:]) {
+				seen[what] = true
+			}
+		}
+	}
+	return seen
+}
+
+// frame is an Ethernet frame.
+func frame(to, from HardwareAddr, kind uint16, payload []byte) []byte {
+	f := append(append(bytes.Clone(to), from...), byte(kind>>8), byte(kind))
+	return append(f, payload...)
+}
+
+func arp(hardware, op uint16, mac HardwareAddr, ip netip.Addr, toMAC HardwareAddr, toIP netip.Addr) []byte {
+	b := []byte{byte(hardware >> 8), byte(hardware), 8, 0, 6, 4, byte(op >> 8), byte(op)}
+	b = append(append(b, mac...), ip.AsSlice()...)
+	return append(append(b, toMAC...), toIP.AsSlice()...)
+}
+
+// datagram is IPv4 and UDP without a checksum of its own; mark makes each different.
+func datagram(from, to netip.Addr, mark string) []byte {
+	udp := append([]byte{0, 7, 0, 9, 0, byte(8 + len(mark)), 0, 0}, mark...)
+	h := []byte{0x45, 0, 0, byte(20 + len(udp)), 0, 0, 0, 0, 64, unix.IPPROTO_UDP, 0, 0}
+	h = append(append(h, from.AsSlice()...), to.AsSlice()...)
+	binary.BigEndian.PutUint16(h[10:], checksum(h, 0))
+	return append(h, udp...)
+}
+
+func ipv6Packet(from, to netip.Addr, next byte, payload []byte) []byte {
+	h := []byte{0x60, 0, 0, 0, byte(len(payload) >> 8), byte(len(payload)), next, 255}
+	return append(append(append(h, from.AsSlice()...), to.AsSlice()...), payload...)
+}
+
+// discovery is a message of neighbour discovery about an address, with the link-layer address option.
+func discovery(kind byte, from, to, target netip.Addr, mac HardwareAddr) []byte {
+	m := append([]byte{kind, 0, 0, 0, 0x60, 0, 0, 0}, target.AsSlice()...)
+	if kind == 134 { // router advertisement: hop limit 64, no flags, 1800 s
+		m = []byte{kind, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0}
+	}
+	option := byte(2)
+	if kind == 134 || kind == 135 {
+		option = 1
+	}
+	m = append(append(m, option, 1), mac...)
+	pseudo := append(append(from.AsSlice(), to.AsSlice()...), 0, 0, 0, byte(len(m)), 0, 0, 0, unix.IPPROTO_ICMPV6)
+	binary.BigEndian.PutUint16(m[2:], checksum(append(pseudo, m...), 0))
+	return m
+}
+
+func checksum(b []byte, sum uint32) uint16 {
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(b[i])<<8 | uint32(b[i+1])
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+// A container sends with its own addresses or not at all.
+func TestGuard(t *testing.T) { backends(t, checkGuard) }
+
+func checkGuard(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
+	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", Subnet6: "fd00:20::/64"})
+	create(t, m, CreateOptions{Name: "lab", Subnet: "172.21.0.0/16", Subnet6: "fd00:21::/64", Options: map[string]string{OptGuard: "false"}})
+	for _, network := range []string{"br0", "lab"} {
+		evil, victim := start(t, m, "evil"+network, network), start(t, m, "victim"+network, network)
+		peer := start(t, m, "peer"+network, network)
+		me, mine := evil.Address.Addr(), evil.MAC
+		his, hers := victim.Address.Addr(), victim.MAC
+		all := HardwareAddr{255, 255, 255, 255, 255, 255}
+		zero, any6, nodes := netip.IPv4Unspecified(), netip.IPv6Unspecified(), netip.MustParseAddr("ff02::1")
+		six, sixHis, sixPeer := evil.Address6.Addr(), victim.Address6.Addr(), peer.Address6.Addr()
+		own, gateway6 := linkLocal(mine), linkLocal(macFor(evil.Gateway))
+		ip6 := func(src, dst netip.Addr, next byte, payload []byte) []byte {
+			return frame(peer.MAC, mine, unix.ETH_P_IPV6, ipv6Packet(src, dst, next, payload))
+		}
+		nd := func(kind byte, src, dst, target netip.Addr) []byte {
+			return ip6(src, dst, unix.IPPROTO_ICMPV6, discovery(kind, src, dst, target, mine))
+		}
+		hidden := append([]byte{unix.IPPROTO_ICMPV6, 0, 1, 4, 0, 0, 0, 0}, discovery(136, six, sixPeer, sixHis, mine)...)
+		tagged := func(src netip.Addr, mark string) []byte {
+			return frame(peer.MAC, mine, 0x8100, append([]byte{0, 5, 8, 0}, datagram(src, peer.Address.Addr(), mark)...))
+		}
+		good := map[string][]byte{
+			"itself":                   frame(peer.MAC, mine, unix.ETH_P_IP, datagram(me, peer.Address.Addr(), "itself")),
+			"its ARP":                  frame(all, mine, unix.ETH_P_ARP, arp(1, 1, mine, me, make([]byte, 6), peer.Address.Addr())),
+			"is this free":             frame(all, mine, unix.ETH_P_ARP, arp(1, 1, mine, zero, make([]byte, 6), his)),
+			"itself by IPv6":           ip6(six, sixPeer, 59, nil),
+			"itself by its own fe80::": ip6(own, sixPeer, 59, nil),
+			"its neighbour advert":     nd(136, six, sixPeer, six),
+			"its solicitation":         nd(135, six, sixPeer, sixPeer),
+			"is this free by IPv6":     nd(135, any6, nodes, sixHis),
+			"another protocol":         frame(peer.MAC, mine, 0x88b5, []byte("an experiment that is long enough for a frame")),
+			"itself in a VLAN":         tagged(me, "vlan"),
+		}
+		bad := map[string][]byte{
+			"another's address":                 frame(peer.MAC, mine, unix.ETH_P_IP, datagram(his, peer.Address.Addr(), "spoof")),
+			"an address outside":                frame(peer.MAC, mine, unix.ETH_P_IP, datagram(netip.MustParseAddr("10.99.0.2"), peer.Address.Addr(), "out")),
+			"another's MAC":                     frame(peer.MAC, hers, unix.ETH_P_IP, datagram(me, peer.Address.Addr(), "mac")),
+			"another's ARP":                     frame(all, mine, unix.ETH_P_ARP, arp(1, 2, mine, his, peer.MAC, peer.Address.Addr())),
+			"the gateway's ARP":                 frame(peer.MAC, mine, unix.ETH_P_ARP, arp(1, 2, mine, evil.Gateway, peer.MAC, peer.Address.Addr())),
+			"ARP for IEEE 802":                  frame(peer.MAC, mine, unix.ETH_P_ARP, arp(6, 2, mine, his, peer.MAC, peer.Address.Addr())),
+			"ARP with another's MAC":            frame(peer.MAC, mine, unix.ETH_P_ARP, arp(1, 2, hers, me, peer.MAC, peer.Address.Addr())),
+			"another's IPv6 address":            ip6(sixHis, sixPeer, 59, nil),
+			"an IPv6 address outside":           ip6(netip.MustParseAddr("fd99::2"), sixPeer, 59, nil),
+			"the gateway's fe80::":              ip6(gateway6, sixPeer, 59, nil),
+			"another's neighbour advert":        nd(136, six, sixPeer, sixHis),
+			"the gateway's neighbour advert":    nd(136, six, sixPeer, evil.Gateway6),
+			"the same behind a hop-by-hop":      ip6(six, sixPeer, 0, hidden),
+			"another's neighbour solicitation":  nd(135, sixHis, sixPeer, sixPeer),
+			"a router's advertisement":          nd(134, own, nodes, any6),
+			"a redirect":                        nd(137, own, sixPeer, sixHis),
+			"another's address in a VLAN":       tagged(his, "spoofed vlan"),
+			"broadcast with another's address":  frame(all, mine, unix.ETH_P_IP, datagram(his, netip.MustParseAddr("172.20.255.255"), "bcast")),
+			"another's address in a gratuitous": frame(all, mine, unix.ETH_P_ARP, arp(1, 1, mine, his, make([]byte, 6), his)),
+		}
+		for what := range crossing(t, evil, peer, bad) {
+			if network == "br0" {
+				t.Errorf("%s is let through", what)
+			}
+			delete(bad, what)
+		}
+		if network == "lab" && len(bad) > 0 {
+			t.Errorf("without a guard, nobody stops %v", bad)
+		}
+		seen := crossing(t, evil, peer, good)
+		for what := range good {
+			if !seen[what] {
+				t.Errorf("network %s: %s is stopped", network, what)
+			}
+		}
+	}
+}
+
+// icc=false holds on the bridge, whatever br_netfilter does, and for frames for everybody, too.
+func TestAlone(t *testing.T) { backends(t, checkAlone) }
+
+func checkAlone(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
+	create(t, m, CreateOptions{Name: "quiet", Subnet: "172.22.0.0/16", Subnet6: "fd00:22::/64", Options: map[string]string{OptICC: "false"}})
+	q1, q2 := start(t, m, "q1", "quiet", "8082:80"), start(t, m, "q2", "quiet", "8083:80")
+	serve(t, q1, "tcp", ":80", "q1")
+	serve(t, q2, "tcp", ":80", "q2")
+	serve(t, lan(), "tcp", ":99", "lan")
+	all := HardwareAddr{255, 255, 255, 255, 255, 255}
+	six, sixTo := q1.Address6.Addr(), q2.Address6.Addr()
+	for _, nf := range []string{"0", "1"} {
+		bridgeNetfilter(t, nf)
+		for what := range crossing(t, q1, q2, map[string][]byte{
+			"a datagram":           frame(q2.MAC, q1.MAC, unix.ETH_P_IP, datagram(q1.Address.Addr(), q2.Address.Addr(), "a"+nf)),
+			"a broadcast":          frame(all, q1.MAC, unix.ETH_P_IP, datagram(q1.Address.Addr(), netip.MustParseAddr("172.22.255.255"), "b"+nf)),
+			"a multicast":          frame(HardwareAddr{1, 0, 0x5e, 0, 0, 1}, q1.MAC, unix.ETH_P_IP, datagram(q1.Address.Addr(), netip.MustParseAddr("224.0.0.1"), "c"+nf)),
+			"ARP for the peer":     frame(all, q1.MAC, unix.ETH_P_ARP, arp(1, 1, q1.MAC, q1.Address.Addr(), make([]byte, 6), q2.Address.Addr())),
+			"a solicitation":       frame(q2.MAC, q1.MAC, unix.ETH_P_IPV6, ipv6Packet(six, sixTo, unix.IPPROTO_ICMPV6, discovery(135, six, sixTo, sixTo, q1.MAC))),
+			"an IPv6 packet":       frame(q2.MAC, q1.MAC, unix.ETH_P_IPV6, ipv6Packet(six, sixTo, 59, nil)),
+			"a frame of any other": frame(q2.MAC, q1.MAC, 0x88b5, []byte("an experiment that is long enough for a frame "+nf)),
+		}) {
+			t.Errorf("bridge-nf %s: %s reaches the other container", nf, what)
+		}
+		// By way of the gateway, with the gateway's MAC and the other's IP address, neither.
+		gateway := macFor(q1.Gateway)
+		for what := range crossing(t, q1, q2, map[string][]byte{
+			"through the gateway": frame(gateway, q1.MAC, unix.ETH_P_IP, datagram(q1.Address.Addr(), q2.Address.Addr(), "g"+nf)),
+		}) {
+			t.Errorf("bridge-nf %s: %s", nf, what)
+		}
+		for _, c := range []struct {
+			from          box
+			address, want string
+		}{
+			{q2, "10.99.0.1:8082", "q1"}, {q1, "10.99.0.1:8082", "q1"}, {q1, "10.99.0.2:99", "lan"},
+			{q2, "[fd99::1]:8082", "q1"}, {q1, "[fd99::1]:8082", "q1"}, {q1, "[fd99::2]:99", "lan"},
+		} {
+			answers(t, c.from, "tcp", c.address, c.want)
+		}
+		answers(t, lan(), "tcp", "10.99.0.1:8082", "q1 to 10.99.0.2")
+		answers(t, lan(), "tcp", "[fd99::1]:8083", "q2 to fd99::2")
+		answers(t, q1, "tcp", q2.Address.Addr().String()+":80", "")
+	}
+}
+
+// bridgeNetfilter sets whether frames on bridges go through the rules of iptables, for this test.
+func bridgeNetfilter(t testing.TB, value string) {
+	t.Helper()
+	for _, key := range []string{"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"} {
+		old, err := readSysctl(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := writeSysctl(key, value); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := writeSysctl(key, old); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The words that are printed and what the kernel is told are the same guard, down to the instructions.
+func TestGuardWords(t *testing.T) {
+	m := newManager(t)
+	create(t, m, CreateOptions{Name: "br0", EnableIPv6: true, Options: map[string]string{OptICC: "false"}})
+	web := start(t, m, "web", "br0")
+	list := func() string {
+		out := run(t, "nft", "--debug=netlink", "list", "table", "bridge", "mydocker")
+		out, _, _ = strings.Cut(out, "table bridge mydocker {") // what follows is in nft's words, which knows raw targets as numbers
+		out = regexp.MustCompile(`(?m)^bridge mydocker (\w+) \d+( \d+)?$`).ReplaceAllString(out, "$1")
+		out = regexp.MustCompile(`(?m)^\s*(userdata = .*)?\n`).ReplaceAllString(out, "")
+		return regexp.MustCompile(`(\telement .*\n)+`).ReplaceAllStringFunc(out, func(s string) string { // in no order
+			lines := strings.Split(s, "\n")
+			slices.Sort(lines)
+			return strings.Join(lines, "\n")
+		})
+	}
+	want := list()
+	if n := strings.Count(want, "[ lookup "); n != 11 {
+		t.Errorf("%d lookups in\n%s", n, want)
+	}
+	if !strings.Contains(run(t, "nft", "list", "set", "bridge", "mydocker", "addresses"), fmt.Sprintf("%q . %s", web.HostLink, web.Address.Addr())) {
+		t.Error(run(t, "nft", "list", "set", "bridge", "mydocker", "addresses"))
+	}
+	run(t, "nft", "delete", "table", "bridge", "mydocker")
+	script := guardTable().Command() + "\n" + guardLink{guardElements(web.Endpoint)}.Command() + "\n"
+	if out, err := exec.Command("bash", "-euc", script).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s\n%s", err, out, script)
+	}
+	if got := list(); got != want {
+		t.Errorf("nft understands the words as other rules:\n%s", lineDiff(want, got))
+	}
+}
+
+// What somebody has taken away is made again: by the next container, and by sync.
+func TestGuardRepaired(t *testing.T) {
+	for _, harm := range []string{"nft flush ruleset", "nft delete table bridge mydocker", "nft flush set bridge mydocker addresses", "nft flush chain bridge mydocker sender"} {
+		m := newManager(t)
+		ctx := context.Background()
+		create(t, m, CreateOptions{Name: "br0", EnableIPv6: true, Options: map[string]string{OptICC: "false"}})
+		web := start(t, m, "web", "br0")
+		list := func() string {
+			return regexp.MustCompile(`(?s)elements = \{.*?\}`).ReplaceAllStringFunc(run(t, "nft", "-s", "list", "table", "bridge", "mydocker"), func(s string) string {
+				f := strings.FieldsFunc(strings.Trim(s, "elmnts ={}"), func(r rune) bool { return r == ',' || r == '\n' || r == '\t' })
+				return fmt.Sprint(len(f), strings.Contains(s, web.HostLink))
+			})
+		}
+		want := list()
+		run(t, "bash", "-euc", harm)
+		if strings.Contains(harm, "ruleset") {
+			late := start(t, m, "late", "br0")
+			if err := m.Release(ctx, late.id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if shown, err := m.Sync(ctx, true); err != nil || len(shown) == 0 {
+			t.Errorf("%s: %q, %v", harm, shown, err)
+		}
+		if _, err := m.Sync(ctx, false); err != nil {
+			t.Fatal(err)
+		}
+		if got := list(); got != want {
+			t.Errorf("%s: not mended:\n%s", harm, lineDiff(want, got))
+		}
+		if again, err := m.Sync(ctx, true); err != nil || len(again) > 0 {
+			t.Errorf("%s: a difference is left: %q, %v", harm, again, err)
+		}
+		web.closeHeld()
+		removeAll(t, m)
+	}
+}
+
+// A kernel that cannot look at frames on a bridge is named, and its bridge isolates ports instead.
+func TestNoBridgeFamily(t *testing.T) {
+	var told []string
+	m := newManager(t, func(o *Options) { o.Warn = func(s string) { told = append(told, s) } })
+	m.executor = func() executor { return &unguardable{newKernel(m.root)} }
+	create(t, m, CreateOptions{Name: "quiet", Options: map[string]string{OptICC: "false"}})
+	q1, q2 := start(t, m, "q1", "quiet"), start(t, m, "q2", "quiet")
+	serve(t, q2, "tcp4", ":80", "q2")
+	answers(t, q1, "tcp4", q2.Address.Addr().String()+":80", "")
+	if len(told) == 0 || !strings.Contains(told[0], "CONFIG_NF_TABLES_BRIDGE") {
+		t.Errorf("%q", told)
+	}
+	if commands, err := m.Sync(context.Background(), true); err != nil || len(commands) > 0 {
+		t.Errorf("%q, %v", commands, err)
+	}
+}
+
+// unguardable is a kernel without nftables for bridges.
+type unguardable struct{ executor }
+
+func (u *unguardable) do(ctx context.Context, op operation) error {
+	switch op := op.(type) {
+	case nftTableOp:
+		if op.family.name == "bridge" {
+			return fmt.Errorf("write: %w", unix.EOPNOTSUPP)
+		}
+	case guardLink:
+		return &refused{"nft", unix.ENOENT, "add"}
+	}
+	return u.executor.do(ctx, op)
+}
