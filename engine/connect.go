@@ -24,6 +24,9 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	if n.Driver == network.DriverHost || n.Driver == network.DriverNull {
 		return fmt.Errorf("network %s is a mode, not a network that can be joined: start another container with --network %s", n.Name, n.Name)
 	}
+	if err := n.CheckJoin(a.MAC); err != nil {
+		return err
+	}
 	l, err := e.lock(d.ID)
 	if err != nil {
 		return err

@@ -77,6 +77,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err := e.checkNetworks(&d.Options); err != nil {
 		return fail(err)
 	}
+	if len(o.Ports) > 0 && isNetwork(d.Options.Network) && e.publishesOn(&d.Options) < 0 {
+		warnings = append(warnings, "published ports are discarded: the container is on no bridge network, so it is reached at its own address")
+	}
 	if err := e.checkMounts(&d.Options); err != nil {
 		return fail(err)
 	}
@@ -343,8 +346,16 @@ func (e *Engine) checkNetworks(o *CreateOptions) error {
 			return err
 		}
 	}
-	for _, ref := range o.networkRefs() {
-		if _, err := e.networks.Network(ref); err != nil {
+	for i, ref := range o.networkRefs() {
+		n, err := e.networks.Network(ref)
+		if err != nil {
+			return err
+		}
+		mac := o.MacAddress
+		if i > 0 {
+			mac = o.Networks[i-1].MAC
+		}
+		if err := n.CheckJoin(mac); err != nil {
 			return err
 		}
 	}
@@ -371,21 +382,35 @@ func (o *CreateOptions) networkRefs() []string {
 	return refs
 }
 
-// endpoints are the attachments of a container, the first of which publishes the ports.
-func (d *Definition) endpoints(img []network.PortMapping) []network.EndpointOptions {
+// publishesOn is the place, in networkRefs, of the network that a container's ports are published by: the first that can; -1
+// if none can.
+func (e *Engine) publishesOn(o *CreateOptions) int {
+	return slices.IndexFunc(o.networkRefs(), func(ref string) bool {
+		n, err := e.networks.Network(ref)
+		return err == nil && n.Publishes()
+	})
+}
+
+// endpoints are the attachments of a container.
+func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network.EndpointOptions {
 	o := &d.Options
 	if !isNetwork(o.Network) {
 		return nil
 	}
 	list := []network.EndpointOptions{{
 		ContainerID: d.ID, ContainerName: d.Name, Network: o.Network, Interface: "eth0",
-		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Ports: img, Shape: o.Shape,
+		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape,
 	}}
 	for i, n := range o.Networks {
 		list = append(list, network.EndpointOptions{
 			ContainerID: d.ID, ContainerName: d.Name, Network: n.Network, Interface: fmt.Sprintf("eth%d", i+1),
 			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape,
 		})
+	}
+	if len(ports) > 0 {
+		if i := e.publishesOn(o); i >= 0 {
+			list[i].Ports = ports
+		}
 	}
 	return list
 }

@@ -45,7 +45,7 @@ func (b books) take(m *Manager, n *Network, e *Endpoint, o EndpointOptions) (err
 	if e.Address, err = b.takeOne(m, n, b.v4, within, o.IP); err != nil {
 		return err
 	}
-	if !n.Internal {
+	if !n.Internal && !n.routed() {
 		e.Gateway = n.Gateway
 		if via, ok := n.AuxAddresses[gatewayAux]; ok {
 			e.Gateway = via
@@ -57,7 +57,7 @@ func (b books) take(m *Manager, n *Network, e *Endpoint, o EndpointOptions) (err
 		}
 	} else {
 		e.Address6, err = b.takeOne(m, n, b.v6, n.Subnet6, o.IP6)
-		if !n.Internal {
+		if !n.Internal && !n.routed() {
 			e.Gateway6 = n.Gateway6
 		}
 	}

@@ -94,7 +94,7 @@ func (o addAddress) apply(_ context.Context, k *kernel) error {
 		// unusable for a second.
 		a.Flags = unix.IFA_F_NODAD
 	}
-	err = h.AddrAdd(l, a)
+	err = whileDying(func() error { return h.AddrAdd(l, a) })
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (o setUp) apply(_ context.Context, k *kernel) error {
 	if err != nil {
 		return err
 	}
-	return wrap(h.LinkSetUp(l), "bring up %s", o.Link)
+	return wrap(whileDying(func() error { return h.LinkSetUp(l) }), "bring up %s", o.Link)
 }
 
 // plugIn makes a link a port of a bridge.

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +43,12 @@ func (m *Manager) Create(ctx context.Context, o CreateOptions) (*Network, error)
 // checkCreate finds what is wrong with a name and driver.
 func checkCreate(o CreateOptions) error {
 	switch o.Driver {
-	case "", DriverBridge:
+	case "", DriverBridge, DriverMacvlan, DriverIPvlan:
 		return checkName(o.Name)
+	case "overlay":
+		return errors.New("network driver overlay joins the hosts of a swarm, and mydocker works on one machine: bridge, macvlan and ipvlan are known")
 	}
-	return fmt.Errorf("network driver %q is not known: bridge is", o.Driver)
+	return fmt.Errorf("network driver %q is not known: bridge, macvlan and ipvlan are", o.Driver)
 }
 
 func (m *Manager) lockNetworks() (*state.Lock, error) {
@@ -67,8 +70,10 @@ func (m *Manager) create(ctx context.Context, o CreateOptions, candidates []neti
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.firewall(m.backend); err != nil {
-		return nil, err
+	if n.bridged() {
+		if _, err := m.firewall(m.backend); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.claimName(n); err != nil {
 		return nil, err
@@ -128,22 +133,32 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) 
 		}
 	}
 	n := &Network{
-		ID: newID(), Name: o.Name, Driver: DriverBridge, Created: time.Now().UTC(), Scope: "local",
+		ID: newID(), Name: o.Name, Driver: cmp.Or(o.Driver, DriverBridge), Created: time.Now().UTC(), Scope: "local",
 		Internal: o.Internal, EnableIPv6: o.EnableIPv6 || o.Subnet6 != "", Attachable: o.Attachable,
 		Labels: nonNil(o.Labels), Options: nonNil(o.Options),
 	}
-	if err := m.chooseLink(k, n, others); err != nil {
+	if n.bridged() {
+		err = m.chooseLink(k, n, others)
+	} else {
+		err = defineOnWire(k, n, others)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if n.MTU, err = chooseMTU(k, n.Options); err != nil {
+	if n.MTU, err = chooseMTU(k, n); err != nil {
 		return nil, err
 	}
 	used, err := takenSubnets(k, others)
 	if err != nil {
 		return nil, err
 	}
-	if err := chooseAddresses(n, o, candidates, used); err != nil {
+	if err := chooseAddresses(n, o, candidates, withoutParent(n, used)); err != nil {
 		return nil, err
+	}
+	if n.onWire() {
+		if err := keepHostAddresses(k, n); err != nil {
+			return nil, err
+		}
 	}
 	return n, checkOptions(n.Options)
 }
@@ -176,7 +191,7 @@ func (m *Manager) chooseLink(k *kernel, n *Network, others []*Network) error {
 		return fmt.Errorf("%q cannot be the name of a link: at most 15 letters, digits, _ . and -", n.Bridge)
 	}
 	for _, other := range others {
-		if other.Bridge == n.Bridge {
+		if other.Bridge == n.Bridge || other.ParentMade && other.Parent == n.Bridge {
 			return fmt.Errorf("link %s is the bridge of network %s: choose another name: %w", n.Bridge, other.Name, fs.ErrExist)
 		}
 	}
@@ -191,8 +206,11 @@ func (m *Manager) chooseLink(k *kernel, n *Network, others []*Network) error {
 		n.Bridge, l.Type(), n.Bridge, fs.ErrExist)
 }
 
-func chooseMTU(k *kernel, options map[string]string) (int, error) {
-	v, ok := options[OptMTU]
+func chooseMTU(k *kernel, n *Network) (int, error) {
+	v, ok := n.Options[OptMTU]
+	if !ok && n.onWire() {
+		return parentMTU(k, n)
+	}
 	if !ok {
 		return uplinkMTU(k)
 	}

@@ -48,7 +48,7 @@ func (m *Manager) moveDefaultRoute(ctx context.Context, containerID string) erro
 		return err
 	}
 	for _, e := range eps {
-		if !e.Gateway.IsValid() {
+		if !e.Gateway.IsValid() && !e.Gateway6.IsValid() && !e.Routed {
 			continue
 		}
 		e.DefaultRoute = true

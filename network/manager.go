@@ -62,12 +62,16 @@ func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (e
 	if err != nil {
 		return nil, err
 	}
-	if n.Driver != DriverBridge {
-		return nil, fmt.Errorf("network %s has nothing to attach to", n.Name)
+	if err := n.CheckJoin(o.MAC); err != nil {
+		return nil, err
 	}
-	// Before there is anything whose removal would need it too.
-	if _, err := m.firewall(m.backendOf(n)); err != nil {
-		return nil, fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
+	if n.bridged() {
+		// Before there is anything whose removal would need it too.
+		if _, err := m.firewall(m.backendOf(n)); err != nil {
+			return nil, fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
+		}
+	} else if len(o.Ports) > 0 {
+		return nil, fmt.Errorf("network %s (%s) publishes no ports: its containers are on the wire with addresses of their own", n.Name, n.Driver)
 	}
 	e, old, err := m.claim(n, sb, o)
 	if err != nil {
@@ -184,7 +188,7 @@ func (m *Manager) claim(n *Network, sb *Sandbox, o EndpointOptions) (e *Endpoint
 	if err := books.take(m, n, e, o); err != nil {
 		return nil, nil, err
 	}
-	if e.MAC == nil {
+	if e.MAC == nil && n.Driver != DriverIPvlan {
 		e.MAC = macFor(e.Address.Addr())
 	}
 	if err := m.enter(e, withHostBinding(n, o.Ports)); err != nil {
@@ -235,9 +239,11 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	e := &Endpoint{
 		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
 		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
-		Interface: o.Interface, Aliases: o.Aliases, Firewall: m.backendOf(n), Guard: guardFor(n), Shape: o.Shape,
+		Interface: o.Interface, Aliases: o.Aliases, Shape: o.Shape, Routed: n.routed() && !n.Internal,
 	}
-	e.HostLink = hostLink(e.ID)
+	if n.bridged() {
+		e.HostLink, e.Firewall, e.Guard = hostLink(e.ID), m.backendOf(n), guardFor(n)
+	}
 	if err := errors.Join(o.Shape.check(e.MTU), m.CheckShape(o.Shape)); err != nil {
 		return nil, err
 	}
@@ -280,7 +286,7 @@ func (m *Manager) releasedAt(e *Endpoint) ([]*Endpoint, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(released, func(r *Endpoint) bool {
-		return r.NetworkID != e.NetworkID || r.Address != e.Address && r.HostLink != e.HostLink
+		return r.NetworkID != e.NetworkID || r.Address != e.Address && (r.HostLink == "" || r.HostLink != e.HostLink)
 	}), nil
 }
 
@@ -291,6 +297,11 @@ func (m *Manager) ReleaseClaims(containerID string) error {
 	errs := []error{err}
 	for _, e := range eps {
 		errs = append(errs, m.releaseClaims(e))
+		if e.HostLink == "" {
+			// Its addresses are in use on the wire for as long as the link is there, and a shell that somebody has
+			// opened in the namespace would keep both.
+			errs = append(errs, m.leaveNamespace(e))
+		}
 	}
 	sb, err := m.Sandbox(containerID)
 	switch {
@@ -365,7 +376,12 @@ func (m *Manager) releaseEndpoint(ctx context.Context, e *Endpoint) error {
 
 // dismantle takes a released endpoint out of the kernel: rules first, then the cable, the record last.
 func (m *Manager) dismantle(ctx context.Context, x executor, e *Endpoint) error {
-	errs := []error{m.unpublish(ctx, x, e), m.run(ctx, x, deleteLink{Name: e.HostLink})}
+	errs := []error{m.unpublish(ctx, x, e)}
+	if e.HostLink != "" {
+		errs = append(errs, m.run(ctx, x, deleteLink{Name: e.HostLink}))
+	} else {
+		errs = append(errs, m.leaveNamespace(e))
+	}
 	if elements := guardElements(e); len(elements) > 0 {
 		errs = append(errs, m.run(ctx, x, freeLink{elements}))
 	}

@@ -144,7 +144,7 @@ func (b *nameBook) read(networkIDs []string) {
 		}
 		for _, e := range eps {
 			if e.ContainerID == b.containerID {
-				b.out = b.out || e.Gateway.IsValid() || e.Gateway6.IsValid()
+				b.out = b.out || e.Gateway.IsValid() || e.Gateway6.IsValid() || e.Routed
 			}
 			if e.NetworkName != DefaultName { // the default network has no names, as in Docker
 				b.add(e)

@@ -20,9 +20,11 @@ const (
 
 // Drivers.
 const (
-	DriverBridge = "bridge"
-	DriverHost   = "host"
-	DriverNull   = "null"
+	DriverBridge  = "bridge"
+	DriverMacvlan = "macvlan"
+	DriverIPvlan  = "ipvlan"
+	DriverHost    = "host"
+	DriverNull    = "null"
 )
 
 // The link of the default network, and what Docker's option keys are called.
@@ -41,19 +43,24 @@ const (
 type Network struct {
 	ID         string    // 64 hex digits
 	Name       string    // unique
-	Driver     string    // bridge, host, null
+	Driver     string    // bridge, macvlan, ipvlan, host, null
 	Created    time.Time // UTC
 	Scope      string    // always "local"
 	Internal   bool      // no way in or out besides the other containers
 	EnableIPv6 bool
 	Attachable bool // accepted for Docker's sake, means nothing here
 
-	Bridge   string       `json:",omitempty"` // link name
-	Subnet   netip.Prefix // invalid for host and none
-	Gateway  netip.Addr   // the bridge's address
-	IPRange  netip.Prefix // addresses are handed out from here; invalid means the whole subnet
-	Subnet6  netip.Prefix
-	Gateway6 netip.Addr
+	Bridge string `json:",omitempty"` // link name
+	// Parent is the link that the containers of a macvlan or ipvlan network are on, and ParentMade says that it is the
+	// network's own, to be removed with it.
+	Parent     string       `json:",omitempty"`
+	ParentMade bool         `json:",omitempty"`
+	Mode       string       `json:",omitempty"` // of macvlan and ipvlan
+	Subnet     netip.Prefix // invalid for host and none
+	Gateway    netip.Addr   // the bridge's address
+	IPRange    netip.Prefix // addresses are handed out from here; invalid means the whole subnet
+	Subnet6    netip.Prefix
+	Gateway6   netip.Addr
 	// AuxAddresses are never handed out: name -> address.
 	AuxAddresses map[string]netip.Addr `json:",omitempty"`
 	MTU          int                   // bytes
@@ -81,12 +88,13 @@ type Endpoint struct {
 	ContainerName string
 	Sandbox       string // name of the pinned namespace
 	Interface     string // inside: eth0
-	HostLink      string // outside: veth…
+	HostLink      string // outside: veth…; "" on macvlan and ipvlan networks
 	Bridge        string
 	Address       netip.Prefix // the container's address with the subnet's prefix length
 	Gateway       netip.Addr   // invalid on an internal network
 	Address6      netip.Prefix
 	Gateway6      netip.Addr
+	Routed        bool `json:",omitempty"` // the default route needs no gateway
 	MAC           HardwareAddr
 	MTU           int           // bytes
 	Ports         []PortMapping `json:",omitempty"`

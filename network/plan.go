@@ -58,12 +58,53 @@ func bridgeIPv6(n *Network) []operation {
 	return append(ops, setSysctl{Key: conf + "disable_ipv6", Value: value, Optional: true, Reason: "IPv6 only where the network has it"})
 }
 
+// linkPlan makes what of a network's links is the host's.
+func linkPlan(n *Network) []operation {
+	if n.onWire() {
+		return parentPlan(n)
+	}
+	return bridgePlan(n)
+}
+
+// linkUndo is its counterpart.
+func linkUndo(n *Network) []operation {
+	if n.onWire() {
+		return parentUndo(n)
+	}
+	return bridgeUndo(n)
+}
+
 // bridgeUndo takes a network's bridge away.
 func bridgeUndo(n *Network) []operation { return []operation{deleteLink{Name: n.Bridge}} }
 
 // endpointPlan wires one container: the cable, its address, its route. The published ports' rules are a separate
 // operation (Firewall.Publish), because they need nothing of this and can be done at the same time.
 func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
+	var ops []operation
+	if n.onWire() {
+		ops = append(ops, wirePlan(n, e, sb)...)
+	} else {
+		ops = append(ops, cablePlan(n, e, sb)...)
+	}
+	ops = append(ops, addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address, Reason: "the container's address"})
+	if e.Address6.IsValid() {
+		ops = append(ops,
+			sandboxSysctl{Sandbox: sb, Key: "net/ipv6/conf/" + e.Interface + "/disable_ipv6", Value: "0", Reason: "this network has IPv6"},
+			addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address6, Reason: "the container's IPv6 address"})
+	}
+	reason := "the cable is plugged in at both ends"
+	if n.onWire() {
+		reason = "a link that is down carries nothing"
+	}
+	ops = append(ops, setUp{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Reason: reason})
+	if e.DefaultRoute {
+		ops = append(ops, routesFor(e, sb)...)
+	}
+	return append(ops, shapePlan(e, sb)...)
+}
+
+// cablePlan is the cable from a bridge into the container.
+func cablePlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 	ops := []operation{addVeth{
 		Host: e.HostLink, Bridge: e.Bridge, MTU: e.MTU,
 		Sandbox: sb.Name, Path: sb.Path, Inside: e.Interface, MAC: e.MAC,
@@ -74,17 +115,7 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 	if n.Options[OptICC] == "false" && e.Guard == nil { // there is no guard to see to it
 		ops = append(ops, isolatePort(e))
 	}
-	ops = append(ops, addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address, Reason: "the container's address"})
-	if e.Address6.IsValid() {
-		ops = append(ops,
-			sandboxSysctl{Sandbox: sb, Key: "net/ipv6/conf/" + e.Interface + "/disable_ipv6", Value: "0", Reason: "this network has IPv6"},
-			addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address6, Reason: "the container's IPv6 address"})
-	}
-	ops = append(ops, setUp{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Reason: "the cable is plugged in at both ends"})
-	if e.DefaultRoute {
-		ops = append(ops, routesFor(e, sb)...)
-	}
-	return append(ops, shapePlan(e, sb)...)
+	return ops
 }
 
 func isolatePort(e *Endpoint) operation {
@@ -98,6 +129,12 @@ func routesFor(e *Endpoint, sb *Sandbox) (ops []operation) {
 	}
 	if e.Gateway6.IsValid() {
 		ops = append(ops, addRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Gateway: e.Gateway6})
+	}
+	if e.Routed {
+		ops = append(ops, directRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface})
+		if e.Address6.IsValid() {
+			ops = append(ops, directRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, V6: true})
+		}
 	}
 	return ops
 }

@@ -42,13 +42,21 @@ func (m *Manager) liveNetworks() (map[string][]*Network, error) {
 	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
 	by := map[string][]*Network{}
 	for _, n := range live {
-		by[n.Firewall] = append(by[n.Firewall], n)
+		if n.bridged() { // the others have no rules
+			by[n.Firewall] = append(by[n.Firewall], n)
+		}
 	}
 	return by, err
 }
 
 // realise sees to it that the network is in the kernel. It is cheap when it is.
 func (m *Manager) realise(ctx context.Context, x executor, n *Network) error {
+	if n.onWire() {
+		if _, err := os.Stat(m.readyPath(n.ID)); err == nil {
+			return nil
+		}
+		return m.repair(ctx, x, n)
+	}
 	fw, err := m.firewall(m.backendOf(n))
 	if err != nil {
 		return err
@@ -78,7 +86,9 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 	}
 	live := *n
 	live.Unguarded = false
-	live.Firewall = m.backendOf(n)
+	if n.bridged() {
+		live.Firewall = m.backendOf(n)
+	}
 	if err := state.ReplaceJSON(m.livePath(n.ID), &live, state.Volatile); err != nil {
 		return err
 	}
@@ -88,8 +98,11 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 			err = errors.Join(err, m.unrealise(context.WithoutCancel(ctx), n))
 		}
 	}()
-	if err = m.run(ctx, x, bridgePlan(n)...); err != nil {
+	if err = m.run(ctx, x, linkPlan(n)...); err != nil {
 		return fmt.Errorf("make network %s: %w", n.Name, err)
+	}
+	if n.onWire() {
+		return state.Replace(m.readyPath(n.ID), nil, state.Volatile)
 	}
 	if err = m.ensureRules(ctx, x, live.Firewall); err != nil {
 		return fmt.Errorf("make the rules of network %s: %w", n.Name, err)
@@ -103,6 +116,9 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 // refuseForeignLink guards a network that is realised for the first time since the host started: meanwhile somebody else may
 // have made a link of its name.
 func (m *Manager) refuseForeignLink(n *Network) error {
+	if !n.bridged() {
+		return nil
+	}
 	x := m.executor()
 	defer x.close()
 	k, ok := x.(*kernel)
@@ -144,6 +160,9 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	if _, err := os.Stat(m.livePath(n.ID)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	if n.onWire() {
+		return m.leaveWire(ctx, x, n)
+	}
 	backend := m.backendOf(n)
 	errs := []error{ignoreAbsent(os.Remove(m.readyPath(n.ID)))}
 	live, err := m.liveNetworks()
@@ -162,13 +181,22 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 		}
 	}
 	errs = append(errs, m.withdrawRules(ctx, x, backend, rest))
-	errs = append(errs, m.run(ctx, x, bridgeUndo(n)...))
+	errs = append(errs, m.run(ctx, x, linkUndo(n)...))
 	if others == 0 {
 		errs = append(errs, m.withdrawGuard(ctx, x),
 			m.run(ctx, x, restoreForwarding{Key: "net/ipv4/ip_forward"}),
 			m.run(ctx, x, restoreForwarding{Key: "net/ipv6/conf/all/forwarding"}))
 	}
 	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove network %s: %w", n.Name, err)
+	}
+	return ignoreAbsent(os.Remove(m.livePath(n.ID)))
+}
+
+// leaveWire is unrealise for a network that has no rules.
+func (m *Manager) leaveWire(ctx context.Context, x executor, n *Network) error {
+	err := errors.Join(ignoreAbsent(os.Remove(m.readyPath(n.ID))), m.run(ctx, x, linkUndo(n)...))
+	if err != nil {
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
 	}
 	return ignoreAbsent(os.Remove(m.livePath(n.ID)))

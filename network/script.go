@@ -25,7 +25,7 @@ func (m *Manager) Plan(ctx context.Context, ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if n.Driver != DriverBridge {
+	if !n.bridged() && !n.onWire() {
 		return "", fmt.Errorf("network %s has nothing in the kernel", n.Name)
 	}
 	eps, err := m.Endpoints(n.ID)
@@ -72,7 +72,7 @@ func (m *Manager) PlanAttach(ctx context.Context, sandbox string, o EndpointOpti
 	if err != nil {
 		return "", err
 	}
-	if n.Driver != DriverBridge {
+	if !n.bridged() && !n.onWire() {
 		return "", fmt.Errorf("network %s has nothing to attach to", n.Name)
 	}
 	e, _, err := m.claim(n, m.sandbox(sandbox), o)
@@ -89,6 +89,9 @@ func (m *Manager) PlanAttach(ctx context.Context, sandbox string, o EndpointOpti
 
 // networkScript is a network on a host that has none yet.
 func (m *Manager) networkScript(n *Network) ([]operation, error) {
+	if n.onWire() {
+		return parentPlan(n), nil
+	}
 	fw, err := m.firewall(m.backendOf(n))
 	if err != nil {
 		return nil, err

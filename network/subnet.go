@@ -29,6 +29,7 @@ func pool() []netip.Prefix {
 type taken struct {
 	prefix netip.Prefix
 	by     string
+	link   string // of a route
 }
 
 // takenSubnets are those of the recorded networks and of all routing tables: a VPN's routes often stand in a table of their own.
@@ -36,10 +37,12 @@ func takenSubnets(k *kernel, networks []*Network) ([]taken, error) {
 	var all []taken
 	ours := map[string]bool{}
 	for _, n := range networks {
-		ours[n.Bridge] = true
+		if n.bridged() {
+			ours[n.Bridge] = true
+		}
 		for _, p := range []netip.Prefix{n.Subnet, n.Subnet6} {
 			if p.IsValid() {
-				all = append(all, taken{p, "network " + n.Name})
+				all = append(all, taken{prefix: p, by: "network " + n.Name})
 			}
 		}
 	}
@@ -61,7 +64,7 @@ func takenSubnets(k *kernel, networks []*Network) ([]taken, error) {
 			}
 			link := linkOfRoute(h, r.LinkIndex)
 			if !ours[link] {
-				all = append(all, taken{p, describeRoute(p, r, link)})
+				all = append(all, taken{p, describeRoute(p, r, link), link})
 			}
 		}
 	}

@@ -68,6 +68,9 @@ func (s *syncer) do(ops ...operation) error {
 
 // network looks at a bridge and at the cables that are plugged into it.
 func (s *syncer) network(n *Network) error {
+	if n.onWire() {
+		return s.parent(n)
+	}
 	l, _, err := s.k.link("", n.Bridge)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -85,6 +88,14 @@ func (s *syncer) network(n *Network) error {
 		}
 	}
 	return err
+}
+
+// parent looks at a parent that is ours. With it the containers' links have gone, too: they come back when they start anew.
+func (s *syncer) parent(n *Network) error {
+	if _, _, err := s.k.link("", n.Parent); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.do(parentPlan(n)...)
 }
 
 // bridge does those operations of the plan whose effect is missing.

@@ -72,8 +72,8 @@ func (o addVeth) message(bridge, ns int) *nl.NetlinkRequest {
 	return req
 }
 
-// bridgeMissing says that a network's bridge is not there: not made yet, or taken away.
+// bridgeMissing says that a network's bridge, or parent, is not there: not made yet, or taken away.
 type bridgeMissing struct{ name string }
 
-func (e *bridgeMissing) Error() string        { return "bridge " + e.name + " is missing" }
+func (e *bridgeMissing) Error() string        { return "link " + e.name + " is missing" }
 func (e *bridgeMissing) Is(target error) bool { return target == fs.ErrNotExist }
