@@ -21,18 +21,22 @@ const module = "github.com/mydocker/mydocker"
 
 // imports says what of ours each package may import. What is not listed may import nothing of ours.
 var imports = map[string][]string{
-	"":          {"cli", "container", "engine"},                                                                                                        // main: the command line, or one of the program's other roles
-	"cli":       {"sandbox", "engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "step", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
-	"engine":    {"image", "network", "container", "state", "plan"},                                                                                    // the story: brings together all that know nothing of each other
-	"image":     {"state", "plan"},                                                                                                                     // knows no container
-	"network":   {"state", "plan"},                                                                                                                     // meets container only in engine, through the OCI spec
-	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                                              // an OCI runtime that could stand alone
-	"cgroups":   {"plan"},                                                                                                                              // limits are files
-	"state":     {},                                                                                                                                    // a leaf
-	"step":      {"lang", "plan"},                                                                                                                      // asks before each operation
-	"lang":      {},                                                                                                                                    // a leaf: texts for learners
-	"sandbox":   {"state"},                                                                                                                             // a throw-away world; knows no container
-	"plan":      {},                                                                                                                                    // a leaf
+	"":          {"cli", "container", "engine"},                                                                                                                                           // main: the command line, or one of the program's other roles
+	"cli":       {"world", "doctor", "trace", "lab", "sandbox", "engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "step", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
+	"engine":    {"image", "network", "container", "state", "plan"},                                                                                                                       // the story: brings together all that know nothing of each other
+	"image":     {"state", "plan"},                                                                                                                                                        // knows no container
+	"network":   {"state", "plan"},                                                                                                                                                        // meets container only in engine, through the OCI spec
+	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                                                                                 // an OCI runtime that could stand alone
+	"cgroups":   {"plan"},                                                                                                                                                                 // limits are files
+	"state":     {},                                                                                                                                                                       // a leaf
+	"step":      {"lang", "plan"},                                                                                                                                                         // asks before each operation
+	"lang":      {},                                                                                                                                                                       // a leaf: texts for learners
+	"lab":       {"lang", "sandbox", "state", "world"},                                                                                                                                    // lessons, judged
+	"sandbox":   {"state"},                                                                                                                                                                // a throw-away world; knows no container
+	"world":     {"network", "state"},                                                                                                                                                     // what the kernel has, read-only
+	"doctor":    {"world", "network", "state", "plan", "lang"},                                                                                                                            // faults, named
+	"trace":     {"world", "network", "state", "plan", "lang"},                                                                                                                            // a packet, followed
+	"plan":      {},                                                                                                                                                                       // a leaf
 
 	"container/inherited":   {},                    // what Go's own start-up changes, read before it does
 	"container/seccomp":     {},                    // a profile, compiled to a filter
@@ -46,10 +50,10 @@ var imports = map[string][]string{
 // libraries says which packages alone may import a module: its types must not spread.
 var libraries = map[string][]string{
 	"github.com/urfave/cli":                  {"cli"},
-	"github.com/vishvananda/netlink":         {"network", "sandbox"},
-	"github.com/vishvananda/netns":           {"network"},
+	"github.com/vishvananda/netlink":         {"network", "sandbox", "world", "trace"},
+	"github.com/vishvananda/netns":           {"network", "world", "trace"},
 	"github.com/coreos/go-iptables":          {"network"},
-	"github.com/google/nftables":             {"network"},
+	"github.com/google/nftables":             {"network", "world", "trace"},
 	"github.com/sirupsen/logrus":             {"cli", "engine", ""}, // below, errors are returned and nothing is printed
 	"github.com/google/go-containerregistry": {"image/registry", "cli/remote/worker"},
 	"net/http":                               {"image/registry", "cli/remote/worker"}, // half a millisecond at every start
@@ -64,7 +68,7 @@ var kernel = []struct {
 }{
 	{`Mount|Unmount|PivotRoot|MoveMount|OpenTree|MountSetattr|Fsopen|Fsconfig.*|Fsmount|Fspick`,
 		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "container/hostmounts.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go", "sandbox/mounts.go", "sandbox/place.go"},
-		"a root file system, its console, an overlay, a pinned namespace"},
+		"a root file system, its console, an overlay, a pinned namespace, the file systems of a sandbox"},
 	{`Setns`, []string{"network/sandbox.go", "container/process.go", "container/exec.go", "sandbox/links.go", "sandbox/place.go"}, "threads do not change namespaces anywhere else"},
 	{`Unshare`, []string{"network/sandbox.go", "container/process.go", "container/init.go", "container/timens.go", "image/snapshot.go", "sandbox/links.go", "sandbox/keeper.go"}, "new namespaces"},
 	{`Flock`, []string{"state/lock.go", "network/ipam.go"}, "locks, and the bitmap that is its own lock file"},

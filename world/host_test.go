@@ -1,0 +1,198 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/network"
+	"github.com/mydocker/mydocker/state"
+)
+
+// The tests run on a host that is made of namespaces: TestMain starts the program once more in namespaces of its own.
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "these tests make network namespaces: run them as root")
+		os.Exit(1)
+	}
+	if slices.Contains(os.Args, "-test.fuzzworker") {
+		os.Exit(m.Run())
+	}
+	if os.Getenv("MYDOCKER_TEST_WORLD") == "" {
+		os.Exit(inside())
+	}
+	if err := unix.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		fmt.Fprintln(os.Stderr, "mount proc:", err)
+		os.Exit(1)
+	}
+	if err := shell(`mount -t tmpfs tmpfs /run; mkdir -p /run/netns /run/lock; ip link set lo up
+		ip netns add lan; ip link add eth0 type veth peer name eth0 netns lan
+		ip addr add 10.99.0.1/24 dev eth0; ip link set eth0 up; ip -n lan addr add 10.99.0.2/24 dev eth0; ip -n lan link set eth0 up
+		ip route add default via 10.99.0.2`); err != nil {
+		fmt.Fprintln(os.Stderr, "make the fake host:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func inside() int {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Env = append(os.Environ(), "MYDOCKER_TEST_WORLD=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+	}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func shell(script string) error {
+	out, err := exec.Command("bash", "-euc", script).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+func must(t testing.TB, script string) {
+	t.Helper()
+	if err := shell(script); err != nil {
+		t.Fatalf("%s: %v", script, err)
+	}
+}
+
+func testRoot(t testing.TB) state.Root {
+	t.Helper()
+	run, err := os.MkdirTemp("/run", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(run) })
+	return state.Root{Lib: t.TempDir(), Run: run, NetNS: "/run/netns"}
+}
+
+func read(t testing.TB, root state.Root) *World {
+	t.Helper()
+	w, err := Read(context.Background(), Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// What a student makes by hand is seen: both ends of a cable find each other, whatever the indices are.
+func TestMadeByHand(t *testing.T) {
+	must(t, `ip link add br7 type bridge; ip addr add 192.168.7.1/24 dev br7; ip link set br7 up alias classroom
+		for i in 1 2; do ip netns add ns$i; ip link add v$i type veth peer name eth0 netns ns$i; ip link set v$i master br7 up
+		ip -n ns$i addr add 192.168.7.1$i/24 dev eth0; ip -n ns$i link set eth0 up; ip -n ns$i link set lo up; ip -n ns$i route add default via 192.168.7.1; done
+		ip link set v2 type bridge_slave hairpin on`)
+	t.Cleanup(func() { must(t, `ip netns del ns1; ip netns del ns2; ip link del br7`) })
+	w := read(t, testRoot(t))
+	bridge := w.Host.Link("br7")
+	if bridge == nil || bridge.Kind != "bridge" || bridge.Address4().String() != "192.168.7.1/24" || bridge.Alias != "classroom" || !bridge.Up || bridge.Owner.Ours() {
+		t.Fatalf("br7 is %+v", bridge)
+	}
+	for i, name := range []string{"ns1", "ns2"} {
+		inner := w.Namespace(name).Link("eth0")
+		outer := w.Host.Link(fmt.Sprintf("v%d", i+1))
+		if inner == nil || outer == nil || inner.Peer != outer || outer.Peer != inner || outer.Master != bridge {
+			t.Errorf("%s: the cable's ends are %+v and %+v", name, inner, outer)
+		}
+		if outer.Hairpin != (i == 1) {
+			t.Errorf("hairpin of %s is %v", outer.Name, outer.Hairpin)
+		}
+		way := slices.IndexFunc(w.Namespace(name).Routes, Route.Default)
+		if way < 0 || w.Namespace(name).Routes[way].Via.String() != "192.168.7.1" || w.Namespace(name).Routes[way].Dev != inner {
+			t.Errorf("%s: routes %+v", name, w.Namespace(name).Routes)
+		}
+	}
+	if lan := w.Namespace("lan"); lan == nil || lan.Link("eth0").Peer != w.Host.Link("eth0") {
+		t.Error("the LAN's cable is not found")
+	}
+	if w.Host.Name() != "host" || w.Host.Sysctl("net/ipv4/ip_forward") == "" {
+		t.Errorf("the host is %v with %v", w.Host.Names, w.Host.Sysctls)
+	}
+}
+
+// Ours have owners: links, namespaces and rules, by either backend.
+func TestOwners(t *testing.T) {
+	for _, backend := range []string{network.FirewallIPTables, network.FirewallNFTables} {
+		t.Run(backend, func(t *testing.T) {
+			root := testRoot(t)
+			m := network.Open(network.Options{Root: root, Firewall: backend})
+			ctx := context.Background()
+			n, err := m.Create(ctx, network.CreateOptions{Name: "br0", Subnet: "172.30.0.0/16"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			port, err := network.ParsePort("8080:80")
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := n.ID[:60] + "0001"
+			sb, err := m.CreateSandbox(ctx, "web", id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := m.Attach(ctx, sb, network.EndpointOptions{ContainerID: id, ContainerName: "web", Network: "br0", Ports: port})
+			t.Cleanup(func() {
+				if err := errors.Join(m.Release(ctx, id), m.Remove(ctx, "br0")); err != nil {
+					t.Error(err)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				for _, f := range e.Hold() {
+					f.Close()
+				}
+			}()
+			w := read(t, root)
+			if o := w.Host.Link("br0").Owner; o.Kind != "network" || o.Name != "br0" {
+				t.Errorf("br0 belongs to %v", o)
+			}
+			web := w.Container("web")
+			if web == nil || web.Namespace == nil || web.Namespace.Owner.Name != "web" || web.Namespace.Link("eth0").Peer != w.Host.Link(e.HostLink) {
+				t.Fatalf("web is %+v", web)
+			}
+			rules, err := w.Rules(ctx, w.Host)
+			if err != nil || len(rules.Unread) > 0 {
+				t.Fatal(err, rules)
+			}
+			for _, c := range rules.Chains {
+				if c.Family == "bridge" { // not IP: those are shown and not followed
+					continue
+				}
+				for _, r := range c.Rules {
+					if !r.Owner.Ours() || r.Match.Partial || r.Text == "" {
+						t.Errorf("%s: %q belongs to %q, partial %v", c.Place(), r.Text, r.Owner, r.Match.Partial)
+					}
+				}
+			}
+			d := rules.At("prerouting", Packet{In: "eth0", Src: addr("10.99.0.2"), Dst: addr("10.99.0.1"), Proto: "tcp", DPort: 8080, State: "NEW", DstLocal: true})
+			if want := e.Address.Addr().String() + ":80"; d.To.String() != want || !d.Sure {
+				t.Errorf("port 8080 leads to %v, want %s: %+v", d.To, want, d)
+			}
+			d = rules.At("forward", Packet{In: "eth0", Out: "br0", Src: addr("10.99.0.2"), Dst: e.Address.Addr(), Proto: "tcp", DPort: 80, State: "NEW"})
+			if d.Verdict != "DROP" || d.Rule == nil || d.Rule.Owner.Name != "br0" {
+				t.Errorf("what is not published gets %+v", d)
+			}
+		})
+	}
+}

@@ -1,0 +1,91 @@
+package world
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// readSockets equals: ss -lntu. The files are those of the namespace of the thread that reads them (proc_net(5)).
+func (n *Namespace) readSockets() {
+	for _, file := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		data, err := os.ReadFile("/proc/thread-self/net/" + file)
+		if err != nil {
+			continue // a kernel without IPv6
+		}
+		sockets := parseSockets(string(data), strings.TrimSuffix(file, "6"))
+		for i := range sockets {
+			sockets[i].Only6 = n.Sysctls["net/ipv6/bindv6only"] == "1"
+		}
+		n.Sockets = append(n.Sockets, sockets...)
+	}
+}
+
+// parseSockets takes those that wait for anybody: TCP_LISTEN is 0A; a UDP socket without a partner is in state 07.
+func parseSockets(table, proto string) (sockets []Socket) {
+	waiting := map[string]string{"tcp": "0A", "udp": "07"}[proto]
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		if len(f) < 10 || f[3] != waiting {
+			continue
+		}
+		address, err := parseHexAddress(f[1])
+		if err != nil {
+			continue
+		}
+		inode, err := strconv.ParseUint(f[9], 10, 64)
+		if err != nil {
+			continue
+		}
+		sockets = append(sockets, Socket{Proto: proto, Address: address, Inode: inode})
+	}
+	return sockets
+}
+
+// parseHexAddress reads 0100007F:0050: 32-bit words in the machine's byte order, which is little-endian on all machines that mydocker
+// is built for.
+func parseHexAddress(s string) (netip.AddrPort, error) {
+	host, port, ok := strings.Cut(s, ":")
+	if !ok {
+		return netip.AddrPort{}, fmt.Errorf("address %q of a socket has no port", s)
+	}
+	raw, err := hex.DecodeString(host)
+	if err != nil || len(raw) != 4 && len(raw) != 16 {
+		return netip.AddrPort{}, fmt.Errorf("address %q of a socket is not 4 or 16 bytes in hexadecimal", s)
+	}
+	for word := range slices.Chunk(raw, 4) {
+		slices.Reverse(word)
+	}
+	number, err := strconv.ParseUint(port, 16, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port of %q: %w", s, err)
+	}
+	a, _ := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(a, uint16(number)), nil
+}
+
+// Holder is a process that has the socket open. It reads the descriptors of all processes, so it is for the one socket that matters.
+func (w *World) Holder(inode uint64) (Process, bool) {
+	want := []byte(fmt.Sprintf("socket:[%d]", inode))
+	for _, n := range w.Namespaces {
+		for _, p := range n.Processes {
+			dir := filepath.Join("/proc", strconv.Itoa(p.Pid), "fd")
+			entries, err := os.ReadDir(dir)
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				if target, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && bytes.Equal([]byte(target), want) {
+					return p, true
+				}
+			}
+		}
+	}
+	return Process{}, false
+}
