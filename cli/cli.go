@@ -20,6 +20,7 @@ import (
 
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/state"
+	"github.com/mydocker/mydocker/step"
 )
 
 // Main runs one command and returns the status to exit with.
@@ -42,8 +43,10 @@ type session struct {
 	root     state.Root
 	firewall string
 	explain  bool
-	lang     string // of the texts for learners; "" for what the environment says
-	verb     *verb  // the one that runs
+	stepper  *step.Stepper // asks before each operation: `step`
+	globals  []string      // the global options in canonical form
+	lang     string        // of the texts for learners; "" for what the environment says
+	verb     *verb         // the one that runs
 	opened   *engine.Engine
 }
 
@@ -53,7 +56,10 @@ func (s *session) engine() (*engine.Engine, error) {
 		return s.opened, nil
 	}
 	c := engine.Config{Root: s.root, Firewall: s.firewall, Warn: func(message string) { s.warn([]string{message}) }}
-	if s.explain {
+	switch {
+	case s.stepper != nil:
+		c.Watch = s.stepper
+	case s.explain:
 		c.Watch = &explainer{out: s.streams.Err, color: s.color(s.streams.Err)}
 	}
 	logrus.Debugf("records are under %s and %s", s.root.Lib, s.root.Run)
@@ -119,6 +125,7 @@ func (s *session) dispatch(args []string) error {
 		return s.help(v)
 	}
 	line, rest := splitArguments(line)
+	s.globals = line
 	if on(line, "version") {
 		return s.printVersion()
 	}
@@ -334,6 +341,9 @@ func (s *session) each(refs []string, do func(ref string) error) error {
 	for _, ref := range refs {
 		if err := do(ref); err != nil {
 			failed = true
+			if s.stepper != nil && s.stepper.Leaving() {
+				break // the person who walks through it has had enough, and knows
+			}
 			s.report(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/mydocker/mydocker/plan"
+	"github.com/mydocker/mydocker/step"
 )
 
 // explainer prints each operation when it is about to be done, as the command that it equals, and a failed one's error
@@ -18,10 +19,14 @@ type explainer struct {
 	mu    sync.Mutex
 }
 
-// Watcher is what --explain gives to the monitor of a container: a process of its own, with the same standard error.
-func Watcher() plan.Watcher {
+// Watcher is the watcher in the monitor of a container, which is a process of its own: with --explain one that writes to the same
+// standard error; with `step` one that asks the person who walks through the command, at the other end of remote.
+func Watcher(remote *os.File) (plan.Watcher, error) {
+	if remote != nil {
+		return step.NewRemote(remote)
+	}
 	s := &session{lookup: os.LookupEnv}
-	return &explainer{out: os.Stderr, color: s.color(os.Stderr)}
+	return &explainer{out: os.Stderr, color: s.color(os.Stderr)}, nil
 }
 
 func (e *explainer) Before(op plan.Op) error {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"syscall"
 
+	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -19,8 +20,8 @@ import (
 type orders struct {
 	Config monitorConfig
 	ID     string
-	// Explain makes a monitor print what it does.
-	Explain bool `json:",omitempty"`
+	// Watched lets the monitor's operations be watched, too; Remote says that there is a socket to the command's own watcher.
+	Watched, Remote bool `json:",omitempty"`
 	// Process is the command of an `exec -d`.
 	Process json.RawMessage `json:",omitempty"`
 }
@@ -40,6 +41,7 @@ type report struct {
 const (
 	reportFD  = 3 // a pipe: one report, then closed
 	patientFD = 4 // a socket: the client that started the monitor, or nothing
+	watcherFD = 5 // a monitor's socket to the watcher of the command that started it (plan.Remote), or nothing
 )
 
 // helper is a process of ours that waits for orders.
@@ -48,6 +50,7 @@ type helper struct {
 	cmd    *exec.Cmd
 	orders *os.File
 	report *os.File
+	remote bool // it has a socket to our watcher
 }
 
 // launch starts this program once more, in a session of its own, with nothing inherited but what is named. extra become
@@ -64,7 +67,20 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 		return nil, err
 	}
 	defer w.Close()
-	h := &helper{e: e, orders: mine, report: r, cmd: &exec.Cmd{
+	remote, isRemote := e.Watch.(plan.Remote)
+	if isRemote = isRemote && verb == "monitor"; isRemote {
+		watcher, err := remote.Connect()
+		if err != nil {
+			closeAll(&mine, &r)
+			return nil, err
+		}
+		defer watcher.Close()
+		if len(extra) == 0 {
+			extra = []*os.File{nil} // nobody attaches
+		}
+		extra = append(extra, watcher)
+	}
+	h := &helper{e: e, remote: isRemote, orders: mine, report: r, cmd: &exec.Cmd{
 		Path: e.Executable, Args: []string{"mydocker", verb}, Dir: "/", Stdin: theirs, ExtraFiles: append([]*os.File{w}, extra...),
 		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
 		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=off"},
@@ -88,7 +104,7 @@ func (h *helper) dismiss() {
 // send gives the orders.
 func (h *helper) send(o orders) error {
 	o.Config = monitorConfig{Root: h.e.Root, Firewall: h.e.Firewall}
-	o.Explain = h.e.Watch != nil
+	o.Watched, o.Remote = h.e.Watch != nil, h.remote
 	err := json.NewEncoder(h.orders).Encode(o)
 	closeAll(&h.orders)
 	return err

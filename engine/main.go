@@ -12,8 +12,8 @@ import (
 //	reap        the slow half of a foreground container's release
 //	exec-child  the parent of a command of `exec -d`
 //
-// explain makes the watcher of a monitor whose command was called with --explain.
-func Main(args []string, explain func() plan.Watcher) (code int, mine bool) {
+// watcher makes the watcher of a monitor whose command is watched: MonitorMain.
+func Main(args []string, watcher func(remote *os.File) (plan.Watcher, error)) (code int, mine bool) {
 	if len(args) < 2 {
 		return 0, false
 	}
@@ -24,7 +24,7 @@ func Main(args []string, explain func() plan.Watcher) (code int, mine bool) {
 	}
 	switch args[1] {
 	case "monitor":
-		return MonitorMain(args[2:], explain), true
+		return MonitorMain(args[2:], watcher), true
 	case "reap":
 		return ReapMain(), true
 	case "exec-child":

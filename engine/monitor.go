@@ -327,12 +327,13 @@ func (m *monitor) closeLog() {
 	}
 }
 
-// MonitorMain is `mydocker monitor`: it takes its orders and runs until its container has ended. explain makes the watcher of
-// a monitor whose command was called with --explain; it writes to stderr, which the two share.
+// MonitorMain is `mydocker monitor`: it takes its orders and runs until its container has ended. watcher makes the watcher of
+// a monitor whose command is watched: from the socket that the command's watcher gave (plan.Remote), or, where that is nil, one that
+// writes to stderr, which the two share.
 //
 //	mydocker monitor         start a container and stand over it
 //	mydocker monitor ID FD   go on with one that a former self has started (lean.go)
-func MonitorMain(args []string, explain func() plan.Watcher) int {
+func MonitorMain(args []string, watcher func(remote *os.File) (plan.Watcher, error)) int {
 	if len(args) == 2 {
 		return resumeMain(args[1])
 	}
@@ -341,8 +342,17 @@ func MonitorMain(args []string, explain func() plan.Watcher) int {
 		return 125
 	}
 	c := Config{Root: o.Config.Root, Firewall: o.Config.Firewall}
-	if o.Explain {
-		c.Watch = explain()
+	if o.Watched {
+		var remote *os.File
+		if o.Remote {
+			remote = os.NewFile(watcherFD, "watcher")
+		}
+		w, err := watcher(remote)
+		if err != nil {
+			tell(err)
+			return 125
+		}
+		c.Watch = w
 	}
 	e, err := Open(c)
 	if err != nil {

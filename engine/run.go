@@ -123,16 +123,17 @@ func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Str
 	busy()
 	m.stay = true
 	m.hub.local = &localClient{out: s.Out, err: s.Err}
-	if o.OpenStdin && s.In != nil {
-		go m.hub.feed(s.In)
-	}
 	begin, stop := func() {}, func() {}
 	if !o.NoSigProxy {
 		begin, stop = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
 	}
 	life, l, err := m.run(nil, func(startErr error) {
-		if startErr == nil {
-			begin()
+		if startErr != nil {
+			return
+		}
+		begin()
+		if o.OpenStdin && s.In != nil {
+			go m.hub.feed(s.In) // not before: the input may hold answers to a watcher's questions, too
 		}
 	})
 	stop()

@@ -70,6 +70,9 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 		}
 		return e.attachAll(ctx, d, netns, l)
 	})
+	if err := beside.failed; err != nil {
+		return l, err // with a watcher: nothing more is shown, and done, than what came before the failure
+	}
 	if l.rootfs, err = e.mountRootfs(d); err != nil {
 		return l, err
 	}
@@ -114,6 +117,7 @@ func (e *Engine) createProcess(ctx context.Context, d *Definition, spec *specs.S
 // order.
 type beside struct {
 	watched bool
+	failed  error // with a watcher: the first step that failed
 	waits   []func() error
 }
 
@@ -124,6 +128,9 @@ func (b *beside) run(f func() error) (wait func() error) {
 	work := func() { defer close(done); err = f() }
 	if b.watched {
 		work()
+		if b.failed == nil {
+			b.failed = err
+		}
 	} else {
 		go work()
 	}

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	if container.Main(os.Args) {
 		return
 	}
-	if code, mine := Main(os.Args, func() plan.Watcher { return nil }); mine {
+	if code, mine := Main(os.Args, func(*os.File) (plan.Watcher, error) { return nil, nil }); mine {
 		os.Exit(code)
 	}
 	const inside = "MYDOCKER_TEST_INSIDE"

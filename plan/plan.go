@@ -7,6 +7,8 @@
 // It is a leaf: it imports nothing of ours.
 package plan
 
+import "os"
+
 // Op is one kernel operation, as data.
 type Op interface {
 	// Command is the shell command that the operation equals: `ip link add br0 type bridge`. It can be pasted into a
@@ -25,6 +27,13 @@ type Watcher interface {
 	After(Op, error) error
 }
 
+// Remote is a watcher that another process of ours can have a share in: the monitor that is started for a container.
+type Remote interface {
+	Watcher
+	// Connect gives a socket, for the other process to make its watcher of.
+	Connect() (*os.File, error)
+}
+
 // Do performs one operation under the eyes of w. A nil watcher sees nothing and costs nothing.
 func Do(w Watcher, op Op, do func() error) error {
 	if w == nil {
@@ -37,7 +46,17 @@ func Do(w Watcher, op Op, do func() error) error {
 }
 
 // Step is the plainest operation: two strings. It serves where the effect itself is a function call elsewhere.
-type Step struct{ Cmd, Reason string }
+type Step struct {
+	Cmd, Reason string
+	// Final says that this operation sets something running that no teardown takes back: a container's command.
+	Final bool
+}
 
 func (s Step) Command() string { return s.Cmd }
 func (s Step) Why() string     { return s.Reason }
+
+// IsFinal says whether an operation cannot be taken back.
+func IsFinal(op Op) bool {
+	s, ok := op.(Step)
+	return ok && s.Final
+}
