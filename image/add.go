@@ -31,7 +31,7 @@ func (s *Store) add(ctx context.Context, from content, rawManifest []byte, names
 	}
 	sources := make([]layerSource, len(m.Layers))
 	for i, d := range m.Layers {
-		sources[i] = layerSource{diffID: config.RootFS.DiffIDs[i], open: func(context.Context) (io.ReadCloser, error) { return s.keep(from, d) }}
+		sources[i] = layerSource{diffID: config.RootFS.DiffIDs[i], archive: d.Digest, open: func(context.Context) (io.ReadCloser, error) { return s.keep(from, d) }}
 	}
 	chain, size, err := s.unpackLayers(ctx, sources)
 	if err != nil {

@@ -166,7 +166,7 @@ func (f *fetcher) layers(ctx context.Context, m *manifest, config *Config) ([]Di
 		} else {
 			f.Progress.tell(d, "Pulling fs layer", 0, 0)
 		}
-		sources[i] = layerSource{diffID: config.RootFS.DiffIDs[i],
+		sources[i] = layerSource{diffID: config.RootFS.DiffIDs[i], archive: d.Digest,
 			open: func(ctx context.Context) (io.ReadCloser, error) { return f.open(ctx, d) },
 			done: func() { f.Progress.tell(d, "Pull complete", 0, 0) }}
 	}

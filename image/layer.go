@@ -39,6 +39,8 @@ type layerRecord struct {
 // layerSource is one layer on its way into the store.
 type layerSource struct {
 	diffID Digest
+	// archive is the digest of what open gives; it is diffID where that is not packed.
+	archive Digest
 	// open gives the archive, packed or not. Its reader fails at the end when the content is not what was promised.
 	open func(ctx context.Context) (io.ReadCloser, error)
 	// done, if it is not nil, is called when the layer lies in its place.
@@ -280,13 +282,19 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 		return unpacked{}, err
 	}
 	defer func() { err = errors.Join(err, packed.Close()) }()
-	plainText, _, err := decompress(&contextReader{ctx, packed})
+	// Three go side by side: reading and verifying the archive, decompressing and verifying that, and making files.
+	arriving := newReadAhead(&contextReader{ctx, packed}, 128<<10, 4)
+	defer arriving.Close()
+	plainText, kind, err := decompress(arriving)
 	if err != nil {
 		return unpacked{}, err
 	}
 	defer plainText.Close()
-	sum := sha256.New()
-	ahead := newReadAhead(&hashReader{r: plainText, hash: sum, room: room + trailing}, 256<<10, 4)
+	counted := &hashReader{r: plainText, room: room + trailing}
+	if kind != plain || j.source.archive != j.source.diffID { // else packed's own verification is the same
+		counted.hash = sha256.New()
+	}
+	ahead := newReadAhead(counted, 256<<10, 4)
 	content, err = unpackTar(ctx, ahead, root, room, func() ([]int, func(), error) { return j.openBelow(ctx) })
 	if err == nil {
 		_, err = io.Copy(io.Discard, io.LimitReader(ahead, trailing))
@@ -296,10 +304,13 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 		return unpacked{}, err
 	}
 	// The compressed stream has an end of its own, at which its checksum is compared.
-	if _, err := io.Copy(io.Discard, packed); err != nil {
+	if _, err := io.Copy(io.Discard, arriving); err != nil {
 		return unpacked{}, err
 	}
-	if got := Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))); got != j.source.diffID {
+	if counted.hash == nil {
+		return content, nil
+	}
+	if got := Digest("sha256:" + hex.EncodeToString(counted.hash.Sum(nil))); got != j.source.diffID {
 		return unpacked{}, fmt.Errorf("the unpacked content has the digest %s, but the image promises %s", got, j.source.diffID)
 	}
 	return content, nil
@@ -320,13 +331,15 @@ func freeSpace(dir int) (int64, error) {
 // hashReader hashes what passes, and stops a stream that would never end: no archive is longer than the room for it.
 type hashReader struct {
 	r    io.Reader
-	hash hash.Hash
+	hash hash.Hash // nil: not wanted
 	room int64
 }
 
 func (h *hashReader) Read(p []byte) (int, error) {
 	n, err := h.r.Read(p)
-	h.hash.Write(p[:n])
+	if h.hash != nil {
+		h.hash.Write(p[:n])
+	}
 	if h.room -= int64(n); h.room < 0 {
 		return n, fmt.Errorf("the layer is larger than what the file system has free: %w", unix.ENOSPC)
 	}
