@@ -11,7 +11,7 @@ func commands() *verb {
 		loginVerb(), logoutVerb(), logsVerb(), pauseVerb(), portVerb(), psVerb(), pullVerb(), pushVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), saveVerb(), startVerb(),
 		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), updateVerb(), versionVerb(), waitVerb(),
 		stepVerb(),
-		containerGroup(), imageGroup(), networkGroup(), sandboxGroup(), systemGroup(), volumeGroup(),
+		containerGroup(), imageGroup(), labGroup(), networkGroup(), sandboxGroup(), systemGroup(), volumeGroup(),
 		ociVerb(), completeVerb(), docsVerb(),
 	)
 	top.passthrough = true // the command's own options are not ours to read

@@ -79,7 +79,7 @@ func chooseGroups(name string, rootless bool) (groups []string, note string) {
 				continue
 			}
 		}
-		groups = append(groups, filepath.Join(base, "mydocker-sandbox-"+name))
+		groups = append(groups, filepath.Join(base, name))
 	}
 	if rootless && len(groups) == 0 {
 		note = "limits do not work (memory, cpu, pids): no branch of the cgroup tree belongs to this user; with systemd, `systemd-run --user --scope -p Delegate=yes mydocker sandbox up` has one"

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -128,12 +129,18 @@ func (sb *Sandbox) plan() error {
 			sb.Notes = append(sb.Notes, "there is one user id only, root: programs that change to another user fail (ranges of ids need newuidmap, and a line for this user in /etc/subuid and /etc/subgid)")
 		}
 	}
-	groups, note := chooseGroups(sb.Name, sb.Rootless)
+	groups, note := chooseGroups(sb.groupName(), sb.Rootless)
 	sb.Cgroups = groups
 	if note != "" {
 		sb.Notes = append(sb.Notes, note)
 	}
 	return state.ReplaceJSON(filepath.Join(sb.dir, "record.json"), sb.Record, state.Volatile)
+}
+
+// groupName is the name of its cgroups. Users, and records in other places, may have sandboxes of the same name.
+func (sb *Sandbox) groupName() string {
+	sum := sha256.Sum256([]byte(sb.dir))
+	return fmt.Sprintf("mydocker-sandbox-%s-%x", sb.Name, sum[:4])
 }
 
 // Find reads a sandbox's record. Absent is fs.ErrNotExist.

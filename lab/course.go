@@ -1,0 +1,111 @@
+package lab
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+//go:embed course
+var course embed.FS
+
+// order is that in which the course is taught. Labs of teachers come behind, by name.
+func order() []string {
+	return []string{"process", "root", "limits", "layers", "namespace", "cable", "bridge", "nat-out", "publish", "names", "modes", "isolation", "crash", "runtime",
+		"bridge-network", "netns-practice", "docker-network", "seven-days", "container-network"}
+}
+
+// Library is where labs come from: the course, and directories of teachers, the later ones before the earlier.
+type Library struct {
+	Dirs     []string
+	Language string // en or zh
+}
+
+// sources are the file systems in which labs may be, the best first.
+func (l Library) sources() (all []source, err error) {
+	for _, dir := range slices.Backward(l.Dirs) {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return nil, fmt.Errorf("labs in %s: there is no such directory", dir)
+		}
+		all = append(all, source{os.DirFS(dir), dir})
+	}
+	sub, err := fs.Sub(course, "course")
+	return append(all, source{sub, "course"}), err
+}
+
+type source struct {
+	files fs.FS
+	name  string
+}
+
+// Names are all labs, in the order of the course.
+func (l Library) Names() ([]string, error) {
+	sources, err := l.sources()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range sources {
+		files, err := fs.Glob(s.files, "*.en.md")
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			if name := strings.TrimSuffix(file, ".en.md"); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	rank := func(name string) int {
+		if i := slices.Index(order(), name); i >= 0 {
+			return i
+		}
+		return len(order())
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if r := rank(a) - rank(b); r != 0 {
+			return r
+		}
+		return strings.Compare(a, b)
+	})
+	return names, nil
+}
+
+// Load reads a lab in the library's language. Absent is fs.ErrNotExist; a lab without a translation is given in English.
+func (l Library) Load(name string) (*Lab, error) {
+	sources, err := l.sources()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sources {
+		if name == "" || strings.ContainsAny(name, "/\x00") {
+			break
+		}
+		data, err := fs.ReadFile(s.files, name+".en.md")
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read lab %s: %w", name, err)
+		}
+		lab, err := Parse(path.Join(s.name, name+".en.md"), name, data)
+		if err != nil || l.Language == "en" {
+			return lab, err
+		}
+		file := name + "." + l.Language + ".md"
+		data, err = fs.ReadFile(s.files, file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return lab, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read lab %s: %w", name, err)
+		}
+		return lab.Translate(path.Join(s.name, file), data)
+	}
+	return nil, fmt.Errorf("there is no lab %q: `mydocker lab list` shows them: %w", name, fs.ErrNotExist)
+}
