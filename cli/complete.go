@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/explain"
 )
 
 func completionVerb() *verb {
@@ -210,7 +212,7 @@ func (s *session) values(kind, typed string) []candidate {
 		return fileNames(typed)
 	}
 	fixed := map[string]string{
-		"shell": "bash zsh fish", "restart": "no always on-failure unless-stopped", "pull": "missing always never",
+		"shell": "bash zsh fish", "topic": strings.Join(explain.Words()[:len(explain.Topics())], " "), "restart": "no always on-failure unless-stopped", "pull": "missing always never",
 		"signal": "HUP INT KILL QUIT TERM USR1 USR2", "stop-signal": "HUP INT KILL QUIT TERM USR1 USR2",
 		"log-level": "debug info warn error fatal", "firewall": "iptables nftables", "from": "busybox debian", "driver": "bridge", "type": "container image network volume",
 	}

@@ -126,7 +126,7 @@ func TestStepThroughARun(t *testing.T) {
 	// Quit, at many places and by the end of the input: everything is undone, also the network that the run has made ready.
 	my(t, "network", "rm", "stepnet")
 	my(t, "network", "create", "stepnet")
-	for n := 0; n < 130; n += 16 {
+	for n := 0; n < 112; n += 16 {
 		answers := strings.Repeat("n\n", n) + "q\n"
 		if n%32 == 0 {
 			answers = strings.Repeat("n\n", n) // nobody answers any more

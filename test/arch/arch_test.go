@@ -21,22 +21,23 @@ const module = "github.com/mydocker/mydocker"
 
 // imports says what of ours each package may import. What is not listed may import nothing of ours.
 var imports = map[string][]string{
-	"":          {"cli", "container", "engine"},                                                                                                                                           // main: the command line, or one of the program's other roles
-	"cli":       {"world", "doctor", "trace", "lab", "sandbox", "engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "step", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
-	"engine":    {"image", "network", "container", "state", "plan"},                                                                                                                       // the story: brings together all that know nothing of each other
-	"image":     {"state", "plan"},                                                                                                                                                        // knows no container
-	"network":   {"state", "plan"},                                                                                                                                                        // meets container only in engine, through the OCI spec
-	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                                                                                 // an OCI runtime that could stand alone
-	"cgroups":   {"plan"},                                                                                                                                                                 // limits are files
-	"state":     {},                                                                                                                                                                       // a leaf
-	"step":      {"lang", "plan"},                                                                                                                                                         // asks before each operation
-	"lang":      {},                                                                                                                                                                       // a leaf: texts for learners
-	"lab":       {"lang", "sandbox", "state", "world"},                                                                                                                                    // lessons, judged
-	"sandbox":   {"state"},                                                                                                                                                                // a throw-away world; knows no container
-	"world":     {"network", "state"},                                                                                                                                                     // what the kernel has, read-only
-	"doctor":    {"world", "network", "state", "plan", "lang"},                                                                                                                            // faults, named
-	"trace":     {"world", "network", "state", "plan", "lang"},                                                                                                                            // a packet, followed
-	"plan":      {},                                                                                                                                                                       // a leaf
+	"":          {"cli", "container", "engine"},                                                                                                                                                      // main: the command line, or one of the program's other roles
+	"cli":       {"world", "doctor", "trace", "lab", "sandbox", "engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "explain", "step", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
+	"engine":    {"image", "network", "container", "state", "plan"},                                                                                                                                  // the story: brings together all that know nothing of each other
+	"image":     {"state", "plan"},                                                                                                                                                                   // knows no container
+	"network":   {"state", "plan"},                                                                                                                                                                   // meets container only in engine, through the OCI spec
+	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                                                                                            // an OCI runtime that could stand alone
+	"cgroups":   {"plan"},                                                                                                                                                                            // limits are files
+	"state":     {},                                                                                                                                                                                  // a leaf
+	"step":      {"lang", "plan"},                                                                                                                                                                    // asks before each operation
+	"explain":   {"cgroups", "container", "lang", "state", "world"},                                                                                                                                  // topics, with values of this machine
+	"lang":      {},                                                                                                                                                                                  // a leaf: texts for learners
+	"lab":       {"lang", "sandbox", "state", "world"},                                                                                                                                               // lessons, judged
+	"sandbox":   {"state"},                                                                                                                                                                           // a throw-away world; knows no container
+	"world":     {"network", "state"},                                                                                                                                                                // what the kernel has, read-only
+	"doctor":    {"world", "network", "state", "plan", "lang"},                                                                                                                                       // faults, named
+	"trace":     {"world", "network", "state", "plan", "lang"},                                                                                                                                       // a packet, followed
+	"plan":      {},                                                                                                                                                                                  // a leaf
 
 	"container/inherited":   {},                    // what Go's own start-up changes, read before it does
 	"container/seccomp":     {},                    // a profile, compiled to a filter
