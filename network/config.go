@@ -18,13 +18,15 @@ import (
 // Config is the part of the configuration file that networks look at, with the keys of Docker's daemon.json. Keys that mean
 // nothing here are left alone.
 type Config struct {
-	BIP            string   `json:"bip,omitempty"`             // address and prefix length of the default bridge: 192.168.1.1/24
-	FixedCIDR      string   `json:"fixed-cidr,omitempty"`      // part of that subnet from which addresses are handed out
-	MTU            int      `json:"mtu,omitempty"`             // bytes
-	DefaultGateway string   `json:"default-gateway,omitempty"` // where the default route leads, if not to the bridge
-	DNS            []string `json:"dns,omitempty"`
-	DNSSearch      []string `json:"dns-search,omitempty"`
-	DNSOptions     []string `json:"dns-opts,omitempty"`
+	BIP            string `json:"bip,omitempty"`             // address and prefix length of the default bridge: 192.168.1.1/24
+	FixedCIDR      string `json:"fixed-cidr,omitempty"`      // part of that subnet from which addresses are handed out
+	MTU            int    `json:"mtu,omitempty"`             // bytes
+	DefaultGateway string `json:"default-gateway,omitempty"` // where the default route leads, if not to the bridge
+	// FirewallBackend makes the rules of networks that are not in the kernel yet: iptables or nftables.
+	FirewallBackend string   `json:"firewall-backend,omitempty"`
+	DNS             []string `json:"dns,omitempty"`
+	DNSSearch       []string `json:"dns-search,omitempty"`
+	DNSOptions      []string `json:"dns-opts,omitempty"`
 	// AddressPools are where subnets come from when none is asked for: base 10.10.0.0/16 with size 24 means 256 of them.
 	AddressPools []AddressPool `json:"default-address-pools,omitempty"`
 }
@@ -67,6 +69,9 @@ func (c Config) check() error {
 	}
 	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) {
 		return fmt.Errorf("mtu: %d is not a number of bytes from 68 to 65535", c.MTU)
+	}
+	if f := c.FirewallBackend; f != "" && f != FirewallIPTables && f != FirewallNFTables {
+		return fmt.Errorf("firewall-backend: %q is not known: iptables and nftables are", f)
 	}
 	for _, s := range c.DNS {
 		if _, err := netip.ParseAddr(s); err != nil {

@@ -1,14 +1,24 @@
 package network
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/nftables"
 )
 
-// Backends.
+// Backends. The two flavours of iptables speak to different parts of the kernel; which of them "iptables" is, is the host's choice,
+// and they are only chosen by name where the other one holds the host's rules.
 const (
-	FirewallIPTables = "iptables"
-	FirewallNFTables = "nftables"
+	FirewallIPTables       = "iptables"
+	FirewallNFTables       = "nftables"
+	firewallIPTablesNFT    = "iptables-nft"
+	firewallIPTablesLegacy = "iptables-legacy"
 )
 
 // Firewall turns intents into rules. Adding is for what is not there yet, removing takes absent as success, and each method
@@ -24,7 +34,9 @@ type Firewall interface {
 	// Publish adds the rules of an endpoint's ports, before those of others: an old rule for the same port that has not
 	// been removed yet does not win.
 	Publish(e *Endpoint) []operation
-	// Unpublish removes the rules of endpoints, which are named by the first 12 digits of their ids.
+	// Withdraw removes the rules of an endpoint whose record is at hand.
+	Withdraw(e *Endpoint) []operation
+	// Unpublish looks for the rules of endpoints, which are named by the first 12 digits of their ids, and removes them.
 	Unpublish(ctx context.Context, endpoints ...string) ([]operation, error)
 	// Published names the endpoints that have rules, and how many.
 	Published(ctx context.Context) (map[string]int, error)
@@ -37,10 +49,92 @@ type Firewall interface {
 // firewall is the backend of that name; "" is the default.
 func (m *Manager) firewall(name string) (Firewall, error) {
 	switch name {
-	case "", FirewallIPTables:
-		return newIPTables()
+	case "":
+		return m.firewall(m.chosen())
+	case FirewallIPTables, firewallIPTablesNFT, firewallIPTablesLegacy:
+		return newIPTables(name)
 	case FirewallNFTables:
 		return &nfTables{}, nil
 	}
 	return nil, fmt.Errorf("firewall %q is not known: iptables and nftables are", name)
+}
+
+// chosen is the backend for networks that are not in the kernel yet: what the command line or the configuration asks for;
+// otherwise iptables, in the flavour of the host's rules; and nftables on a host without iptables.
+func (m *Manager) chosen() string {
+	backend := m.backend
+	if backend == "" {
+		backend = m.config.FirewallBackend
+	}
+	if backend != "" && backend != FirewallIPTables {
+		return backend
+	}
+	return m.flavour(backend == "")
+}
+
+// flavour looks at the host, once for each manager. Where only one of the two kernel interfaces has rules, ours go there:
+// packets pass through both, and what one of them drops the other cannot bring back.
+func flavour(alsoNFTables bool) string {
+	program, err := findProgram("iptables-restore")
+	if err != nil {
+		if alsoNFTables {
+			return FirewallNFTables
+		}
+		return FirewallIPTables // whose absence is then said
+	}
+	legacy, nft := hasLegacyRules(), hasNFTRules()
+	switch {
+	case legacy == nft:
+	case isLegacy(program) && nft:
+		if _, err := findProgram("iptables-nft-restore"); err == nil {
+			return firewallIPTablesNFT
+		}
+	case !isLegacy(program) && legacy:
+		if _, err := findProgram("iptables-legacy-restore"); err == nil {
+			return firewallIPTablesLegacy
+		}
+	}
+	return FirewallIPTables
+}
+
+// hasLegacyRules says whether x_tables holds rules. The kernel names the tables that somebody has used; a table that was only
+// looked at is empty.
+func hasLegacyRules() bool {
+	names, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
+	if err != nil || len(bytes.TrimSpace(names)) == 0 {
+		return false
+	}
+	save, err := findProgram("iptables-legacy-save")
+	if err != nil {
+		return false
+	}
+	out, err := exec.Command(save).Output()
+	return err == nil && bytes.Contains(out, []byte("\n-A "))
+}
+
+// hasNFTRules says the same of the tables that iptables-nft makes.
+func hasNFTRules() bool {
+	c, err := nftables.New()
+	if err != nil {
+		return false
+	}
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return false
+	}
+	for _, ch := range chains {
+		if ch.Table.Name != "filter" && ch.Table.Name != "nat" && ch.Table.Name != "raw" && ch.Table.Name != "mangle" {
+			continue
+		}
+		if rules, err := c.GetRules(ch.Table, ch); err == nil && len(rules) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// isLegacy: both flavours are one program under many names, xtables-nft-multi or xtables-legacy-multi.
+func isLegacy(program string) bool {
+	real, err := filepath.EvalSymlinks(program)
+	return err == nil && strings.Contains(real, "legacy")
 }

@@ -2,15 +2,17 @@ package network
 
 import (
 	"context"
-	"os"
 	"strings"
 	"testing"
 )
 
 // What other software does to the firewall does not stop us, and its rules are not touched.
-func TestHostileFirewall(t *testing.T) {
-	m := newManager(t)
-	run(t, "bash", "-euc", `iptables -P FORWARD DROP; iptables -N theirs; iptables -A FORWARD -j theirs
+func TestHostileFirewall(t *testing.T) { backends(t, checkHostileFirewall) }
+
+func checkHostileFirewall(t *testing.T, use func(*Options)) {
+	m := newManager(t, use)
+	ctx := context.Background()
+	run(t, "bash", "-euc", `iptables -P FORWARD DROP; ip6tables -P FORWARD DROP; iptables -N theirs; iptables -A FORWARD -j theirs
 		iptables -t nat -A PREROUTING -p tcp --dport 1 -m comment --comment "mydocker is not mine" -j ACCEPT; iptables -t nat -A POSTROUTING -s 1.2.3.4/32 -j MASQUERADE`)
 	t.Cleanup(func() {
 		out := run(t, "iptables-save")
@@ -19,29 +21,46 @@ func TestHostileFirewall(t *testing.T) {
 				t.Errorf("%q is gone", want)
 			}
 		}
-		run(t, "bash", "-euc", `iptables -P FORWARD ACCEPT; iptables -F FORWARD; iptables -X theirs; iptables -t nat -F PREROUTING; iptables -t nat -F POSTROUTING`)
+		run(t, "bash", "-euc", `iptables -P FORWARD ACCEPT; ip6tables -P FORWARD ACCEPT; iptables -F FORWARD; iptables -X theirs; iptables -t nat -F PREROUTING; iptables -t nat -F POSTROUTING`)
 	})
-	create(t, m, CreateOptions{Name: "br0"})
+	create(t, m, CreateOptions{Name: "br0", EnableIPv6: true})
 	web := start(t, m, "web", "br0", "8080:80")
 	peer := start(t, m, "peer", "br0")
-	serve(t, web, "tcp4", ":80", "web")
+	serve(t, web, "tcp", ":80", "web")
 	serve(t, lan(), "tcp4", ":99", "lan")
 	for _, nf := range []string{"1", "0"} {
-		if err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte(nf), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		bridgeNetfilter(t, nf)
 		answers(t, lan(), "tcp4", "10.99.0.1:8080", "web to 10.99.0.2")
+		answers(t, lan(), "tcp6", "[fd99::1]:8080", "web to fd99::2")
 		answers(t, hostDoer{}, "tcp4", "127.0.0.1:8080", "web")
 		answers(t, hostDoer{}, "tcp4", "10.99.0.1:8080", "web")
 		answers(t, peer, "tcp4", web.Address.Addr().String()+":80", "web to "+peer.Address.Addr().String())
 		answers(t, peer, "tcp4", "10.99.0.1:8080", "web")
+		answers(t, peer, "tcp6", "[fd99::1]:8080", "web")
 		answers(t, web, "tcp4", "10.99.0.1:8080", "web")
 		answers(t, peer, "tcp4", "10.99.0.2:99", "lan to 10.99.0.1")
 	}
-	for _, strict := range []string{"0", "1"} {
+	for _, key := range []string{"net/ipv4/conf/all/rp_filter", "net/ipv4/conf/eth0/rp_filter"} {
+		old, err := readSysctl(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer writeSysctl(key, old)
+	}
+	for _, strict := range []string{"0", "2", "1"} {
 		run(t, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter="+strict, "net.ipv4.conf.eth0.rp_filter="+strict)
 		answers(t, lan(), "tcp4", "10.99.0.1:8080", "web to 10.99.0.2")
 		answers(t, hostDoer{}, "tcp4", "127.0.0.1:8080", "web")
+	}
+	// Somebody closes FORWARD and forgets us.
+	run(t, "bash", "-euc", `iptables -F FORWARD; ip6tables -F FORWARD; iptables -A FORWARD -j theirs`)
+	if commands, err := m.Sync(ctx, false); err != nil || len(commands) == 0 {
+		t.Errorf("%q, %v", commands, err)
+	}
+	answers(t, lan(), "tcp4", "10.99.0.1:8080", "web to 10.99.0.2")
+	answers(t, lan(), "tcp6", "[fd99::1]:8080", "web to fd99::2")
+	if commands, err := m.Sync(ctx, true); err != nil || len(commands) > 0 {
+		t.Errorf("a difference is left: %q, %v", commands, err)
 	}
 }
 

@@ -18,7 +18,10 @@ import (
 // ipTables is the backend that learners can see with `iptables -t nat -nvL`. Starting the program costs more than what it
 // does, so rules are added by one iptables-restore for all of them. Looking and the removal of single rules go through
 // go-iptables. Which kernel interface is used, nft or legacy, is what `iptables` is on this host.
-type ipTables struct{ v4, v6 *ipTool }
+type ipTables struct {
+	backend string
+	v4, v6  *ipTool
+}
 
 // ipTool is the three programs of one address family.
 type ipTool struct {
@@ -31,24 +34,19 @@ type ipTool struct {
 // errNoIptables says that the host has no iptables.
 var errNoIptables = errors.New("iptables is not installed, and networks need it: apt-get install iptables")
 
-func newIPTables() (*ipTables, error) {
-	restore, err := findProgram("iptables-restore")
+func newIPTables(backend string) (*ipTables, error) {
+	restore, err := findProgram(backend + "-restore")
 	if err != nil {
 		return nil, errNoIptables
 	}
-	dir := filepath.Dir(restore)
+	dir, legacy := filepath.Dir(restore), isLegacy(restore)
 	tool := func(name string) *ipTool {
 		return &ipTool{
-			name: name, v6: name == "ip6tables", program: filepath.Join(dir, name),
+			name: name, v6: strings.HasPrefix(name, "ip6"), program: filepath.Join(dir, name), legacy: legacy,
 			restore: filepath.Join(dir, name+"-restore"), save: filepath.Join(dir, name+"-save"),
 		}
 	}
-	t := &ipTables{tool("iptables"), tool("ip6tables")}
-	// Both flavours are one program under many names: xtables-nft-multi or xtables-legacy-multi.
-	real, err := filepath.EvalSymlinks(restore)
-	t.v4.legacy = err == nil && strings.Contains(real, "legacy")
-	t.v6.legacy = t.v4.legacy
-	return t, nil
+	return &ipTables{backend, tool(backend), tool("ip6" + strings.TrimPrefix(backend, "ip"))}, nil
 }
 
 // findProgram looks where system programs are, and then in PATH. PATH comes second because root's does not always lead to
@@ -63,7 +61,7 @@ func findProgram(name string) (string, error) {
 	return exec.LookPath(name)
 }
 
-func (t *ipTables) Name() string { return FirewallIPTables }
+func (t *ipTables) Name() string { return t.backend }
 
 // iptablesBatch is rules that are put in place by one run of iptables-restore: within a table all of them or none.
 type iptablesBatch struct {
@@ -180,6 +178,16 @@ func (t *ipTables) Publish(e *Endpoint) (ops []operation) {
 	return ops
 }
 
+// Withdraw takes the rules back as they were added, by one exec.
+func (t *ipTables) Withdraw(e *Endpoint) (ops []operation) {
+	for _, tool := range []*ipTool{t.v4, t.v6} {
+		if rules := portRules(e, tool.v6); len(rules) > 0 {
+			ops = append(ops, deletePortRules{tool: tool, rules: rules, endpoint: short(e.ID)})
+		}
+	}
+	return ops
+}
+
 // Unpublish finds the rules by the endpoints' ids in their comments, whatever else they say.
 func (t *ipTables) Unpublish(_ context.Context, endpoints ...string) (ops []operation, err error) {
 	for _, tool := range t.tools() {
@@ -189,7 +197,7 @@ func (t *ipTables) Unpublish(_ context.Context, endpoints ...string) (ops []oper
 		}
 		gone := slices.DeleteFunc(rules, func(r string) bool { return !slices.Contains(endpoints, endpointOf(r)) })
 		if len(gone) > 0 {
-			ops = append(ops, deletePortRules{tool, gone})
+			ops = append(ops, deletePortRules{tool: tool, rules: gone})
 		}
 	}
 	return ops, nil
@@ -276,8 +284,9 @@ func endpointOf(rule string) string {
 // deletePortRules removes rules of published ports. All at once if they are all there; otherwise, because somebody else is
 // removing them too, one by one.
 type deletePortRules struct {
-	tool  *ipTool
-	rules []string
+	tool     *ipTool
+	rules    []string
+	endpoint string // not "": the rules are what they were when they were added, and are looked for if they are not there
 }
 
 func (o deletePortRules) batch() iptablesBatch {
@@ -299,8 +308,16 @@ func (o deletePortRules) apply(ctx context.Context, k *kernel) error {
 	if err != nil {
 		return err
 	}
+	rules := o.rules
+	if o.endpoint != "" {
+		there, err := o.tool.portRulesThere()
+		if err != nil {
+			return err
+		}
+		rules = slices.DeleteFunc(there, func(r string) bool { return endpointOf(r) != o.endpoint })
+	}
 	var errs []error
-	for _, r := range o.rules {
+	for _, r := range rules {
 		errs = append(errs, ipt.DeleteIfExists("nat", "MYDOCKER", splitRule(r)...))
 	}
 	return errors.Join(errs...)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
@@ -34,14 +35,22 @@ type Manager struct {
 	config   Config
 	warn     func(string)
 	executor func() executor
+	flavour  func(alsoNFTables bool) string // of iptables, found out once
 }
 
 // Open has no effect.
 func Open(o Options) *Manager {
-	return &Manager{
+	m := &Manager{
 		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, warn: o.Warn,
 		executor: func() executor { return newKernel(o.Root) },
 	}
+	var once sync.Once
+	var found string
+	m.flavour = func(alsoNFTables bool) string {
+		once.Do(func() { found = flavour(alsoNFTables) })
+		return found
+	}
+	return m
 }
 
 // EndpointOptions say how a container joins a network.
@@ -399,11 +408,7 @@ func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint) error 
 	if err != nil {
 		return err
 	}
-	ops, err := fw.Unpublish(ctx, short(e.ID))
-	if err == nil {
-		err = m.run(ctx, x, ops...)
-	}
-	errs := []error{err, m.run(ctx, x, forgetAddress{e.Address.Addr()})}
+	errs := []error{m.run(ctx, x, fw.Withdraw(e)...), m.run(ctx, x, forgetAddress{e.Address.Addr()})}
 	if e.Address6.IsValid() {
 		errs = append(errs, m.run(ctx, x, forgetAddress{e.Address6.Addr()}))
 	}

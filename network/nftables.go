@@ -16,8 +16,7 @@ import (
 )
 
 // nfTables is the backend that needs no program: tables of our own, one transaction for each change, and published ports in
-// maps, so that a packet pays the same for one published port as for ten thousand. A chain of ours cannot overrule a drop
-// in somebody else's table: a FORWARD policy of DROP, set by iptables, still stops packets that are accepted here.
+// maps, so that a packet pays the same for one published port as for ten thousand.
 type nfTables struct{}
 
 const nftTable = "mydocker"
@@ -160,6 +159,13 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 		}
 		if !same {
 			ops = append(ops, want)
+		}
+		pass := nftPassFor(f, networks)
+		if same, err = pass.done(c); err != nil {
+			return nil, err
+		}
+		if !same {
+			ops = append(ops, pass)
 		}
 	}
 	return ops, nil

@@ -33,7 +33,7 @@ type Guard struct {
 }
 
 func guardFor(n *Network) *Guard {
-	if n.Driver != DriverBridge {
+	if !n.bridged() {
 		return nil
 	}
 	g := &Guard{Sender: n.Options[OptGuard] != "false", Alone: n.Options[OptICC] == "false"}
@@ -223,9 +223,7 @@ type freeLink struct{ elements []nftElement }
 func (o freeLink) Command() string { return elementCommands("delete", o.elements) }
 func (o freeLink) Why() string     { return "the link is gone: nothing is to be said about it" }
 
-func (o freeLink) apply(ctx context.Context, k *kernel) error {
-	return nftUnpublish(o).apply(ctx, k)
-}
+func (o freeLink) apply(context.Context, *kernel) error { return removeElements(o.elements) }
 
 func elementCommands(verb string, elements []nftElement) string {
 	lines := make([]string, len(elements))

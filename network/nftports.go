@@ -97,13 +97,26 @@ func (o nftUnpublish) Command() string {
 }
 func (o nftUnpublish) Why() string { return "the host's ports are its own again" }
 
-// apply takes them out together, or, because somebody else is at it too, one by one.
+// apply takes those out that are still the endpoint's: a next container may have the port already.
 func (o nftUnpublish) apply(context.Context, *kernel) error {
-	if changeElements(o.elements, nil) == nil {
+	there, err := elementsThere(func(x nftElement) bool {
+		return slices.ContainsFunc(o.elements, func(y nftElement) bool {
+			return x.family.v6 == y.family.v6 && x.set == y.set && bytes.Equal(x.key, y.key) && x.comment == y.comment
+		})
+	})
+	if err != nil || len(there) == 0 {
+		return err
+	}
+	return removeElements(there)
+}
+
+// removeElements takes elements out together or, because somebody else is at it too, one by one.
+func removeElements(elements []nftElement) error {
+	if changeElements(elements, nil) == nil {
 		return nil
 	}
 	var errs []error
-	for _, x := range o.elements {
+	for _, x := range elements {
 		if err := changeElements([]nftElement{x}, nil); !errors.Is(err, unix.ENOENT) {
 			errs = append(errs, err)
 		}
@@ -204,6 +217,14 @@ func (x nftElement) endpoint() string { return x.comment[strings.LastIndex(x.com
 func (t *nfTables) Publish(e *Endpoint) []operation {
 	if elements := nftElements(e); len(elements) > 0 {
 		return []operation{nftPublish{elements}}
+	}
+	return nil
+}
+
+// Withdraw takes an endpoint's elements out.
+func (t *nfTables) Withdraw(e *Endpoint) []operation {
+	if elements := nftElements(e); len(elements) > 0 {
+		return []operation{nftUnpublish{elements}}
 	}
 	return nil
 }

@@ -91,7 +91,9 @@ func nftNetworkRules(networks []*Network, f nftFamily) []nftRule {
 	b.rule("publish").dnat("ports", false)
 	b.rule("forward").jump("user")
 	for _, n := range mine {
-		if !f.v6 {
+		if f.v6 {
+			b.rule("raw").from(n.Bridge).fromElsewhere().verdict("drop")
+		} else {
 			b.rule("raw").from(n.Bridge).toNet(f.loopback).verdict("drop")
 			b.rule("raw").from(n.Bridge).fromNet(f.loopback).verdict("drop")
 		}
@@ -210,6 +212,12 @@ func (b *nftBuilder) toLocal() *nftBuilder {
 	return b.say("fib daddr type local",
 		&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)})
+}
+
+// fromElsewhere asks for the way back to the sender: it does not lead to the link that the packet came in by.
+func (b *nftBuilder) fromElsewhere() *nftBuilder {
+	return b.say("fib saddr . iif oif missing", &expr.Fib{Register: 1, FlagSADDR: true, FlagIIF: true, ResultOIF: true, FlagPRESENT: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)})
 }
 
 // bits asks for any of some bits of what is known about the connection.

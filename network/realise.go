@@ -31,10 +31,7 @@ func (m *Manager) backendOf(n *Network) string {
 	if err := state.ReadJSON(m.livePath(n.ID), &live); err == nil && live.Firewall != "" {
 		return live.Firewall
 	}
-	if m.backend == "" {
-		return FirewallIPTables
-	}
-	return m.backend
+	return m.chosen()
 }
 
 // liveNetworks are those that are in the kernel, by the backend of their rules.

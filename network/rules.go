@@ -88,6 +88,7 @@ func networkRules(networks []*Network, v6 bool) ruleset {
 	}
 	for _, n := range networks {
 		if v6 {
+			r.add(rawChain, n, "no sender that is elsewhere", "-i %s -m rpfilter --invert -j DROP", n.Bridge)
 			r.forward(n)
 			r.masquerade(n, n.Subnet6)
 			continue
@@ -111,6 +112,8 @@ func comment(text string) string {
 	}
 	return ` -m comment --comment "` + commentMark + text + `"`
 }
+
+// In IPv6 a rule does what the setting rp_filter does in IPv4: a packet whose answer would leave by another link is dropped.
 
 // guardLoopback: the bridge has route_localnet, so that 127.0.0.1:PORT on the host can reach a container. Without these
 // rules a container could reach the host's loopback services in turn, or send packets that seem to come from them. IPv6 has

@@ -173,8 +173,8 @@ func removeAll(t testing.TB, m *Manager) {
 func snapshot(t testing.TB) string {
 	t.Helper()
 	out := run(t, "bash", "-c", `ip -o link | sed 's/^[0-9]*: //; s/@if[0-9]*//; s/ qlen [0-9]*//'; ip -o -4 addr show | sed 's/^[0-9]*: //'
-		ip route show table all | grep -v '^\(ff00\|fe80\|multicast\|local fe80\|anycast\)'; ip netns list; iptables-save | grep -v '^[#:]'; ip6tables-save | grep -v '^[#:]'
-		iptables-save | grep '^:MYDOCKER'; ip6tables-save | grep '^:MYDOCKER'; nft list tables 2>/dev/null | grep mydocker; cat /proc/sys/net/ipv4/ip_forward; true`)
+		ip route show table all | grep -v '^\(ff00\|fe80\|multicast\|local fe80\|anycast\)'; ip netns list; iptables-save 2>/dev/null | grep -v '^[#:]'; ip6tables-save 2>/dev/null | grep -v '^[#:]'
+		iptables-save 2>/dev/null | grep '^:MYDOCKER'; ip6tables-save 2>/dev/null | grep '^:MYDOCKER'; nft list tables 2>/dev/null | grep mydocker; cat /proc/sys/net/ipv4/ip_forward; true`)
 	// Headings, a carrier that comes and goes by itself, and the outer ends' random MAC addresses.
 	out = regexp.MustCompile(`(?m)^\*.*\n|^COMMIT\n| linkdown|NO-CARRIER,|,LOWER_UP| state \w+| +$`).ReplaceAllString(out, "")
 	out = regexp.MustCompile(`(?m)^(veth\w+: .*link/ether) \S+`).ReplaceAllString(out, "$1")
