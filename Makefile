@@ -56,8 +56,14 @@ fuzz: need-go ## every fuzz target for FUZZTIME (5s)
 
 .PHONY: bench
 bench: need-go mydocker ## measure against crun, runc, podman and docker, in namespaces (root; installs nothing)
+	./test/debian-images.sh bin/debian
 	$(GO) build -o bin/bench ./test/bench
 	./test/in-namespace.sh bin/bench -mydocker $(CURDIR)/mydocker $(BENCHFLAGS)
+
+.PHONY: compare
+compare: need-go mydocker ## do the same things with Docker and with mydocker, and compare what a user sees (root; needs dockerd)
+	$(GO) build -o bin/compare ./test/compare
+	./test/in-namespace.sh bin/compare -mydocker $(CURDIR)/mydocker $(COMPAREFLAGS)
 
 .PHONY: conformance
 conformance: mydocker ## the OCI validation programs, then podman, containerd and Docker, drive mydocker-runtime (root)

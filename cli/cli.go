@@ -133,7 +133,10 @@ func (s *session) dispatch(args []string) error {
 	line = append([]string{v.name}, line...)
 	var leaf *urfave.Command
 	for next := &app.Commands; v.children != nil; {
-		if len(rest) == 0 || rest[0] == "--help" || rest[0] == "-h" {
+		if len(rest) == 0 {
+			return s.helpForNothing(v)
+		}
+		if rest[0] == "--help" || rest[0] == "-h" {
 			return s.help(v)
 		}
 		if rest[0] == "help" { // help network create

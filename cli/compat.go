@@ -2,12 +2,19 @@ package cli
 
 import (
 	"bytes"
+	_ "embed"
 	"fmt"
 	"sort"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 )
+
+// differences are what one sees that Docker shows otherwise. `make compare` does the same things with both and fails on a
+// difference that is not in this list.
+//
+//go:embed differences.md
+var differences string
 
 // compatTable writes docs/docker-compat.md: every command and flag of Docker's, and what became of it here. A test compares
 // the file with what this writes.
@@ -43,6 +50,7 @@ What is not supported is refused by name, with the reason that stands here, befo
 	}
 	fmt.Fprintf(&b, "\nOurs alone: %s.\n\n## Flags\n\nThe commands of the groups container, image and system that also exist without the group have the same flags in both places.\n%s",
 		codeList(ours()), details.Bytes())
+	b.WriteString("\n" + differences)
 	return b.Bytes()
 }
 

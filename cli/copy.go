@@ -165,7 +165,7 @@ Examples:
 			if err != nil {
 				return err
 			}
-			changes, err := files.rootfs.Diff()
+			changes, err := files.changes()
 			if err != nil {
 				return err
 			}

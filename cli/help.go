@@ -17,6 +17,13 @@ func (s *session) help(v *verb) error {
 	return w.Flush()
 }
 
+// helpForNothing prints a group's help where a command was expected: it was not asked for, so it is no output.
+func (s *session) helpForNothing(v *verb) error {
+	w := bufio.NewWriter(s.streams.Err)
+	writeHelp(w, v)
+	return w.Flush()
+}
+
 // writeHelp writes what --help shows, in the order and layout of Docker's.
 func writeHelp(w io.Writer, v *verb) {
 	fmt.Fprintf(w, "Usage:  %s\n\n%s\n", v.usageLine(), v.summary)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -220,8 +221,21 @@ func rmVerb() *verb {
 		},
 		run: func(s *session, c *urfave.Context) error {
 			o := engine.RemoveOptions{Force: c.Bool("force"), Volumes: c.Bool("volumes")}
-			return s.onEach(c, func(e *engine.Engine, ref string) error {
-				return e.Remove(context.Background(), strings.TrimSpace(ref), o)
+			e, err := s.engine()
+			if err != nil {
+				return err
+			}
+			return s.each(c.Args().Slice(), func(ref string) error {
+				err := e.Remove(context.Background(), strings.TrimSpace(ref), o)
+				var none *engine.NoSuchContainer
+				if o.Force && errors.As(err, &none) {
+					s.report(err)
+					return nil // said, and not counted: what is not there need not be removed
+				}
+				if err == nil {
+					_, err = fmt.Fprintln(s.streams.Out, ref)
+				}
+				return err
 			})
 		},
 	}

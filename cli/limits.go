@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -35,11 +36,63 @@ func readResources(c *urfave.Context, o *engine.CreateOptions) (err error) {
 		return err
 	}
 	r.CPUQuota, r.PidsLimit = c.Int64("cpu-quota"), c.Int64("pids-limit")
+	r.CPURealtimePeriod, r.CPURealtimeRuntime = c.Int64("cpu-rt-period"), c.Int64("cpu-rt-runtime")
+	if n := c.Int64("memory-swappiness"); n != -1 {
+		if n < 0 || n > 100 {
+			return fmt.Errorf("invalid value %d for --memory-swappiness: the range is 0 to 100", n)
+		}
+		r.MemorySwappiness = &n
+	}
+	if err := readDeviceLimits(c, r); err != nil {
+		return err
+	}
 	if err := readWeights(c, r, func(string) bool { return true }); err != nil {
 		return err
 	}
 	return checkResources(r)
 }
+
+// readDeviceLimits reads the limits of single disks: /dev/x:NUMBER.
+func readDeviceLimits(c *urfave.Context, r *engine.Resources) error {
+	for _, kind := range []struct {
+		flag  string
+		to    *[]engine.DeviceLimit
+		parse func(string) (uint64, error)
+	}{
+		{"blkio-weight-device", &r.BlkioWeightDevice, func(text string) (uint64, error) {
+			n, err := strconv.ParseUint(text, 10, 16)
+			if err == nil && n != 0 && (n < 10 || n > 1000) {
+				err = errors.New("the weight is from 10 to 1000")
+			}
+			return n, err
+		}},
+		{"device-read-bps", &r.ReadBps, parseRate}, {"device-write-bps", &r.WriteBps, parseRate},
+		{"device-read-iops", &r.ReadIOps, parseCount}, {"device-write-iops", &r.WriteIOps, parseCount},
+	} {
+		for _, text := range c.StringSlice(kind.flag) {
+			device, number, ok := strings.Cut(text, ":")
+			if !ok || !strings.HasPrefix(device, "/dev/") {
+				return fmt.Errorf("invalid --%s '%s': /dev/DISK:NUMBER is expected", kind.flag, text)
+			}
+			rate, err := kind.parse(number)
+			if err != nil {
+				return fmt.Errorf("invalid --%s '%s': %w", kind.flag, text, err)
+			}
+			*kind.to = append(*kind.to, engine.DeviceLimit{Path: device, Rate: rate})
+		}
+	}
+	return nil
+}
+
+func parseRate(text string) (uint64, error) {
+	n, err := units.RAMInBytes(text)
+	if err == nil && n < 0 {
+		err = errors.New("the rate is negative")
+	}
+	return uint64(n), err
+}
+
+func parseCount(text string) (uint64, error) { return strconv.ParseUint(text, 10, 64) }
 
 // readWeights reads the plain numbers among the limits, those that given says.
 func readWeights(c *urfave.Context, r *engine.Resources, given func(flag string) bool) error {
@@ -81,6 +134,8 @@ func checkResources(r *engine.Resources) error {
 		return fmt.Errorf("--cpu-period cannot be less than 1ms (1000) or larger than 1s (1000000)")
 	case r.CPUQuota > 0 && r.CPUQuota < 1000:
 		return fmt.Errorf("--cpu-quota cannot be less than 1ms (1000)")
+	case r.CPURealtimePeriod != 0 && r.CPURealtimeRuntime > r.CPURealtimePeriod:
+		return fmt.Errorf("--cpu-rt-runtime cannot be more than --cpu-rt-period")
 	case r.BlkioWeight != 0 && r.BlkioWeight < 10:
 		return fmt.Errorf("range of --blkio-weight is from 10 to 1000")
 	}
@@ -153,6 +208,12 @@ func readLimits(c *urfave.Context, o *engine.CreateOptions) error {
 			// -1 is unlimited: all bits set, in the kernel too.
 			Soft: uint64(limit.Soft), Hard: uint64(limit.Hard),
 		})
+	}
+	for _, text := range c.StringSlice("device-cgroup-rule") {
+		if err := engine.CheckDeviceRule(text); err != nil {
+			return err
+		}
+		o.DeviceCgroupRules = append(o.DeviceCgroupRules, text)
 	}
 	for _, text := range c.StringSlice("device") {
 		if err := checkDevice(text); err != nil {

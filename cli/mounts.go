@@ -209,7 +209,7 @@ func parseMount(text string) (engine.Mount, error) {
 		key = strings.ToLower(key)
 		if !hasValue {
 			switch key {
-			case "readonly", "ro", "volume-nocopy":
+			case "readonly", "ro", "volume-nocopy", "bind-nonrecursive":
 				value = "true"
 			default:
 				return m, fmt.Errorf("invalid field '%s' must be a key=value pair", field)
@@ -272,8 +272,32 @@ func mountField(m *engine.Mount, key, value string) (err error) {
 			return wrong
 		}
 		m.TmpfsOptions = append(m.TmpfsOptions, fmt.Sprintf("mode=%04o", mode))
+	case "bind-recursive":
+		switch m.Recursive = strings.ToLower(value); m.Recursive {
+		case "enabled", "disabled", "writable", "readonly":
+		default:
+			return wrong
+		}
+	case "bind-nonrecursive":
+		off, err := strconv.ParseBool(value)
+		if err != nil {
+			return wrong
+		}
+		if off {
+			m.Recursive = "disabled"
+		}
+	case "volume-driver":
+		if value != "local" {
+			return fmt.Errorf("volume driver %q is not supported: local is the only one", value)
+		}
+	case "volume-label":
+		if m.Labels == nil {
+			m.Labels = map[string]string{}
+		}
+		name, text, _ := strings.Cut(value, "=")
+		m.Labels[name] = text
 	case "consistency": // of no meaning on Linux, in Docker too
-	case "bind-nonrecursive", "bind-recursive", "volume-label", "volume-driver", "volume-opt", "image-subpath":
+	case "volume-opt", "image-subpath":
 		return fmt.Errorf("mount option %s is not supported", key)
 	default:
 		return fmt.Errorf("unexpected key '%s' in '%s=%s'", key, key, value)
@@ -283,6 +307,7 @@ func mountField(m *engine.Mount, key, value string) (err error) {
 
 // finishMount checks what the fields say together.
 func finishMount(m *engine.Mount) error {
+	m.MustExist = true
 	switch m.Type {
 	case "bind":
 		if m.Source == "" {
@@ -291,7 +316,15 @@ func finishMount(m *engine.Mount) error {
 		if !filepath.IsAbs(m.Source) {
 			return fmt.Errorf("the source of a bind mount has to be an absolute path: %s", m.Source)
 		}
-		m.Source, m.MustExist = filepath.Clean(m.Source), true
+		m.Source = filepath.Clean(m.Source)
+		switch {
+		case m.Recursive == "readonly" && !m.ReadOnly:
+			return fmt.Errorf("option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction")
+		case m.Recursive == "readonly" && m.Propagation != "" && m.Propagation != "rprivate":
+			return fmt.Errorf("option 'bind-recursive=readonly' requires 'bind-propagation=rprivate'")
+		case m.Recursive == "writable" && !m.ReadOnly:
+			return fmt.Errorf("option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction")
+		}
 	case "volume":
 		if m.Source != "" && !validVolume(m.Source) {
 			return fmt.Errorf("%q is no volume name; for a directory of the host say type=bind", m.Source)

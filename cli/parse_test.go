@@ -309,10 +309,10 @@ func TestMountGrammar(t *testing.T) {
 		"type=bind,source=./x,target=/b,ro=false":         {Type: "bind", Source: here, Target: "/b", MustExist: true},
 		`type=bind,"src=/a,b",destination=/c`:             {Type: "bind", Source: "/a,b", Target: "/c", MustExist: true},
 		"type=bind,src=/a,dst=/b,bind-propagation=rslave": {Type: "bind", Source: "/a", Target: "/b", MustExist: true, Propagation: "rslave"},
-		"dst=/v":                                          {Type: "volume", Target: "/v"},
-		"src=data,dst=/v,volume-nocopy":                   {Type: "volume", Source: "data", Target: "/v", NoCopy: true},
-		"src=data,dst=/v,volume-subpath=a/b":              {Type: "volume", Source: "data", Target: "/v", Subpath: "a/b"},
-		"type=tmpfs,dst=/t,tmpfs-size=2m,tmpfs-mode=1770": {Type: "tmpfs", Target: "/t", TmpfsOptions: []string{"size=2097152", "mode=1770"}},
+		"dst=/v":                                          {Type: "volume", Target: "/v", MustExist: true},
+		"src=data,dst=/v,volume-nocopy":                   {Type: "volume", Source: "data", Target: "/v", NoCopy: true, MustExist: true},
+		"src=data,dst=/v,volume-subpath=a/b":              {Type: "volume", Source: "data", Target: "/v", Subpath: "a/b", MustExist: true},
+		"type=tmpfs,dst=/t,tmpfs-size=2m,tmpfs-mode=1770": {Type: "tmpfs", Target: "/t", TmpfsOptions: []string{"size=2097152", "mode=1770"}, MustExist: true},
 	} {
 		if got, err := parseMount(text); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("--mount %s\n got %+v, %v\nwant %+v", text, got, err, want)

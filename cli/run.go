@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
+	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -56,6 +58,10 @@ func run(s *session, c *urfave.Context) error {
 		}
 		return s.planRun(o.CreateOptions)
 	}
+	streams, err := attachedStreams(s.streams, o.AttachStreams)
+	if err != nil {
+		return err
+	}
 	if !o.Detach {
 		if err := checkTTY(o.TTY, o.OpenStdin, s.streams.In); err != nil {
 			return err
@@ -81,10 +87,31 @@ func run(s *session, c *urfave.Context) error {
 	}
 	var code int
 	err = s.withImage(&o.CreateOptions, pull, func() (err error) {
-		code, err = e.Run(context.Background(), o, s.streams)
+		code, err = e.Run(context.Background(), o, streams)
 		return err
 	})
 	return status(code, err)
+}
+
+// attachedStreams keeps those of the caller's streams that -a named; without any -a all are kept.
+func attachedStreams(s engine.Streams, wanted []string) (engine.Streams, error) {
+	if len(wanted) == 0 {
+		return s, nil
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return s, err
+	}
+	if !slices.Contains(wanted, "stdin") {
+		s.In = nil
+	}
+	if !slices.Contains(wanted, "stdout") {
+		s.Out = null
+	}
+	if !slices.Contains(wanted, "stderr") {
+		s.Err = null
+	}
+	return s, nil
 }
 
 func createVerb() *verb {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 )
@@ -142,12 +143,17 @@ func (s *session) psOf(pids []int, options []string) error {
 	for _, pid := range pids {
 		mine[strconv.Itoa(pid)] = true
 	}
-	text := lines[0] + "\n"
+	// Docker's table: each column at least 20 wide; the last one is the rest of the line.
+	titles := strings.Fields(lines[0])
+	w := tabwriter.NewWriter(s.streams.Out, 20, 1, 3, ' ', 0)
+	fmt.Fprintln(w, strings.Join(titles, "\t"))
 	for _, line := range lines[1:] {
 		if fields := strings.Fields(line); len(fields) > column && mine[fields[column]] {
-			text += line + "\n"
+			if last := len(titles) - 1; len(fields) > last {
+				fields = append(fields[:last], strings.Join(fields[last:], " "))
+			}
+			fmt.Fprintln(w, strings.Join(fields, "\t"))
 		}
 	}
-	_, err = s.streams.Out.WriteString(text)
-	return err
+	return w.Flush()
 }

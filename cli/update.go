@@ -24,6 +24,8 @@ Examples:
 				number("blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable"),
 				number("cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period, in microseconds"),
 				number("cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota, in microseconds"),
+				number("cpu-rt-period", "Limit the CPU real-time period in microseconds"),
+				number("cpu-rt-runtime", "Limit the CPU real-time runtime in microseconds"),
 				number("cpu-shares,c", "CPU shares (relative weight)"),
 				str("cpus", "decimal", "Number of CPUs"),
 				str("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
@@ -56,10 +58,12 @@ Examples:
 				o.Restart = &policy
 			}
 			return s.onEach(c, func(e *engine.Engine, ref string) error {
-				var wrong error
 				o := o
-				o.Resources = func(r *engine.Resources) { wrong = changeResources(c, r, checkResources) }
-				return errors.Join(e.Update(context.Background(), ref, o), wrong, updateShape(e, ref, shape))
+				o.Resources = func(r *engine.Resources) error { return changeResources(c, r, checkResources) }
+				if err := e.Update(context.Background(), ref, o); err != nil {
+					return err
+				}
+				return updateShape(e, ref, shape)
 			})
 		},
 	}
@@ -97,7 +101,8 @@ func changeResources(c *urfave.Context, r *engine.Resources, check func(*engine.
 			*to = c.String(flag)
 		}
 	}
-	for flag, to := range map[string]*int64{"cpu-quota": &changed.CPUQuota, "pids-limit": &changed.PidsLimit} {
+	for flag, to := range map[string]*int64{"cpu-quota": &changed.CPUQuota, "pids-limit": &changed.PidsLimit,
+		"cpu-rt-period": &changed.CPURealtimePeriod, "cpu-rt-runtime": &changed.CPURealtimeRuntime} {
 		if c.IsSet(flag) {
 			*to = c.Int64(flag)
 		}

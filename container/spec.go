@@ -34,7 +34,7 @@ type SpecOptions struct {
 	Init       bool
 	InitBinary string // this program's own path
 
-	// NetNS, PIDNS, IPCNS, UTSNS and CgroupNS choose namespaces: "" is a new one, "host" the host's, anything else a path.
+	// NetNS, PIDNS, IPCNS, UTSNS and CgroupNS choose namespaces: "" or "private" is a new one, "host" the host's, anything else a path.
 	NetNS, PIDNS, IPCNS, UTSNS, CgroupNS string
 	// UIDMappings and GIDMappings, if any, ask for a new user namespace.
 	UIDMappings, GIDMappings []specs.LinuxIDMapping
@@ -150,7 +150,7 @@ func namespaces(o SpecOptions) []specs.LinuxNamespace {
 	add := func(kind specs.LinuxNamespaceType, which string) {
 		switch which {
 		case "host":
-		case "":
+		case "", "private":
 			list = append(list, specs.LinuxNamespace{Type: kind})
 		default:
 			list = append(list, specs.LinuxNamespace{Type: kind, Path: which})

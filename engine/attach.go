@@ -44,6 +44,7 @@ func (e *Engine) Attach(ctx context.Context, ref string, o AttachOptions, s Stre
 		return 1, err
 	}
 	defer conn.Close()
+	e.containerEvent(d, "attach")
 	opts := attachOptions{in: d.Options.OpenStdin && !o.NoStdin, tty: d.Options.TTY, keys: o.DetachKeys, noProxy: o.NoSigProxy}
 	if opts.tty {
 		sendSize(&frameWriter{w: conn}, s.In)
@@ -116,6 +117,7 @@ func (e *Engine) stand(ctx context.Context, d *Definition, conn net.Conn, o atta
 	case err := <-ended:
 		switch {
 		case errors.Is(err, errDetached):
+			e.containerEvent(d, "detach")
 			return 0, nil
 		case err != nil:
 			return 125, fmt.Errorf("the connection to the monitor of container %s broke: %w (mydocker ps tells whether it still runs)", d.Name, err)

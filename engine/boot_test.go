@@ -129,12 +129,12 @@ func TestUpdate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = e.Update(ctx, "upd", UpdateOptions{Resources: func(r *Resources) { r.PidsLimit = 17 }, Restart: &RestartPolicy{Name: "on-failure", MaximumRetryCount: 2}})
+	err = e.Update(ctx, "upd", UpdateOptions{Resources: func(r *Resources) error { r.PidsLimit = 17; return nil }, Restart: &RestartPolicy{Name: "on-failure", MaximumRetryCount: 2}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	j, err := e.Inspect(ctx, "upd")
-	if err != nil || j.HostConfig.PidsLimit != 17 || j.HostConfig.RestartPolicy.MaximumRetryCount != 2 {
+	if err != nil || *j.HostConfig.PidsLimit != 17 || j.HostConfig.RestartPolicy.MaximumRetryCount != 2 {
 		t.Errorf("inspect: %+v, %v", j.HostConfig, err)
 	}
 	groups, err := filepath.Glob("/sys/fs/cgroup/*/mydocker/" + id + "/pids.max")

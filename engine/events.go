@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"github.com/mydocker/mydocker/network"
 )
 
 // Events are lines appended to one file by whoever does something: a durable stream that needs no daemon. One write(2)
@@ -40,6 +43,11 @@ func (e *Engine) eventsPath() string { return filepath.Join(e.Root.Lib, eventsFi
 
 // containerEvent tells of a container. That an event cannot be written is no reason to fail what it tells of.
 func (e *Engine) containerEvent(d *Definition, action string, more ...string) {
+	e.Emit(eventOf(d, action, more...))
+}
+
+// eventOf is an event of a container; more are names and values of further attributes.
+func eventOf(d *Definition, action string, more ...string) Event {
 	attributes := make(map[string]string, len(d.Options.Labels)+2+len(more)/2)
 	for k, v := range d.Options.Labels {
 		attributes[k] = v
@@ -48,23 +56,87 @@ func (e *Engine) containerEvent(d *Definition, action string, more ...string) {
 	for i := 0; i+1 < len(more); i += 2 {
 		attributes[more[i]] = more[i+1]
 	}
-	e.Emit(Event{Status: action, ID: d.ID, From: d.Options.Image, Type: "container", Action: action, Actor: Actor{ID: d.ID, Attributes: attributes}})
+	return Event{Status: action, ID: d.ID, From: d.Options.Image, Type: "container", Action: action, Actor: Actor{ID: d.ID, Attributes: attributes}}
 }
 
-// Emit appends an event to the stream.
-func (e *Engine) Emit(ev Event) {
-	at := time.Now()
-	ev.Scope, ev.Time, ev.TimeNano = "local", at.Unix(), at.UnixNano()
-	line, err := json.Marshal(ev)
-	if err != nil {
-		return
+// startEvents tells of a start: who is attached, what was connected and mounted for it, and the start itself.
+func (e *Engine) startEvents(d *Definition, attached bool) {
+	var all []Event
+	if attached {
+		all = append(all, eventOf(d, "attach"))
+	}
+	all = append(all, e.networkEvents(d, "connect")...)
+	all = append(all, volumeEvents(d, "mount")...)
+	e.Emit(append(all, eventOf(d, "start"))...)
+}
+
+// endEvents tells of an end in the same way.
+func (e *Engine) endEvents(d *Definition, exitCode int, outOfMemory bool) {
+	var all []Event
+	if outOfMemory {
+		all = append(all, eventOf(d, "oom"))
+	}
+	all = append(all, eventOf(d, "die", "exitCode", strconv.Itoa(exitCode)))
+	all = append(all, e.networkEvents(d, "disconnect")...)
+	e.Emit(append(all, volumeEvents(d, "unmount")...)...)
+}
+
+// networkEvents are those of all networks that a container is on.
+func (e *Engine) networkEvents(d *Definition, action string) (all []Event) {
+	for _, ref := range d.Options.networkRefs() {
+		if n, err := e.networks.Network(ref); err == nil { // else it is gone, and has no id to tell
+			all = append(all, networkEventOf(action, n, d))
+		}
+	}
+	return all
+}
+
+func networkEventOf(action string, n *network.Network, d *Definition) Event {
+	return Event{Type: "network", Action: action, Actor: Actor{ID: n.ID, Attributes: map[string]string{"container": d.ID, "name": n.Name, "type": n.Driver}}}
+}
+
+func volumeEvents(d *Definition, action string) (all []Event) {
+	for _, m := range d.Options.Mounts {
+		if m.Type != "volume" {
+			continue
+		}
+		attributes := map[string]string{"container": d.ID, "driver": "local"}
+		if action == "mount" {
+			attributes["destination"], attributes["propagation"], attributes["read/write"] = m.Target, m.Propagation, strconv.FormatBool(!m.ReadOnly)
+		}
+		all = append(all, Event{Type: "volume", Action: action, Actor: Actor{ID: m.Source, Attributes: attributes}})
+	}
+	return all
+}
+
+// ImageEvent tells of an image; name is how it was called.
+func (e *Engine) ImageEvent(action, id, name string) {
+	e.Emit(Event{Status: action, ID: id, Type: "image", Action: action, Actor: Actor{ID: id, Attributes: map[string]string{"name": name}}})
+}
+
+// ContainerEvent tells what another package has done with a container: copy, commit, export.
+func (e *Engine) ContainerEvent(d *Definition, action string, more ...string) {
+	e.containerEvent(d, action, more...)
+}
+
+// Emit appends events to the stream, in one write.
+func (e *Engine) Emit(events ...Event) {
+	var lines []byte
+	for _, ev := range events {
+		at := time.Now()
+		ev.Scope, ev.Time, ev.TimeNano = "local", at.Unix(), at.UnixNano()
+		line, err := json.Marshal(ev)
+		if err != nil {
+			return
+		}
+		lines = append(append(lines, line...), '\n')
 	}
 	f, err := os.OpenFile(e.eventsPath(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	if _, err := f.Write(append(line, '\n')); err != nil {
+	if _, err := f.Write(lines); err != nil {
 		return
 	}
 	if st, err := f.Stat(); err == nil && st.Size() > maxEventsFile {

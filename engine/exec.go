@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -35,12 +36,14 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	if err != nil {
 		return 125, exitWith(125, err)
 	}
-	e.containerEvent(d, "exec_start: "+commandLine(o.Args))
+	ex := e.newExec(d, o.Args)
 	if o.Detach {
-		return e.execDetached(d, p)
+		return e.execDetached(d, ex, p)
 	}
 	if o.TTY {
-		return execTerminal(ctx, c, p, o, s)
+		code, err := execTerminal(ctx, c, p, o, s)
+		ex.ended(code)
+		return code, err
 	}
 	opts := container.ExecOptions{Process: p, Stdout: s.Out, Stderr: s.Err}
 	if o.Interactive {
@@ -54,7 +57,27 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	begin()
 	defer stop()
 	exit, err := proc.Wait()
+	ex.ended(exit.Code)
 	return exit.Code, err
+}
+
+// execRun is one more command in a container, as the events tell of it.
+type execRun struct {
+	e  *Engine
+	d  *Definition
+	id string
+}
+
+// newExec tells that a command is made and started in a container.
+func (e *Engine) newExec(d *Definition, args []string) *execRun {
+	x := &execRun{e, d, newID()}
+	line := commandLine(args)
+	e.Emit(eventOf(d, "exec_create: "+line, "execID", x.id), eventOf(d, "exec_start: "+line, "execID", x.id))
+	return x
+}
+
+func (x *execRun) ended(code int) {
+	x.e.containerEvent(x.d, "exec_die", "execID", x.id, "exitCode", strconv.Itoa(code))
 }
 
 func startFailure(err error) (int, error) {
@@ -180,9 +203,15 @@ func typeInto(console io.Writer, in io.Reader, keys *detachKeys) (detached bool)
 	}
 }
 
+// detachedExec is what the parent of an `exec -d` is told.
+type detachedExec struct {
+	ID      string
+	Process *specs.Process
+}
+
 // execDetached lets a second process of ours be the parent, so that the command has somebody to wait for it.
-func (e *Engine) execDetached(d *Definition, p *specs.Process) (int, error) {
-	process, err := json.Marshal(p)
+func (e *Engine) execDetached(d *Definition, x *execRun, p *specs.Process) (int, error) {
+	process, err := json.Marshal(detachedExec{x.id, p})
 	if err != nil {
 		return 125, exitWith(125, err)
 	}
@@ -203,8 +232,8 @@ func (e *Engine) execDetached(d *Definition, p *specs.Process) (int, error) {
 // ExecChildMain is `mydocker exec-child`: the parent of a command of `exec -d`.
 func ExecChildMain() int {
 	o, tell, ok := takeOrders()
-	p := new(specs.Process)
-	if !ok || json.Unmarshal(o.Process, p) != nil {
+	var what detachedExec
+	if !ok || json.Unmarshal(o.Process, &what) != nil || what.Process == nil {
 		tell(errors.New("exec-child: this command is for mydocker itself; use exec -d"))
 		return 125
 	}
@@ -218,7 +247,7 @@ func ExecChildMain() int {
 		tell(err)
 		return 125
 	}
-	proc, err := c.Exec(context.Background(), container.ExecOptions{Process: p})
+	proc, err := c.Exec(context.Background(), container.ExecOptions{Process: what.Process})
 	if err != nil {
 		tell(startError(err))
 		return 125
@@ -229,6 +258,9 @@ func ExecChildMain() int {
 	}
 	settle()
 	exit, err := proc.Wait()
+	if d, findErr := e.readDefinition(o.ID); findErr == nil { // else it went with the container
+		(&execRun{e, d, what.ID}).ended(exit.Code)
+	}
 	if err != nil {
 		return 1
 	}

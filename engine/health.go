@@ -187,6 +187,7 @@ func (m *monitor) testOnce(ctx context.Context, c *container.Container, check *i
 			return err
 		}
 		defer out.Close()
+		ran := m.e.newExec(m.d, args)
 		proc, err := c.Exec(ctx, container.ExecOptions{Process: p, Stdout: theirs, Stderr: theirs})
 		theirs.Close()
 		if err != nil {
@@ -200,6 +201,7 @@ func (m *monitor) testOnce(ctx context.Context, c *container.Container, check *i
 		}()
 		late := time.AfterFunc(orDuration(check.Timeout, defaultHealthTimeout), func() { _ = proc.Signal(unix.SIGKILL) })
 		exit, err := proc.Wait()
+		ran.ended(exit.Code)
 		if !late.Stop() {
 			return fmt.Errorf("health check exceeded timeout (%s)", orDuration(check.Timeout, defaultHealthTimeout))
 		}

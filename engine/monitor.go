@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -225,7 +224,7 @@ func (m *monitor) start(restarts int) (*live, Life, error) {
 		err = startError(err)
 		return l, m.failed(life, err), err
 	}
-	m.e.containerEvent(m.d, "start")
+	m.e.startEvents(m.d, m.hub.attached())
 	return l, life, nil
 }
 
@@ -279,10 +278,7 @@ func (m *monitor) ended(life Life, exit container.Exit, err error) (Life, error)
 	if m.log != nil {
 		m.log.endLines()
 	}
-	if exit.OOMKilled {
-		m.e.containerEvent(m.d, "oom")
-	}
-	m.e.containerEvent(m.d, "die", "exitCode", strconv.Itoa(exit.Code))
+	m.e.endEvents(m.d, exit.Code, exit.OOMKilled)
 	return m.remember(life), err
 }
 

@@ -40,31 +40,42 @@ type CreateOptions struct {
 	Mounts      []Mount
 	VolumesFrom []string
 
-	Network     string // network name or id, bridge, none, host, container:NAME, ns:PATH; "" means bridge
-	Networks    []NetworkAttachment
-	Ports       []network.PortMapping
-	PublishAll  bool
-	Expose      []string // "80/tcp"
-	MacAddress  string
-	IP, IP6     string
-	Aliases     []string
-	Shape       network.Shape `json:",omitzero"` // on the first network
-	DNS         []string
-	DNSSearch   []string
-	DNSOptions  []string
-	ExtraHosts  []string // "name:address"; address may be host-gateway
-	Links       []string
-	Resources   Resources
-	Security    Security
-	GroupAdd    []string
-	OomScoreAdj *int
-	ShmSize     int64 // bytes; 0 means 64 MiB
-	Ulimits     []specs.POSIXRlimit
-	Sysctls     map[string]string
-	Devices     []string
-	PidMode     string
-	IpcMode     string
-	UTSMode     string
+	Network    string // network name or id, bridge, none, host, container:NAME, ns:PATH; "" means bridge
+	Networks   []NetworkAttachment
+	Ports      []network.PortMapping
+	PublishAll bool
+	// UserlandProxy publishes the ports by a proxy in the monitor; nil: as the configuration file says.
+	UserlandProxy *bool    `json:",omitempty"`
+	Expose        []string // "80/tcp"
+	MacAddress    string
+	IP, IP6       string
+	Aliases       []string
+	Shape         network.Shape `json:",omitzero"` // on the first network
+	DNS           []string
+	DNSSearch     []string
+	DNSOptions    []string
+	ExtraHosts    []string // "name:address"; address may be host-gateway
+	Links         []string
+	Resources     Resources
+	Security      Security
+	GroupAdd      []string
+	OomScoreAdj   *int
+	ShmSize       int64 // bytes; 0 means 64 MiB
+	Ulimits       []specs.POSIXRlimit
+	Sysctls       map[string]string
+	Devices       []string
+	PidMode       string
+	IpcMode       string
+	UTSMode       string
+	UsernsMode    string // host or "", which are the same: there is no remapping
+	// CgroupnsMode is private, host or "": private, but for --privileged.
+	CgroupnsMode string
+	Annotations  map[string]string
+	// DeviceCgroupRules are more device rules, such as "c 42:* rmw".
+	DeviceCgroupRules []string
+	Detached          bool // -d: nobody stands beside it
+	// AttachStreams are the streams that -a named; nil means those that belong to -i and -d.
+	AttachStreams []string
 	// Health is the health check: fields left zero are the image's, then Docker's defaults; Test ["NONE"] turns it off.
 	Health    *image.Healthcheck
 	LogDriver string
@@ -93,11 +104,15 @@ type Mount struct {
 	Target   string
 	ReadOnly bool
 	// Propagation is private, rprivate, shared, rshared, slave or rslave; "" means rprivate.
-	Propagation  string
-	NoCopy       bool
+	Propagation string
+	NoCopy      bool
+	Labels      map[string]string // of a volume that the mount makes
+	// Recursive says how what is mounted below a bind source comes along: "" or enabled (read-only too, with ReadOnly), writable
+	// (as it is), readonly (read-only, or an error), disabled (not at all).
+	Recursive    string
 	Subpath      string
 	TmpfsOptions []string // size=…, mode=…
-	// MustExist refuses a bind source that is missing (--mount); otherwise it is made as a directory (-v).
+	// MustExist is for those of --mount: a bind source that is missing is refused; otherwise it is made as a directory (-v).
 	MustExist bool
 }
 
@@ -114,8 +129,19 @@ type Resources struct {
 	CpusetMems        string
 	PidsLimit         int64 // -1 means unlimited
 	BlkioWeight       uint16
-	OomKillDisable    bool
-	CgroupParent      string
+	// Limits of single disks: bytes or operations in a second.
+	BlkioWeightDevice                      []DeviceLimit
+	ReadBps, WriteBps, ReadIOps, WriteIOps []DeviceLimit
+	CPURealtimePeriod, CPURealtimeRuntime  int64  // microseconds; cgroup v1
+	MemorySwappiness                       *int64 // 0 to 100; cgroup v1; nil is the host's
+	OomKillDisable                         bool
+	CgroupParent                           string
+}
+
+// DeviceLimit is a limit for one block device.
+type DeviceLimit struct {
+	Path string
+	Rate uint64
 }
 
 // Security is what a container may do.

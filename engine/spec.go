@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/moby/sys/user"
@@ -26,7 +25,7 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	resources, err := container.NewResources(limits(o.Resources))
+	resources, err := runtimeResources(o.Resources)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +52,8 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 		Rlimits:        o.Ulimits,
 		Sysctls:        o.Sysctls,
 		OOMScoreAdj:    o.OomScoreAdj,
+		Annotations:    o.Annotations,
+		CgroupNS:       o.CgroupnsMode,
 	}
 	if netns == "" {
 		so.NetNS = "host"
@@ -84,14 +85,6 @@ func or(s, otherwise string) string {
 		return otherwise
 	}
 	return s
-}
-
-func limits(r Resources) container.Limits {
-	return container.Limits{
-		Memory: r.Memory, MemorySwap: r.MemorySwap, MemoryReservation: r.MemoryReservation, NanoCPUs: r.NanoCPUs, CPUShares: r.CPUShares,
-		CPUPeriod: r.CPUPeriod, CPUQuota: r.CPUQuota, CpusetCpus: r.CpusetCpus, CpusetMems: r.CpusetMems, PidsLimit: r.PidsLimit,
-		BlkioWeight: r.BlkioWeight, OomKillDisable: r.OomKillDisable,
-	}
 }
 
 // environment is what the process finds: Docker's own variables, then the image's and the user's. Nothing of the host's.
@@ -148,16 +141,19 @@ func applySecurity(so *container.SpecOptions, o *CreateOptions) error {
 		return err
 	}
 	for _, dev := range o.Devices {
-		host, rest, _ := strings.Cut(dev, ":")
-		target, access, _ := strings.Cut(rest, ":")
-		if target != "" && !strings.HasPrefix(target, "/") { // HOST:rwm
-			target, access = "", target
-		}
-		list, err := container.HostDevices(host, or(target, host), access)
+		host, target, access := splitDevice(dev)
+		list, err := container.HostDevices(host, target, access)
 		if err != nil {
 			return err
 		}
 		so.Devices = append(so.Devices, list...)
+	}
+	for _, text := range o.DeviceCgroupRules {
+		rule, err := parseDeviceRule(text)
+		if err != nil {
+			return err
+		}
+		so.DeviceRules = append(so.DeviceRules, rule)
 	}
 	if s.Privileged {
 		list, err := container.HostDevices("/dev", "/dev", "rwm")
@@ -167,32 +163,6 @@ func applySecurity(so *container.SpecOptions, o *CreateOptions) error {
 		so.Devices = append(so.Devices, list...)
 	}
 	return nil
-}
-
-// mounts are the user's and the image's.
-func (e *Engine) mounts(d *Definition) []specs.Mount {
-	var list []specs.Mount
-	for _, m := range d.Options.Mounts {
-		access := "rw"
-		if m.ReadOnly {
-			access = "ro"
-		}
-		propagation := or(m.Propagation, "rprivate")
-		switch m.Type {
-		case "bind":
-			list = append(list, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: []string{"rbind", access, propagation}})
-		case "volume":
-			source := filepath.Join(e.volumeData(m.Source), filepath.Clean("/"+m.Subpath))
-			list = append(list, specs.Mount{Destination: m.Target, Type: "bind", Source: source, Options: []string{"rbind", access, propagation}})
-		case "tmpfs":
-			opts := append([]string{"nosuid", "nodev", "noexec"}, m.TmpfsOptions...)
-			if m.ReadOnly {
-				opts = append(opts, "ro")
-			}
-			list = append(list, specs.Mount{Destination: m.Target, Type: "tmpfs", Source: "tmpfs", Options: opts})
-		}
-	}
-	return list
 }
 
 // account is the process's user with its home directory.

@@ -3,15 +3,14 @@ package engine
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
-
-	"github.com/mydocker/mydocker/container"
 )
 
 // UpdateOptions are what `update` changes; nil leaves a thing as it is.
 type UpdateOptions struct {
-	// Resources is given the limits that hold, and changes them.
-	Resources func(*Resources)
+	// Resources is given the limits that hold, and changes them; if it fails, nothing is updated.
+	Resources func(*Resources) error
 	Restart   *RestartPolicy
 }
 
@@ -37,13 +36,15 @@ func (e *Engine) Update(ctx context.Context, ref string, o UpdateOptions) error 
 	}
 	before := d.Options.Resources
 	if o.Resources != nil {
-		o.Resources(&d.Options.Resources)
+		if err := o.Resources(&d.Options.Resources); err != nil {
+			return fmt.Errorf("update %s: %w", d.Name, err)
+		}
 	}
-	resources, err := container.NewResources(limits(d.Options.Resources))
+	resources, err := runtimeResources(d.Options.Resources)
 	if err != nil {
 		return fmt.Errorf("update %s: %w", d.Name, err)
 	}
-	if c, err := e.running(d); err == nil && d.Options.Resources != before {
+	if c, err := e.running(d); err == nil && !reflect.DeepEqual(d.Options.Resources, before) {
 		if err := c.Update(resources); err != nil {
 			return fmt.Errorf("update %s: %w", d.Name, err)
 		}

@@ -52,8 +52,12 @@ func (e *Engine) createVolumes(d *Definition) error {
 				m.Source = newID()
 				d.AnonymousVolumes = append(d.AnonymousVolumes, m.Source)
 			}
-			if err := e.ensureVolume(m.Source, anonymous, nil); err != nil {
+			_, statErr := os.Stat(e.volumeDir(m.Source))
+			if err := e.ensureVolume(m.Source, anonymous, m.Labels); err != nil {
 				return err
+			}
+			if statErr != nil {
+				e.volumeEvent(m.Source, "create")
 			}
 		}
 	}
@@ -78,6 +82,10 @@ func (e *Engine) ensureVolume(name string, anonymous bool, labels map[string]str
 	}, state.Durable)
 }
 
+func (e *Engine) volumeEvent(name, action string) {
+	e.Emit(Event{Type: "volume", Action: action, Actor: Actor{ID: name, Attributes: map[string]string{"driver": "local"}}})
+}
+
 // removeVolume deletes a volume and what is in it; absent is success.
 func (e *Engine) removeVolume(name string) error { return os.RemoveAll(e.volumeDir(name)) }
 
@@ -98,7 +106,7 @@ func (e *Engine) CreateVolume(name string, labels map[string]string) (*Volume, e
 	if err := e.ensureVolume(name, anonymous, labels); err != nil {
 		return nil, err
 	}
-	e.Emit(Event{Type: "volume", Action: "create", Actor: Actor{ID: name, Attributes: map[string]string{"driver": "local"}}})
+	e.volumeEvent(name, "create")
 	return e.Volume(name)
 }
 
@@ -179,7 +187,7 @@ func (e *Engine) destroyVolume(name string) error {
 	if err := e.removeVolume(name); err != nil {
 		return fmt.Errorf("remove volume %s: %w", name, err)
 	}
-	e.Emit(Event{Type: "volume", Action: "destroy", Actor: Actor{ID: name, Attributes: map[string]string{"driver": "local"}}})
+	e.volumeEvent(name, "destroy")
 	return nil
 }
 
