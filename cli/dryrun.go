@@ -114,7 +114,7 @@ func (s *session) planRun(o engine.CreateOptions) error {
 			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape,
 		}
 		if i == 0 {
-			endpoint.Ports = o.Ports
+			endpoint.Ports, endpoint.Proxy = o.Ports, o.UserlandProxy != nil && *o.UserlandProxy
 		}
 		mine, err := e.Networks().PlanAttach(context.Background(), name, endpoint)
 		if err != nil {

@@ -29,6 +29,10 @@ func readNetwork(c *urfave.Context, o *engine.CreateOptions) error {
 	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape = first.Network, first.IP, first.IP6, first.MAC, first.Aliases, first.Shape
 	o.Networks = networks[1:]
 	o.PublishAll = c.Bool("publish-all")
+	if c.IsSet("userland-proxy") {
+		proxy := c.Bool("userland-proxy")
+		o.UserlandProxy = &proxy
+	}
 	for _, text := range c.StringSlice("link") {
 		name, alias, given := strings.Cut(text, ":")
 		if name == "" || given && alias == "" || strings.Contains(alias, ":") {

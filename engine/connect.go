@@ -58,10 +58,7 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 		return err
 	}
 	if _, err := e.running(d); err == nil {
-		_, err := e.networks.Attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, network.EndpointOptions{
-			ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape,
-		})
-		if err != nil {
+		if err := e.attachRunning(ctx, d, n, a); err != nil {
 			*o = before
 			return errors.Join(err, e.writeDefinition(d))
 		}
@@ -71,6 +68,26 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	}
 	e.networkEvent("connect", n, d)
 	return nil
+}
+
+// attachRunning wires one more network into a running container. If it is the one that its ports are published by, their
+// sockets are the monitor's to take.
+func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment) error {
+	o := network.EndpointOptions{
+		ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape,
+	}
+	if at := e.publishesOn(&d.Options); at >= 0 && d.Options.networkRefs()[at] == a.Network {
+		var err error
+		if o.Ports, err = e.portsToPublish(d); err != nil {
+			return err
+		}
+		o.Proxy = e.proxied(&d.Options)
+	}
+	ep, err := e.networks.Attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, o)
+	if err == nil {
+		ep.LetGo()
+	}
+	return err
 }
 
 // setFirst lets a container's first network be that one.
@@ -253,7 +270,41 @@ func (m *monitor) networkChanged() error {
 	if err != nil {
 		return err
 	}
-	return m.e.networkReady(context.Background(), d, attached, m.live)
+	return errors.Join(m.live.holdPorts(attached), m.e.networkReady(context.Background(), d, attached, m.live))
+}
+
+// holdPorts lets the sockets be those of the endpoints that there are now.
+func (l *live) holdPorts(attached []*network.Endpoint) error {
+	var held, gone []network.HostSocket
+	known := map[string]bool{}
+	for _, s := range l.held {
+		if slices.ContainsFunc(attached, func(ep *network.Endpoint) bool { return ep.ID == s.Endpoint }) {
+			held, known[s.Endpoint] = append(held, s), true
+		} else {
+			gone = append(gone, s)
+		}
+	}
+	var errs []error
+	fresh := false
+	for _, ep := range attached {
+		if known[ep.ID] || len(ep.Ports) == 0 {
+			continue
+		}
+		fresh = true
+		sockets, err := ep.HoldAgain()
+		errs, held = append(errs, err), append(held, sockets...)
+	}
+	if len(gone) == 0 && !fresh {
+		return nil
+	}
+	l.proxies.Close()
+	for _, s := range gone {
+		s.File.Close()
+	}
+	l.held = held
+	var err error
+	l.proxies, err = startProxies(nil, held)
+	return errors.Join(append(errs, err)...)
 }
 
 // networkReady does what follows from the networks that a container is on: its files, and its resolver.

@@ -391,6 +391,14 @@ func (e *Engine) publishesOn(o *CreateOptions) int {
 	})
 }
 
+// proxied says whether the ports are published by a proxy.
+func (e *Engine) proxied(o *CreateOptions) bool {
+	if o.UserlandProxy != nil {
+		return *o.UserlandProxy
+	}
+	return e.config.UserlandProxy
+}
+
 // endpoints are the attachments of a container.
 func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network.EndpointOptions {
 	o := &d.Options
@@ -409,7 +417,7 @@ func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network
 	}
 	if len(ports) > 0 {
 		if i := e.publishesOn(o); i >= 0 {
-			list[i].Ports = ports
+			list[i].Ports, list[i].Proxy = ports, e.proxied(o)
 		}
 	}
 	return list

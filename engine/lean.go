@@ -33,7 +33,8 @@ type leanState struct {
 	// Descriptors. In is -1 without -i, Log -1 for --log-driver none.
 	Lock, Sock, In, Out, Err, Rootfs int
 	Held                             []int
-	DNS                              []int `json:",omitempty"` // UDP, TCP
+	Ports                            []network.HostSocket `json:",omitempty"` // what Held are, in the same order
+	DNS                              []int                `json:",omitempty"` // UDP, TCP
 	Upstream                         []netip.Addr
 	Parts                            map[string][]byte `json:",omitempty"` // unfinished lines of the log
 }
@@ -59,6 +60,18 @@ func (m *monitor) leanLater(l *live, life Life, restarts int, backoff restartBac
 // becomeLean does not return when it succeeds. When it cannot be done, the monitor goes on as it is.
 func (m *monitor) becomeLean(l *live, life Life, restarts int, backoff restartBackoff) {
 	if m.stay || m.e.Watch != nil || m.d.Options.TTY || m.hub.attached() {
+		return
+	}
+	m.mu.Lock() // nobody changes the networks meanwhile
+	defer m.mu.Unlock()
+	// A connection that a proxy carries would not survive: then the monitor stays as it is.
+	paused := l.proxies.pause()
+	defer func() {
+		if err := l.proxies.resume(l.held); err != nil {
+			m.complain(err)
+		}
+	}()
+	if !paused {
 		return
 	}
 	sock, err := m.stopAccepting()
@@ -101,9 +114,10 @@ func (m *monitor) stopAccepting() (*os.File, error) {
 func (m *monitor) passOn(l *live, sock *os.File, s *leanState) (err error) {
 	files := map[*int]*os.File{&s.Lock: m.lock.File(), &s.Sock: sock, &s.Out: l.streams.out, &s.Err: l.streams.err, &s.Rootfs: l.rootfs}
 	s.Held = make([]int, len(l.held))
-	for i, f := range l.held {
-		files[&s.Held[i]] = f
+	for i, port := range l.held {
+		files[&s.Held[i]] = port.File
 	}
+	s.Ports = l.held
 	if l.dns != nil {
 		udp, tcp, err := network.HandOverDNS(l.dns)
 		if err != nil {
@@ -221,8 +235,13 @@ func (e *Engine) resume(s *leanState) (*monitor, *live, error) {
 	if s.In >= 0 {
 		l.streams.in = inherited(s.In, "stdin")
 	}
-	for _, fd := range s.Held {
-		l.held = append(l.held, inherited(fd, "port"))
+	for i, fd := range s.Held {
+		port := s.Ports[i]
+		port.File = inherited(fd, "port")
+		l.held = append(l.held, port)
+	}
+	if l.proxies, err = startProxies(nil, l.held); err != nil {
+		return nil, nil, err
 	}
 	if l.c, err = e.runtime.Load(s.ID); err != nil {
 		return nil, nil, err

@@ -24,20 +24,22 @@ import (
 // goes, and what stays in the kernel is found again by name.
 type live struct {
 	c        *container.Container
-	rootfs   *os.File      // the overlay: as long as it is open, the kernel does not unmount and so does not sync
-	held     []*os.File    // host ports
-	dns      io.Closer     // the resolver of user-defined networks
-	upstream []netip.Addr  // whom it asks
-	streams  *stdio        // our ends
-	pumps    chan struct{} // closed when no pump runs any more
+	rootfs   *os.File             // the overlay: as long as it is open, the kernel does not unmount and so does not sync
+	held     []network.HostSocket // host ports
+	proxies  *proxies             // what serves some of them
+	dns      io.Closer            // the resolver of user-defined networks
+	upstream []netip.Addr         // whom it asks
+	streams  *stdio               // our ends
+	pumps    chan struct{}        // closed when no pump runs any more
 }
 
 func (l *live) close() {
 	if l.dns != nil {
 		l.dns.Close()
 	}
-	for _, f := range l.held {
-		f.Close()
+	l.proxies.Close()
+	for _, s := range l.held {
+		s.File.Close()
 	}
 	if l.rootfs != nil {
 		l.rootfs.Close()
@@ -196,6 +198,9 @@ func (e *Engine) attachAll(ctx context.Context, d *Definition, netns string, l *
 		}
 		l.held = append(l.held, ep.Hold()...)
 		attached = append(attached, ep)
+	}
+	if l.proxies, err = startProxies(e.Watch, l.held); err != nil {
+		return err
 	}
 	return e.networkReady(ctx, d, attached, l)
 }

@@ -23,10 +23,12 @@ type Config struct {
 	MTU            int    `json:"mtu,omitempty"`             // bytes
 	DefaultGateway string `json:"default-gateway,omitempty"` // where the default route leads, if not to the bridge
 	// FirewallBackend makes the rules of networks that are not in the kernel yet: iptables or nftables.
-	FirewallBackend string   `json:"firewall-backend,omitempty"`
-	DNS             []string `json:"dns,omitempty"`
-	DNSSearch       []string `json:"dns-search,omitempty"`
-	DNSOptions      []string `json:"dns-opts,omitempty"`
+	FirewallBackend string `json:"firewall-backend,omitempty"`
+	// UserlandProxy publishes ports by a proxy unless --userland-proxy says otherwise. It is false by default, unlike Docker's.
+	UserlandProxy bool     `json:"userland-proxy,omitempty"`
+	DNS           []string `json:"dns,omitempty"`
+	DNSSearch     []string `json:"dns-search,omitempty"`
+	DNSOptions    []string `json:"dns-opts,omitempty"`
 	// AddressPools are where subnets come from when none is asked for: base 10.10.0.0/16 with size 24 means 256 of them.
 	AddressPools []AddressPool `json:"default-address-pools,omitempty"`
 }

@@ -61,6 +61,7 @@ type EndpointOptions struct {
 	IP, IP6, MAC               string
 	Aliases                    []string
 	Ports                      []PortMapping
+	Proxy                      bool // publish them by a proxy, without rules
 	Shape                      Shape
 }
 
@@ -170,7 +171,7 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 
 // firewallFor is the backend that an endpoint with published ports needs, nil without.
 func (m *Manager) firewallFor(e *Endpoint) (Firewall, error) {
-	if len(e.Ports) == 0 {
+	if !slices.ContainsFunc(e.Ports, e.ruled) {
 		return nil, nil
 	}
 	return m.firewall(e.Firewall)
@@ -248,7 +249,7 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	e := &Endpoint{
 		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
 		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
-		Interface: o.Interface, Aliases: o.Aliases, Shape: o.Shape, Routed: n.routed() && !n.Internal,
+		Interface: o.Interface, Aliases: o.Aliases, Shape: o.Shape, Proxy: o.Proxy && len(o.Ports) > 0, Routed: n.routed() && !n.Internal,
 	}
 	if n.bridged() {
 		e.HostLink, e.Firewall, e.Guard = hostLink(e.ID), m.backendOf(n), guardFor(n)
@@ -401,11 +402,8 @@ func (m *Manager) dismantle(ctx context.Context, x executor, e *Endpoint) error 
 }
 
 func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint) error {
-	if len(e.Ports) == 0 {
-		return nil
-	}
-	fw, err := m.firewall(e.Firewall)
-	if err != nil {
+	fw, err := m.firewallFor(e)
+	if err != nil || fw == nil {
 		return err
 	}
 	errs := []error{m.run(ctx, x, fw.Withdraw(e)...), m.run(ctx, x, forgetAddress{e.Address.Addr()})}

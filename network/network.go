@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 )
@@ -98,6 +97,7 @@ type Endpoint struct {
 	MAC           HardwareAddr
 	MTU           int           // bytes
 	Ports         []PortMapping `json:",omitempty"`
+	Proxy         bool          `json:",omitempty"` // the ports are served by the monitor, not by rules
 	Aliases       []string      `json:",omitempty"`
 	Shape         Shape         `json:",omitzero"`
 	DefaultRoute  bool          // this endpoint carries the container's default route
@@ -105,7 +105,7 @@ type Endpoint struct {
 	Guard         *Guard        `json:",omitempty"` // what its link is held to
 	Released      bool          `json:"-"`          // its claims are given back, its kernel objects may still be there
 
-	held []*os.File // sockets that reserve the host ports
+	held []HostSocket // see Hold
 }
 
 // HardwareAddr is a MAC address that is text in JSON.

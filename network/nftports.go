@@ -32,7 +32,7 @@ func nftElements(e *Endpoint) []nftElement {
 			to = e.Address6.Addr()
 		}
 		for _, p := range e.Ports {
-			if !to.IsValid() || p.HostIP.IsValid() && p.HostIP.Is6() != f.v6 {
+			if !to.IsValid() || p.HostIP.IsValid() && p.HostIP.Is6() != f.v6 || !e.ruled(p) {
 				continue
 			}
 			for i := range p.Count {

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -43,17 +41,6 @@ func (e *PortTaken) Error() string {
 // Is says that the error is of the kind "exists already".
 func (e *PortTaken) Is(target error) bool { return target == fs.ErrExist }
 
-// Hold are the sockets that reserve the endpoint's host ports. Whoever stands over the container keeps them open; they are
-// there only in the Endpoint that Attach has returned.
-func (e *Endpoint) Hold() []*os.File { return e.held }
-
-func (e *Endpoint) closeHeld() {
-	for _, f := range e.held {
-		f.Close() // nothing was written to it
-	}
-	e.held = nil
-}
-
 // claimPorts takes the host ports that are asked for: all of them or none. Where one is to be chosen, it is written into
 // the endpoint. The lock on the ports is held, and until the endpoint's record is written.
 func (m *Manager) claimPorts(e *Endpoint, wanted []PortMapping) (err error) {
@@ -68,10 +55,10 @@ func (m *Manager) claimPorts(e *Endpoint, wanted []PortMapping) (err error) {
 		if p.Count == 0 {
 			p.Count = 1
 		}
-		if p.HostIP == netip.IPv6Loopback() {
-			return fmt.Errorf("publish %s: the kernel lets nothing from ::1 reach a container: use 127.0.0.1", p)
+		if p.Proto == "sctp" && !e.ruled(p) {
+			return fmt.Errorf("publish %s: a proxy passes on tcp and udp only", p)
 		}
-		if p.HostIP.Is6() && !e.Address6.IsValid() {
+		if p.HostIP.Is6() && !e.Address6.IsValid() && e.ruled(p) {
 			return fmt.Errorf("publish %s: network %s has no IPv6: make it with --ipv6", p, e.NetworkName)
 		}
 		if p, err = m.claimMapping(e, p); err != nil {
@@ -125,9 +112,7 @@ func (m *Manager) claimRange(e *Endpoint, p PortMapping) (err error) {
 	var done uint16
 	defer func() {
 		if err != nil {
-			for _, f := range e.held[before:] {
-				f.Close()
-			}
+			closeSockets(e.held[before:])
 			e.held = e.held[:before]
 			for i := range done {
 				err = errors.Join(err, m.unclaimPort(e, p.Proto, p.HostPort+i, p.HostIP))
@@ -139,30 +124,13 @@ func (m *Manager) claimRange(e *Endpoint, p PortMapping) (err error) {
 			return err
 		}
 		done++
-		for _, one := range e.hostSides(p) {
-			f, _, err := reserve(one, p.HostPort+i)
-			if errors.Is(err, unix.EADDRINUSE) {
-				return portHolder(p, p.HostPort+i)
-			}
-			if err != nil {
-				return err
-			}
-			if f != nil {
-				e.held = append(e.held, f)
-			}
+		sockets, err := e.hold(p, i)
+		if err != nil {
+			return err
 		}
+		e.held = append(e.held, sockets...)
 	}
 	return nil
-}
-
-// hostSides are the addresses of the host that a mapping stands for: "all of them" are two, if the container has IPv6.
-func (e *Endpoint) hostSides(p PortMapping) []PortMapping {
-	if p.HostIP.IsValid() || !e.Address6.IsValid() {
-		return []PortMapping{p}
-	}
-	p6 := p
-	p6.HostIP = netip.IPv6Unspecified()
-	return []PortMapping{p, p6}
 }
 
 // claim is one line of a claims file: address, network, container, endpoint, container name.

@@ -41,7 +41,7 @@ func reserve(p PortMapping, port uint16) (*os.File, uint16, error) {
 	if err != nil {
 		unix.Close(fd)
 		if err == unix.EADDRNOTAVAIL {
-			return nil, 0, fmt.Errorf("publish %s: %s is not an address of this host: see `ip addr`", p, p.HostIP)
+			return nil, 0, fmt.Errorf("publish %s: %s is not an address of this host: see `ip addr`: %w", p, p.HostIP, err)
 		}
 		return nil, 0, fmt.Errorf("reserve host port %d/%s: %w", port, p.Proto, err)
 	}

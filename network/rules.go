@@ -172,7 +172,7 @@ func portRules(e *Endpoint, v6 bool) []string {
 	}
 	var rules []string
 	for _, p := range e.Ports {
-		if p.HostIP.IsValid() && p.HostIP.Is6() != v6 {
+		if p.HostIP.IsValid() && p.HostIP.Is6() != v6 || !e.ruled(p) {
 			continue
 		}
 		from := ""
