@@ -80,12 +80,9 @@ func validateNamespaces(s *specs.Spec) error {
 		if n.Path != "" && !filepath.IsAbs(n.Path) {
 			return fmt.Errorf("linux.namespaces: the path %q is not absolute", n.Path)
 		}
-		if n.Type == specs.UserNamespace && n.Path != "" {
-			return errors.New("linux.namespaces: joining a user namespace by its path is not supported")
-		}
 	}
-	if !seen[specs.MountNamespace] && owns(s, specs.UserNamespace) {
-		return errors.New("linux.namespaces: a new user namespace may not mount in the host's mount namespace: add {\"type\": \"mount\"}")
+	if !seen[specs.MountNamespace] && seen[specs.UserNamespace] {
+		return errors.New("linux.namespaces: a user namespace may not mount in the host's mount namespace: add {\"type\": \"mount\"}")
 	}
 	if s.Hostname != "" && !seen[specs.UTSNamespace] {
 		return errors.New("hostname: needs a uts namespace, or the host would be renamed")
@@ -97,8 +94,10 @@ func validateNamespaces(s *specs.Spec) error {
 	switch {
 	case mapped && !seen[specs.UserNamespace]:
 		return errors.New("linux.uidMappings, linux.gidMappings: need a user namespace")
-	case seen[specs.UserNamespace] && (len(s.Linux.UIDMappings) == 0 || len(s.Linux.GIDMappings) == 0):
-		return errors.New("linux.namespaces: a user namespace needs uidMappings and gidMappings")
+	case owns(s, specs.UserNamespace) && (len(s.Linux.UIDMappings) == 0 || len(s.Linux.GIDMappings) == 0):
+		return errors.New("linux.namespaces: a new user namespace needs uidMappings and gidMappings")
+	case mapped && !owns(s, specs.UserNamespace):
+		return errors.New("linux.uidMappings, linux.gidMappings: a user namespace that is joined by its path has its own")
 	}
 	return nil
 }

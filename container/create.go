@@ -261,6 +261,9 @@ func (j *createJob) launch() error {
 	b := birthOf(j.spec)
 	return plan.Do(j.runtime.Watch, b, func() error {
 		p, err := launch(executable, b, files, cgroup, prepare, j.spec)
+		if err == nil && p.forks {
+			p, err = p.awaitBirth()
+		}
 		if err != nil {
 			return err
 		}
@@ -335,11 +338,12 @@ func (j *createJob) sendConfig(config *initConfig) error {
 		return j.container.process.premature(err)
 	}
 	if j.rootfs != nil {
-		err := j.rootfs.Close()
+		if err := j.rootfs.Close(); err != nil {
+			return err
+		}
 		j.rootfs = nil
-		return err
 	}
-	return nil
+	return j.sendTrees(config.trees)
 }
 
 // addHookState gives hooks that run inside the container the state they want on their standard input.

@@ -29,13 +29,16 @@ func Main(args []string) bool {
 	switch {
 	case len(args) > 0 && args[0] == InitPath:
 		os.Exit(reap(args[1:]))
-	case len(args) == 3 && args[1] == initArg:
+	case len(args) == 3 && (args[1] == initArg || args[1] == forkArg):
 		// The thread keeps its powers, its namespaces and its parent's death to itself: it must be the one that executes.
 		runtime.LockOSThread()
 		fd, err := strconv.Atoi(args[2])
 		if err != nil || fd < 3 {
 			fmt.Fprintln(os.Stderr, "init is started by the runtime only")
 			os.Exit(125)
+		}
+		if args[1] == forkArg {
+			os.Exit(forkInit(conn{fd}))
 		}
 		os.Exit(runInit(conn{fd}))
 	}
@@ -51,11 +54,12 @@ type initializer struct {
 	null     int // the host's /dev/null
 	devpts   int
 	console  int
-	barrier  int // listening socket, or -1
-	dir      int // the runtime's directory of this container, or -1
-	mask     int // an empty read-only tmpfs, made when first needed
-	hostProc int // the host's /proc, for the last program
-	timeNS   int // the time namespace that the last program enters
+	barrier  int   // listening socket, or -1
+	dir      int   // the runtime's directory of this container, or -1
+	mask     int   // an empty read-only tmpfs, made when first needed
+	hostProc int   // the host's /proc, for the last program
+	timeNS   int   // the time namespace that the last program enters
+	trees    []int // detached mounts that came after the config
 }
 
 // runInit never returns when all goes well: the process becomes the command.
@@ -94,6 +98,9 @@ func tellFailure(c conn, err error) int {
 func (in *initializer) run(files []int) error {
 	unix.Umask(0) // modes of what is made are what the steps say
 	rootfs, err := in.takeFiles(files)
+	if err == nil {
+		err = in.takeTrees()
+	}
 	if err != nil {
 		return err
 	}
@@ -139,6 +146,21 @@ func (in *initializer) takeFiles(files []int) (rootfs int, err error) {
 		return -1, fmt.Errorf("expected %d descriptors, got %d", want, len(files))
 	}
 	return rootfs, nil
+}
+
+// takeTrees receives the mounts that the creator has made for us.
+func (in *initializer) takeTrees() error {
+	for len(in.trees) < in.config.Trees {
+		kind, _, files, err := in.conn.receive()
+		if err == nil && (kind != msgTrees || len(files) == 0) {
+			err = fmt.Errorf("expected mounts, got message %d", kind)
+		}
+		if err != nil {
+			return err
+		}
+		in.trees = append(in.trees, files...)
+	}
+	return nil
 }
 
 // step does one step; if the creator watches, under its eyes.

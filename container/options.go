@@ -17,6 +17,8 @@ type mountOptions struct {
 	recursive   bool
 	remount     bool
 	copyUp      bool
+	idmap       bool     // owners are shown through a mapping
+	idmapRec    bool     // … and those of everything mounted below
 	readonly    bool     // the superblock itself: "ro" for a new file system
 	data        []string // for the file system
 }
@@ -112,8 +114,10 @@ func parseMountOptions(words []string) (mountOptions, error) {
 			o.copyUp = true
 		case "defaults", "async", "nolazytime", "silent", "loud", "norelatime", "nostrictatime", "nomand", "noiversion":
 			// What the kernel does anyway, or a word that means "not" something that we never set.
-		case "idmap", "ridmap":
-			return o, fmt.Errorf("mount option %q needs a user namespace and is not supported", word)
+		case "idmap":
+			o.idmap = true
+		case "ridmap":
+			o.idmap, o.idmapRec = true, true
 		default:
 			o.data = append(o.data, word)
 		}
@@ -148,7 +152,7 @@ func minor(dev uint64) uint32 { return unix.Minor(dev) }
 
 // MountOptions are the words that the runtime understands itself; others are handed to the file system.
 func MountOptions() []string {
-	list := []string{"bind", "rbind", "remount", "tmpcopyup", "defaults", "async", "nolazytime", "silent", "loud", "norelatime", "nostrictatime", "nomand", "noiversion"}
+	list := []string{"bind", "rbind", "remount", "tmpcopyup", "defaults", "async", "nolazytime", "silent", "loud", "norelatime", "nostrictatime", "nomand", "noiversion", "idmap", "ridmap"}
 	for _, w := range []string{"private", "slave", "shared", "unbindable"} {
 		list = append(list, w, "r"+w)
 	}

@@ -32,6 +32,8 @@ type initProcess struct {
 	hooks   func() error
 	listen  func(listener, pid int) error // hands on the listener of a seccomp filter
 	console int
+	joining []string // labels of the program that leads into a user namespace (joinuser.go)
+	forks   bool     // init is not born yet: awaitBirth
 
 	waitOnce sync.Once
 	status   unix.WaitStatus
@@ -51,6 +53,7 @@ func namespaceFlags() map[specs.LinuxNamespaceType]uintptr {
 type birth struct {
 	clone uintptr
 	join  []specs.LinuxNamespace
+	user  string // path of a user namespace: joined by a process with one thread (joinuser.go)
 }
 
 func birthOf(s *specs.Spec) birth {
@@ -60,6 +63,8 @@ func birthOf(s *specs.Spec) birth {
 		switch {
 		case n.Type == specs.TimeNamespace:
 			// Entered by the last program: a process with threads may not (stepTimeNamespace).
+		case n.Type == specs.UserNamespace && n.Path != "":
+			b.user = n.Path
 		case n.Path != "":
 			b.join = append(b.join, n)
 		case n.Type == specs.CgroupNamespace:
@@ -75,6 +80,9 @@ func (b birth) Command() string {
 	var words []string
 	for _, n := range b.join {
 		words = append(words, fmt.Sprintf("nsenter --%s=%s", longName(n.Type), n.Path))
+	}
+	if b.user != "" {
+		words = append(words, "nsenter --user="+b.user)
 	}
 	unshare := "unshare --fork"
 	flags := namespaceFlags()
@@ -120,6 +128,9 @@ func launch(executable string, b birth, files []*os.File, cgroup *os.File, prepa
 	}
 	attr.Files = append(attr.Files, uintptr(theirs))
 	argv := []string{"mydocker", initArg, fmt.Sprint(len(files))}
+	if b.user != "" {
+		return launchJoined(executable, b, attr, argv, prepare, ours)
+	}
 	if attr.Sys.Credential != nil {
 		handle, err := openProgram(executable, len(attr.Files))
 		if err != nil {
@@ -170,16 +181,17 @@ func mapUsers(attr *syscall.SysProcAttr, s *specs.Spec) {
 	if attr.Cloneflags&unix.CLONE_NEWUSER == 0 {
 		return
 	}
-	convert := func(list []specs.LinuxIDMapping) (out []syscall.SysProcIDMap) {
-		for _, m := range list {
-			out = append(out, syscall.SysProcIDMap{ContainerID: int(m.ContainerID), HostID: int(m.HostID), Size: int(m.Size)})
-		}
-		return out
-	}
-	attr.UidMappings, attr.GidMappings = convert(s.Linux.UIDMappings), convert(s.Linux.GIDMappings)
+	attr.UidMappings, attr.GidMappings = convertIDs(s.Linux.UIDMappings), convertIDs(s.Linux.GIDMappings)
 	attr.GidMappingsEnableSetgroups = true
 	// Root of the new namespace: else the execve of init would find a user without a name there, and take all powers away.
 	attr.Credential = &syscall.Credential{}
+}
+
+func convertIDs(list []specs.LinuxIDMapping) (out []syscall.SysProcIDMap) {
+	for _, m := range list {
+		out = append(out, syscall.SysProcIDMap{ContainerID: int(m.ContainerID), HostID: int(m.HostID), Size: int(m.Size)})
+	}
+	return out
 }
 
 // onThrowawayThread runs fn on a thread that nobody uses afterwards: a goroutine that ends while it is locked takes its
@@ -255,6 +267,8 @@ func (p *initProcess) converse(ctx context.Context) error {
 			return nil
 		case msgFailed:
 			return decodeError(payload)
+		case msgRow:
+			return rowFailure(payload, p.joining, "init")
 		case msgConsole:
 			if len(files) != 1 || p.console >= 0 {
 				return errors.New("init sent no terminal")

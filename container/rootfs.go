@@ -243,8 +243,11 @@ func (in *initializer) bind(s step) error {
 	if s.Num[numRecursive] != 0 {
 		flags |= unix.AT_RECURSIVE
 	}
-	tree, err := unix.OpenTree(unix.AT_FDCWD, s.Source, flags)
-	if err != nil {
+	var tree int
+	var err error
+	if n := s.handed(); n >= 0 && n < len(in.trees) {
+		tree = in.trees[n]
+	} else if tree, err = unix.OpenTree(unix.AT_FDCWD, s.Source, flags); err != nil {
 		return fmt.Errorf("source %s: %w", s.Source, err)
 	}
 	defer unix.Close(tree)

@@ -76,7 +76,19 @@ const (
 	flagCreateFile = 1 << iota // the mount point is a file
 	flagCopyUp                 // tmpfs starts with what the mount point holds
 	flagNoSymlink              // the mount point itself may not be reached through a symlink
+	flagHandedOver             // what is bound comes from the creator, as a detached mount
 )
+
+// handedOver marks a step whose mount is the nth of those that the creator sends.
+func (s *step) handedOver(n int) { s.Num[numFlags] |= flagHandedOver | uint64(n)<<16 }
+
+// handed is that number, or -1.
+func (s *step) handed() int {
+	if s.Num[numFlags]&flagHandedOver == 0 {
+		return -1
+	}
+	return int(s.Num[numFlags] >> 16)
+}
 
 func (s step) Why() string { return s.Reason }
 
@@ -233,6 +245,9 @@ type initConfig struct {
 	Rows, Cols uint64
 	Filter     []byte // a compiled seccomp filter
 	FilterFlag uint64
+	Trees      int // how many detached mounts come after the config
+
+	trees []tree // the creator's own list of them
 }
 
 func (c *initConfig) encode() []byte {
@@ -253,6 +268,7 @@ func (c *initConfig) encode() []byte {
 	e.uint(c.Cols)
 	e.string(string(c.Filter))
 	e.uint(c.FilterFlag)
+	e.uint(uint64(c.Trees))
 	return e.buf
 }
 
@@ -264,7 +280,7 @@ func decodeConfig(payload []byte) (*initConfig, error) {
 	c.Last = decodeSteps(&d)
 	c.Args, c.Env, c.Cwd, c.UID = d.strings(), d.strings(), d.string(), d.uint()
 	c.Terminal, c.Rows, c.Cols = d.bool(), d.uint(), d.uint()
-	c.Filter, c.FilterFlag = []byte(d.string()), d.uint()
+	c.Filter, c.FilterFlag, c.Trees = []byte(d.string()), d.uint(), int(d.uint())
 	return c, d.err
 }
 

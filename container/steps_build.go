@@ -18,6 +18,7 @@ type builder struct {
 	rootPath string // absolute
 	warn     func(error)
 	steps    []step
+	trees    []tree // detached mounts that the creator has to make
 }
 
 // hostFacts are what the steps depend on besides the config.
@@ -42,7 +43,8 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts, warn func(error
 		return nil, err
 	}
 	c := &initConfig{
-		Last:      last,
+		Last:  last,
+		Trees: len(b.trees), trees: b.trees,
 		HasRootfs: host.detached, Steps: b.steps, Args: s.Process.Args, Env: s.Process.Env, Cwd: s.Process.Cwd,
 		UID: uint64(s.Process.User.UID), Terminal: s.Process.Terminal,
 	}
@@ -147,8 +149,9 @@ func (b *builder) mount(m specs.Mount) error {
 	if err != nil {
 		return err
 	}
-	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
-		return fmt.Errorf("uidMappings, gidMappings: id-mapped mounts are not supported")
+	mapped, err := idMapping(m, &o, b.spec)
+	if err != nil {
+		return err
 	}
 	if m.Destination == "" {
 		return fmt.Errorf("destination is missing")
@@ -168,6 +171,11 @@ func (b *builder) mount(m specs.Mount) error {
 		s.Kind, s.Type = stepBind, ""
 		if o.recursive {
 			s.Num[numRecursive] = 1
+		}
+		if mapped != nil || hasUserNS(b.spec) {
+			// Init is nobody on the host: it may neither map the ids of a mount nor look into every directory.
+			s.handedOver(len(b.trees))
+			b.trees = append(b.trees, tree{source: m.Source, recursive: o.recursive, mapped: mapped})
 		}
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		return b.cgroupMount(s)
@@ -246,7 +254,7 @@ func (b *builder) devices() error {
 			return nil
 		}
 	}
-	inUserNS := owns(b.spec, specs.UserNamespace)
+	inUserNS := hasUserNS(b.spec)
 	seen := map[string]bool{}
 	for _, d := range slices.Concat(b.spec.Linux.Devices, DefaultDevices()) {
 		path := filepath.Clean("/" + d.Path)

@@ -18,6 +18,7 @@ import (
 //	   |--------------------------------------------->| Go starts up
 //	   |  (meanwhile: cgroup, root file system)       |
 //	   |-- config (+ rootfs, barrier descriptors) --->| does the steps, one by one
+//	   |-- trees (+ descriptors) -------------------->| only where init itself could not open what it binds
 //	   |<- before #n, after #n ----- only if watched -|
 //	   |-- verdict ---------------------------------->|
 //	   |<- hooks -------------------------------------| only if the bundle has hooks for the creator
@@ -47,7 +48,12 @@ const (
 	msgLabels   // what the rows of the last program are for
 	msgRow      // a row of the last program failed: see rowFailure
 	msgListener // a descriptor: the seccomp filter's listener
+	msgTrees    // descriptors: detached mounts for steps that bind
+	msgBorn     // a process id: who was born in place of the sender
 )
+
+// maxFiles is the largest number of descriptors in one message.
+const maxFiles = 8
 
 // maxMessage bounds what one side makes the other allocate: arguments and environment may be some megabytes.
 const maxMessage = 64 << 20
@@ -98,7 +104,7 @@ func (c conn) receive() (messageType, []byte, []int, error) {
 }
 
 func (c conn) readFull(buf []byte) (files []int, err error) {
-	oob := make([]byte, unix.CmsgSpace(4*8))
+	oob := make([]byte, unix.CmsgSpace(4*maxFiles))
 	for done := 0; done < len(buf); {
 		n, oobn, _, _, err := unix.Recvmsg(c.fd, buf[done:], oob, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {

@@ -1,0 +1,121 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// An id-mapped mount shows the owners of its files through the mapping of a user namespace: what is 0 on the disk is
+// 100000 to the kernel, and 0 again to a container whose user namespace has the same mapping. Nothing is copied or
+// chowned: mount_setattr(2), MOUNT_ATTR_IDMAP. See it live: `mount -o bind,X-mount.idmap=b:0:100000:65536 SRC DST; ls -ln DST`.
+
+// tree is a detached mount that the creator makes for init: `mount --bind SOURCE`, with the owners mapped.
+type tree struct {
+	source    string
+	recursive bool
+	mapped    *idMap // nil: owners as they are
+}
+
+// idMap is a mapping, or the user namespace that has it.
+type idMap struct {
+	uids, gids []specs.LinuxIDMapping
+	path       string // of a user namespace
+	recursive  bool
+}
+
+// idMapping says how a mount's owners are mapped; nil is not at all: runtime-spec, config.md, "Linux mount options".
+func idMapping(m specs.Mount, o *mountOptions, s *specs.Spec) (*idMap, error) {
+	own := len(m.UIDMappings)+len(m.GIDMappings) > 0
+	if !own && !o.idmap {
+		return nil, nil
+	}
+	if (len(m.UIDMappings) == 0) != (len(m.GIDMappings) == 0) {
+		return nil, errors.New("uidMappings and gidMappings: one of them is missing")
+	}
+	if !o.bind && m.Type != "bind" || o.remount {
+		return nil, errors.New("uidMappings, gidMappings, idmap: only a bind mount can be id-mapped")
+	}
+	if own {
+		return &idMap{uids: m.UIDMappings, gids: m.GIDMappings, recursive: o.idmapRec}, nil
+	}
+	for _, n := range s.Linux.Namespaces {
+		if n.Type == specs.UserNamespace {
+			return &idMap{uids: s.Linux.UIDMappings, gids: s.Linux.GIDMappings, path: n.Path, recursive: o.idmapRec}, nil
+		}
+	}
+	return nil, errors.New("idmap: neither the mount nor the container has a mapping")
+}
+
+// hasUserNS says whether the container lives in a user namespace, new or joined.
+func hasUserNS(s *specs.Spec) bool {
+	return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
+}
+
+// sendTrees makes the mounts and hands them to init, a few with each message.
+func (j *createJob) sendTrees(list []tree) (err error) {
+	var open []int
+	defer func() {
+		for _, fd := range open {
+			unix.Close(fd)
+		}
+	}()
+	for _, t := range list {
+		fd, err := t.make()
+		if err != nil {
+			return fmt.Errorf("bind %s: %w", t.source, err)
+		}
+		open = append(open, fd)
+	}
+	for few := range slices.Chunk(open, maxFiles) {
+		if err := j.container.process.conn.send(msgTrees, nil, few...); err != nil {
+			return j.container.process.premature(err)
+		}
+	}
+	return nil
+}
+
+func (t tree) make() (int, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if t.recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, t.source, flags)
+	if err != nil || t.mapped == nil {
+		return fd, err
+	}
+	ns, err := t.mapped.open()
+	if err == nil {
+		err = MapOwners(fd, ns, t.mapped.recursive)
+		ns.Close()
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func (m *idMap) open() (*os.File, error) {
+	if m.path != "" {
+		return os.Open(m.path)
+	}
+	return UserNamespace(m.uids, m.gids)
+}
+
+// MapOwners shows the owners in a detached mount through a user namespace's mapping.
+func MapOwners(mount int, userns *os.File, recursive bool) error {
+	flags := uint(unix.AT_EMPTY_PATH)
+	if recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	err := unix.MountSetattr(mount, "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(userns.Fd())})
+	if err == unix.EINVAL {
+		return fmt.Errorf("map the owners: %w: the file system cannot do that (ext4, xfs, btrfs can, tmpfs since Linux 6.3, overlay cannot)", err)
+	}
+	return wrap("map the owners", err)
+}
