@@ -17,18 +17,29 @@ import (
 func createFlags() []urfave.Flag {
 	return append(append([]urfave.Flag{
 		list("add-host", "Add a custom host-to-IP mapping (host:ip)"),
+		listOf("annotation", "map", "Add an annotation to the container (passed through to the OCI runtime)"),
+		list("attach,a", "Attach to STDIN, STDOUT or STDERR"),
 		number("blkio-weight", "Block IO (relative weight), between 10 and 1000, or 0 to disable"),
+		list("blkio-weight-device", "Block IO weight (relative device weight)"),
 		list("cap-add", "Add Linux capabilities"),
 		list("cap-drop", "Drop Linux capabilities"),
 		str("cgroup-parent", "string", "Optional parent cgroup for the container"),
+		str("cgroupns", "string", "Cgroup namespace to use (host|private)"),
 		str("cidfile", "string", "Write the container ID to the file"),
 		number("cpu-period", "Limit CPU CFS (Completely Fair Scheduler) period, in microseconds"),
 		number("cpu-quota", "Limit CPU CFS (Completely Fair Scheduler) quota, in microseconds"),
+		number("cpu-rt-period", "Limit CPU real-time period in microseconds"),
+		number("cpu-rt-runtime", "Limit CPU real-time runtime in microseconds"),
 		number("cpu-shares,c", "CPU shares (relative weight)"),
 		str("cpus", "decimal", "Number of CPUs"),
 		str("cpuset-cpus", "string", "CPUs in which to allow execution (0-3, 0,1)"),
 		str("cpuset-mems", "string", "MEMs in which to allow execution (0-3, 0,1)"),
 		list("device", "Add a host device to the container"),
+		list("device-cgroup-rule", "Add a rule to the cgroup allowed devices list"),
+		list("device-read-bps", "Limit read rate (bytes per second) from a device"),
+		list("device-read-iops", "Limit read rate (IO per second) from a device"),
+		list("device-write-bps", "Limit write rate (bytes per second) to a device"),
+		list("device-write-iops", "Limit write rate (IO per second) to a device"),
 		list("dns", "Set custom DNS servers"),
 		list("dns-option", "Set DNS options"),
 		list("dns-search", "Set custom DNS search domains"),
@@ -53,6 +64,7 @@ func createFlags() []urfave.Flag {
 		str("memory,m", "bytes", "Memory limit"),
 		str("memory-reservation", "bytes", "Memory soft limit"),
 		str("memory-swap", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+		numberDefault("memory-swappiness", -1, "Tune container memory swappiness (0 to 100)"),
 		listOf("mount", "mount", "Attach a filesystem mount to the container"),
 		str("name", "string", "Assign a name to the container"),
 		listOf("network,net", "network", "Connect a container to a network (also -net)"),
@@ -79,6 +91,7 @@ func createFlags() []urfave.Flag {
 		yes("tty,t", "Allocate a pseudo-TTY"),
 		listOf("ulimit", "ulimit", "Ulimit options"),
 		str("user,u", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
+		str("userns", "string", "User namespace to use"),
 		yes("userland-proxy", "Publish ports by a proxy in the monitor, without rules"),
 		str("uts", "string", "UTS namespace to use"),
 		list("volume,v", "Bind mount a volume"),
@@ -101,9 +114,10 @@ func createOptions(c *urfave.Context, lookup lookupFunc) (o engine.CreateOptions
 		VolumesFrom: c.StringSlice("volumes-from"),
 		GroupAdd:    c.StringSlice("group-add"),
 		PidMode:     c.String("pid"), IpcMode: c.String("ipc"), UTSMode: c.String("uts"),
+		UsernsMode: c.String("userns"), CgroupnsMode: c.String("cgroupns"),
 		Security: engine.Security{Privileged: c.Bool("privileged"), CapAdd: c.StringSlice("cap-add"),
 			CapDrop: c.StringSlice("cap-drop"), SecurityOpt: c.StringSlice("security-opt")},
-		LogDriver: c.String("log-driver"),
+		LogDriver: c.String("log-driver"), Detached: c.Bool("detach"),
 	}
 	if o.Image == "" {
 		return o, fmt.Errorf("invalid reference format: the image's name is empty")
@@ -159,8 +173,32 @@ func readProcess(c *urfave.Context, o *engine.CreateOptions) (err error) {
 			return fmt.Errorf("--%s: invalid %s mode %q", flag, strings.ToUpper(flag), mode)
 		}
 	}
+	if o.UsernsMode != "" && o.UsernsMode != "host" {
+		return fmt.Errorf("--userns: invalid USER mode %q: only host, as users are never remapped", o.UsernsMode)
+	}
+	if o.CgroupnsMode != "" && o.CgroupnsMode != "host" && o.CgroupnsMode != "private" {
+		return fmt.Errorf("--cgroupns: invalid CGROUP mode %q: host or private", o.CgroupnsMode)
+	}
+	if err := readAttach(c, o); err != nil {
+		return err
+	}
 	if o.UTSMode == "host" && o.Hostname != "" {
 		return fmt.Errorf("conflicting options: --hostname and the host's UTS namespace (--uts host)")
+	}
+	return nil
+}
+
+// readAttach reads -a: which streams the command stands beside.
+func readAttach(c *urfave.Context, o *engine.CreateOptions) error {
+	for _, stream := range c.StringSlice("attach") {
+		stream = strings.ToLower(stream)
+		if stream != "stdin" && stream != "stdout" && stream != "stderr" {
+			return fmt.Errorf("invalid --attach %q: valid streams are STDIN, STDOUT and STDERR", stream)
+		}
+		o.AttachStreams = append(o.AttachStreams, stream)
+	}
+	if len(o.AttachStreams) > 0 && c.Bool("detach") {
+		return fmt.Errorf("conflicting options: --attach and --detach")
 	}
 	return nil
 }
@@ -221,7 +259,13 @@ func readMaps(c *urfave.Context, o *engine.CreateOptions) error {
 	if err := checkLog(o.LogDriver, o.LogOpts); err != nil {
 		return err
 	}
+	if o.Annotations, err = keyValues("annotation", c.StringSlice("annotation")); err != nil {
+		return err
+	}
 	o.Sysctls, err = keyValues("sysctl", c.StringSlice("sysctl"))
+	if _, given := o.Sysctls["kernel.hostname"]; given {
+		return fmt.Errorf("sysctl 'kernel.hostname' is what --hostname sets; use that")
+	}
 	return err
 }
 

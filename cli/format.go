@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -52,14 +54,15 @@ func (l listing[R]) print(w io.Writer, format string, quiet bool, rows []R) erro
 		return err
 	}
 	// Docker's own settings: columns at least 10 wide, three spaces between them.
-	tw := tabwriter.NewWriter(w, 10, 1, 3, ' ', 0)
+	buffered := bufio.NewWriterSize(w, 32<<10) // a tabwriter writes cell by cell
+	tw := tabwriter.NewWriter(buffered, 10, 1, 3, ' ', 0)
 	if err := head.Execute(tw, l.header); err != nil {
 		return templateError(err)
 	}
 	if _, err := tw.Write(append([]byte("\n"), out.Bytes()...)); err != nil {
 		return err
 	}
-	return tw.Flush()
+	return errors.Join(tw.Flush(), buffered.Flush())
 }
 
 // uses says whether a format needs a field that is dear to compute.

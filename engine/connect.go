@@ -218,7 +218,7 @@ func (e *Engine) leaveNetwork(o *CreateOptions, n *network.Network) (was bool) {
 }
 
 func (e *Engine) networkEvent(action string, n *network.Network, d *Definition) {
-	e.Emit(Event{Type: "network", Action: action, Actor: Actor{ID: n.ID, Attributes: map[string]string{"container": d.ID, "name": n.Name, "type": n.Driver}}})
+	e.Emit(networkEventOf(action, n, d))
 }
 
 // tellNetworkChange lets the monitor of a running container write its files anew and serve it names.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -158,20 +159,20 @@ func (e *Engine) definitions() ([]*Definition, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]*Definition, 0, len(ids))
-	for _, id := range ids {
+	all, err := inParallel(ids, func(id string) (*Definition, error) {
 		d, err := e.readDefinition(id)
 		if errors.Is(err, fs.ErrNotExist) {
-			continue
+			return nil, nil
 		}
-		if err != nil {
-			return nil, err
+		if err == nil && d.Options.AutoRemove && !e.ownsName(d.Name, d.ID) {
+			return nil, nil // given up already: its reaper is about to remove it
 		}
-		if d.Options.AutoRemove && !e.ownsName(d.Name, d.ID) {
-			continue // given up already: its reaper is about to remove it
-		}
-		all = append(all, d)
+		return d, err
+	})
+	if err != nil {
+		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(d *Definition) bool { return d == nil })
 	sort.Slice(all, func(i, j int) bool { return all[i].Created.After(all[j].Created) })
 	return all, nil
 }

@@ -67,6 +67,15 @@ type CreateOptions struct {
 	PidMode       string
 	IpcMode       string
 	UTSMode       string
+	UsernsMode    string // host or "", which are the same: there is no remapping
+	// CgroupnsMode is private, host or "": private, but for --privileged.
+	CgroupnsMode string
+	Annotations  map[string]string
+	// DeviceCgroupRules are more device rules, such as "c 42:* rmw".
+	DeviceCgroupRules []string
+	Detached          bool // -d: nobody stands beside it
+	// AttachStreams are the streams that -a named; nil means those that belong to -i and -d.
+	AttachStreams []string
 	// Health is the health check: fields left zero are the image's, then Docker's defaults; Test ["NONE"] turns it off.
 	Health    *image.Healthcheck
 	LogDriver string
@@ -95,11 +104,15 @@ type Mount struct {
 	Target   string
 	ReadOnly bool
 	// Propagation is private, rprivate, shared, rshared, slave or rslave; "" means rprivate.
-	Propagation  string
-	NoCopy       bool
+	Propagation string
+	NoCopy      bool
+	Labels      map[string]string // of a volume that the mount makes
+	// Recursive says how what is mounted below a bind source comes along: "" or enabled (read-only too, with ReadOnly), writable
+	// (as it is), readonly (read-only, or an error), disabled (not at all).
+	Recursive    string
 	Subpath      string
 	TmpfsOptions []string // size=…, mode=…
-	// MustExist refuses a bind source that is missing (--mount); otherwise it is made as a directory (-v).
+	// MustExist is for those of --mount: a bind source that is missing is refused; otherwise it is made as a directory (-v).
 	MustExist bool
 }
 
@@ -116,8 +129,19 @@ type Resources struct {
 	CpusetMems        string
 	PidsLimit         int64 // -1 means unlimited
 	BlkioWeight       uint16
-	OomKillDisable    bool
-	CgroupParent      string
+	// Limits of single disks: bytes or operations in a second.
+	BlkioWeightDevice                      []DeviceLimit
+	ReadBps, WriteBps, ReadIOps, WriteIOps []DeviceLimit
+	CPURealtimePeriod, CPURealtimeRuntime  int64  // microseconds; cgroup v1
+	MemorySwappiness                       *int64 // 0 to 100; cgroup v1; nil is the host's
+	OomKillDisable                         bool
+	CgroupParent                           string
+}
+
+// DeviceLimit is a limit for one block device.
+type DeviceLimit struct {
+	Path string
+	Rate uint64
 }
 
 // Security is what a container may do.

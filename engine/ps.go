@@ -2,9 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mydocker/mydocker/network"
@@ -45,34 +49,50 @@ func (e *Engine) Containers(ctx context.Context) ([]*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := make([]*Summary, 0, len(all))
-	for _, d := range all {
-		st, err := e.status(d)
-		if err != nil {
-			return nil, err
-		}
-		s := &Summary{
-			ID: d.ID, Names: []string{d.Name}, Image: d.Options.Image, ImageID: string(d.ImageID), Command: commandLine(d.Command()),
-			Created: d.Created, State: st.name(), Status: st.sentence(), Labels: d.Options.Labels, ExitCode: st.Life.ExitCode, Pid: st.Pid,
-			Dir: e.Root.Container(d.ID),
-		}
-		for _, m := range d.Options.Mounts {
-			if m.Type != "tmpfs" {
-				s.Mounts = append(s.Mounts, m.Source)
-			}
-		}
-		s.Networks = append(s.Networks, d.Options.networkRefs()...)
-		if len(s.Networks) == 0 {
-			s.Networks = []string{d.Options.Network}
-		}
-		if st.Running {
-			if err := e.summarizePorts(d, s); err != nil {
-				return nil, err
-			}
-		}
-		list = append(list, s)
+	return inParallel(all, e.summarize)
+}
+
+func (e *Engine) summarize(d *Definition) (*Summary, error) {
+	st, err := e.status(d)
+	if err != nil {
+		return nil, err
 	}
-	return list, nil
+	s := &Summary{
+		ID: d.ID, Names: []string{d.Name}, Image: d.Options.Image, ImageID: string(d.ImageID), Command: commandLine(d.Command()),
+		Created: d.Created, State: st.name(), Status: st.sentence(), Labels: d.Options.Labels, ExitCode: st.Life.ExitCode, Pid: st.Pid,
+		Dir: e.Root.Container(d.ID),
+	}
+	for _, m := range d.Options.Mounts {
+		if m.Type != "tmpfs" {
+			s.Mounts = append(s.Mounts, m.Source)
+		}
+	}
+	s.Networks = append(s.Networks, d.Options.networkRefs()...)
+	if len(s.Networks) == 0 {
+		s.Networks = []string{d.Options.Network}
+	}
+	if st.Running {
+		err = e.summarizePorts(d, s)
+	}
+	return s, err
+}
+
+// inParallel does the same to each of many, by as many threads as there are processors; the results are in the order of what
+// was given. A thousand containers are a few thousand small files to read.
+func inParallel[T, R any](list []T, do func(T) (R, error)) ([]R, error) {
+	results, errs := make([]R, len(list)), make([]error, len(list))
+	workers := min(runtime.GOMAXPROCS(0), 1+len(list)/32)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(list); i = int(next.Add(1)) - 1 {
+				results[i], errs[i] = do(list[i])
+			}
+		})
+	}
+	all.Wait()
+	return results, errors.Join(errs...)
 }
 
 // commandLine is the COMMAND column, before it is shortened. The quotes are Docker's: they show where an argument with spaces
