@@ -158,7 +158,7 @@ func (e *Engine) networkJSON(d *Definition, endpoints []*network.Endpoint, runni
 			n.EndpointID, n.Gateway, n.IPAddress, n.IPPrefixLen, n.MacAddress = j.EndpointID, j.Gateway, j.IPAddress, j.IPPrefixLen, j.MacAddress
 			n.IPv6Gateway, n.GlobalIPv6Address, n.GlobalIPv6PrefixLen = j.IPv6Gateway, j.GlobalIPv6Address, j.GlobalIPv6PrefixLen
 		}
-		for key, list := range bindings(ep.Ports, hostIP) {
+		for key, list := range bindings(ep.Published(), hostIP) {
 			n.Ports[key] = append(n.Ports[key], list...)
 		}
 	}

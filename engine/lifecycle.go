@@ -282,7 +282,7 @@ func (e *Engine) Port(ctx context.Context, ref string) ([]network.PortMapping, e
 	}
 	var ports []network.PortMapping
 	for _, ep := range endpoints {
-		ports = append(ports, ep.Ports...)
+		ports = append(ports, ep.Published()...)
 	}
 	return ports, nil
 }

@@ -115,7 +115,7 @@ func (e *Engine) summarizePorts(d *Definition, s *Summary) error {
 	}
 	published := map[string]bool{}
 	for _, ep := range endpoints {
-		for _, p := range ep.Ports {
+		for _, p := range ep.Published() {
 			s.PortMappings = append(s.PortMappings, p)
 			for i := range max(p.Count, 1) {
 				published[portKey(p.ContainerPort+i, p.Proto)] = true

@@ -65,13 +65,13 @@ func nftNetworks(f nftFamily, networks []*Network) nftTableOp {
 
 func (o nftTableOp) Why() string { return o.reason }
 
-// Command is a script for nft.
+// Command is one call of nft, and so one transaction.
 func (o nftTableOp) Command() string {
 	if len(o.rules) == 0 {
 		return fmt.Sprintf("nft delete table %s %s", o.family.name, nftTable)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "nft -f - <<'.'\ntable %s %s {\n", o.family.name, nftTable)
+	fmt.Fprintf(&b, "nft 'table %s %s {\n", o.family.name, nftTable)
 	for _, s := range o.sets {
 		fmt.Fprintf(&b, "\t%s %s { %s; }\n", s.kind(), s.name, s.text)
 	}
@@ -87,7 +87,7 @@ func (o nftTableOp) Command() string {
 	for _, r := range o.rules {
 		fmt.Fprintf(&b, "add rule %s %s %s %s\n", o.family.name, nftTable, r.chain, r.text)
 	}
-	return b.String() + "."
+	return strings.TrimSpace(b.String()) + "'"
 }
 
 func (o nftTableOp) apply(context.Context, *kernel) error {

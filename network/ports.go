@@ -30,6 +30,19 @@ func (p PortMapping) String() string {
 	return fmt.Sprintf("%s:%s->%s/%s", host, span(p.HostPort, p.Count), span(p.ContainerPort, p.Count), p.Proto)
 }
 
+// Published are the endpoint's ports as a person sees them: "all addresses" are those of IPv4 and, if the container has IPv6, those
+// of IPv6.
+func (e *Endpoint) Published() (all []PortMapping) {
+	for _, p := range e.Ports {
+		all = append(all, p)
+		if !p.HostIP.IsValid() && e.Address6.IsValid() {
+			p.HostIP = netip.IPv6Unspecified()
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // span writes a run of ports: 80, or 80-89.
 func span(first, count uint16) string {
 	s := strconv.Itoa(int(first))

@@ -164,7 +164,7 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	errs := []error{ignoreAbsent(os.Remove(m.readyPath(n.ID)))}
 	live, err := m.liveNetworks()
 	errs = append(errs, err)
-	others := 0
+	others, others6 := 0, 0
 	var rest []*Network // that the same backend serves
 	for name, networks := range live {
 		for _, other := range networks {
@@ -172,6 +172,9 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 				continue
 			}
 			others++
+			if other.EnableIPv6 {
+				others6++
+			}
 			if name == backend {
 				rest = append(rest, other)
 			}
@@ -181,8 +184,10 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	errs = append(errs, m.run(ctx, x, linkUndo(n)...))
 	if others == 0 {
 		errs = append(errs, m.withdrawGuard(ctx, x),
-			m.run(ctx, x, restoreForwarding{Key: "net/ipv4/ip_forward"}),
-			m.run(ctx, x, restoreForwarding{Key: "net/ipv6/conf/all/forwarding"}))
+			m.run(ctx, x, restoreForwarding{Key: "net/ipv4/ip_forward"}))
+	}
+	if others6 == 0 {
+		errs = append(errs, m.run(ctx, x, restoreForwarding{Key: "net/ipv6/conf/all/forwarding"}))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove network %s: %w", n.Name, err)
