@@ -46,6 +46,7 @@ func commit(s *session, c *urfave.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, files.close()) }()
 	e, d := files.engine, files.definition
 	store, err := e.Images()
 	if err != nil {

@@ -10,14 +10,17 @@ import (
 	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/image"
+	"github.com/mydocker/mydocker/state"
 )
 
-// containerFiles is a container's files, for those who look at them from outside.
+// containerFiles is a container's files, for those who look at them from outside. The container is neither started nor removed
+// meanwhile; close lets it go.
 type containerFiles struct {
 	engine     *engine.Engine
 	definition *engine.Definition
 	rootfs     image.Rootfs
 	pid        int // 0 when it does not run
+	held       *state.Lock
 }
 
 func (s *session) filesOf(ref string) (*containerFiles, error) {
@@ -29,36 +32,55 @@ func (s *session) filesOf(ref string) (*containerFiles, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := e.Images()
-	if err != nil {
-		return nil, err
-	}
 	f := &containerFiles{engine: e, definition: d}
-	if f.rootfs, err = store.Rootfs(&image.Image{ID: d.ImageID, Layers: d.Layers}, e.Root.Container(d.ID)); err != nil {
+	if f.held, err = e.Hold(d); err != nil {
 		return nil, err
 	}
-	c, err := e.Runtime().Load(d.ID)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	if err == nil && (c.Status() == container.Running || c.Status() == container.Paused) {
-		f.pid = c.Pid()
+	if err := f.look(); err != nil {
+		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
 }
 
-// inside opens the root that the container's processes see, with its volumes; paths below it have to be resolved in it. Of a
-// container that does not run it is the bare root file system, without volumes.
-func (f *containerFiles) inside(write bool) (root *os.File, done func() error, err error) {
-	switch {
-	case f.pid != 0:
-		root, err = os.Open(fmt.Sprintf("/proc/%d/root", f.pid))
-		return root, func() error { return root.Close() }, err
-	case write:
-		root, err = f.rootfs.Mount(f.engine.Watch)
-		return root, func() error { return root.Close() }, err
+func (f *containerFiles) close() error { return f.held.Release() }
+
+// look finds out what the container has, and whether it runs.
+func (f *containerFiles) look() error {
+	store, err := f.engine.Images()
+	if err != nil {
+		return err
 	}
-	return f.view()
+	d := f.definition
+	if f.rootfs, err = store.Rootfs(&image.Image{ID: d.ImageID, Layers: d.Layers}, f.engine.Root.Container(d.ID)); err != nil {
+		return err
+	}
+	c, err := f.engine.Runtime().Load(d.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && (c.Status() == container.Running || c.Status() == container.Paused) {
+		f.pid = c.Pid()
+	}
+	return err
+}
+
+// inside opens the root that the container's processes see, with its volumes; paths below it have to be resolved in it. A
+// container that does not run has its root file system and volumes mounted for this, where nobody else sees them.
+func (f *containerFiles) inside() (root *os.File, err error) {
+	if f.pid != 0 {
+		return os.Open(fmt.Sprintf("/proc/%d/root", f.pid))
+	}
+	bare, err := f.rootfs.Mount(f.engine.Watch)
+	if err != nil {
+		return nil, err
+	}
+	volumes := f.engine.Attachments(f.definition)
+	if len(volumes) == 0 {
+		return bare, nil
+	}
+	// The work directory is the container's own and holds no mount.
+	root, err = image.Attach(bare, f.rootfs.Work, volumes)
+	return root, errors.Join(err, bare.Close())
 }
 
 // view mounts what the container's root file system is now, for reading: the image's layers and the container's own as layers

@@ -19,7 +19,7 @@ func cpVerb() *verb {
 		name: "cp", summary: "Copy files/folders between a container and the local filesystem",
 		usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", min: 2, max: 2, complete: "container",
 		about: `A dash is a tar archive on standard output or input. The content of a directory without the directory itself is SRC_PATH/.
-Links in the container lead nowhere out of it. Volumes can be reached while the container runs.
+Links in the container lead nowhere out of it. Its volumes are reached whether it runs or not.
 
 Examples:
   $ mydocker cp web:/etc/nginx/nginx.conf .
@@ -82,7 +82,7 @@ func (s *session) copyOut(ctx context.Context, from place, to string, o image.Co
 	if to == "-" && isTerminal(s.streams.Out) {
 		return errors.New("the archive would go to the terminal: redirect it, or name a file")
 	}
-	tree, done, err := s.containerTree(from.container, false)
+	tree, done, err := s.containerTree(from.container)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (s *session) copyIn(ctx context.Context, from string, to place, o image.Cop
 	if from == "-" && isTerminal(s.streams.In) {
 		return errors.New("standard input is a terminal: pipe an archive in, or name a file")
 	}
-	tree, done, err := s.containerTree(to.container, true)
+	tree, done, err := s.containerTree(to.container)
 	if err != nil {
 		return err
 	}
@@ -124,13 +124,16 @@ func (s *session) copyIn(ctx context.Context, from string, to place, o image.Cop
 	return image.Copy(ctx, host, from, tree, to.path, o)
 }
 
-func (s *session) containerTree(ref string, write bool) (image.Tree, func() error, error) {
+func (s *session) containerTree(ref string) (image.Tree, func() error, error) {
 	files, err := s.filesOf(ref)
 	if err != nil {
 		return image.Tree{}, nil, err
 	}
-	root, done, err := files.inside(write)
-	return image.Tree{Root: root}, done, err
+	root, err := files.inside()
+	if err != nil {
+		return image.Tree{}, nil, errors.Join(err, files.close())
+	}
+	return image.Tree{Root: root}, func() error { return errors.Join(root.Close(), files.close()) }, nil
 }
 
 func hostTree() (image.Tree, error) {
@@ -166,7 +169,7 @@ Examples:
 				return err
 			}
 			changes, err := files.changes()
-			if err != nil {
+			if err := errors.Join(err, files.close()); err != nil {
 				return err
 			}
 			var b strings.Builder
@@ -195,6 +198,7 @@ Examples:
 			if err != nil {
 				return err
 			}
+			defer files.close()
 			return s.output(c.String("output"), func(ctx context.Context, w *os.File) (err error) {
 				root, done, err := files.view()
 				if err != nil {

@@ -156,7 +156,8 @@ func (t Tree) Write(ctx context.Context, dir string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	u := &unpacker{root: fd, limit: room, dirFD: -1, dirs: map[string]*tar.Header{}, implied: map[string]bool{}, buf: make([]byte, 256<<10), plain: true}
+	u := newUnpacker(fd, room)
+	u.plain = true
 	defer u.forgetDir()
 	if err := u.unpack(ctx, tar.NewReader(r)); err != nil {
 		return fmt.Errorf("write into %s: %w", dir, err)

@@ -106,7 +106,7 @@ func (l *download) readRemote(p []byte) (int, error) {
 		}
 		l.body = body
 	}
-	n, err := l.body.Read(p)
+	n, err := fillChunk(l.body, p) // few large writes, not many small ones
 	if n > 0 {
 		if l.offset+int64(n) > l.d.Size {
 			return 0, errors.Join(fmt.Errorf("%s is longer than the %d bytes that its manifest declares", l.d.Digest, l.d.Size), l.forget())

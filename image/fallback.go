@@ -122,7 +122,8 @@ func copyLayer(layer, to string) error {
 		w.CloseWithError(err)
 		done <- err
 	}()
-	u := &unpacker{root: root, limit: room, dirFD: -1, dirs: map[string]*tar.Header{}, implied: map[string]bool{}, buf: make([]byte, 256<<10), flatten: true}
+	u := newUnpacker(root, room)
+	u.flatten = true
 	err = u.unpack(context.Background(), tar.NewReader(r))
 	u.forgetDir()
 	r.CloseWithError(errors.New("nobody reads any more"))

@@ -283,7 +283,7 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 	}
 	defer func() { err = errors.Join(err, packed.Close()) }()
 	// Three go side by side: reading and verifying the archive, decompressing and verifying that, and making files.
-	arriving := newReadAhead(&contextReader{ctx, packed}, 128<<10, 4)
+	arriving := newReadAhead(&contextReader{ctx, packed}, 256<<10, 3)
 	defer arriving.Close()
 	plainText, kind, err := decompress(arriving)
 	if err != nil {

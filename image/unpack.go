@@ -41,6 +41,10 @@ type unpacker struct {
 	below func() (lower []int, done func(), err error)
 }
 
+func newUnpacker(root int, limit int64) *unpacker {
+	return &unpacker{root: root, limit: limit, dirFD: -1, dirs: map[string]*tar.Header{}, implied: map[string]bool{}, buf: make([]byte, 256<<10)}
+}
+
 // unpacked is what unpacking a layer has told.
 type unpacked struct {
 	// size is the sum of the files' sizes in bytes.
@@ -52,7 +56,8 @@ type unpacked struct {
 // unpackTar unpacks the archive r into the directory that root is a descriptor of. It writes at most limit bytes. below is
 // as unpacker's.
 func unpackTar(ctx context.Context, r io.Reader, root int, limit int64, below func() ([]int, func(), error)) (unpacked, error) {
-	u := &unpacker{root: root, limit: limit, below: below, dirFD: -1, dirs: map[string]*tar.Header{}, implied: map[string]bool{}, buf: make([]byte, 256<<10)}
+	u := newUnpacker(root, limit)
+	u.below = below
 	defer u.forgetDir()
 	if err := u.unpack(ctx, tar.NewReader(r)); err != nil {
 		return unpacked{}, err

@@ -20,7 +20,7 @@ type work struct {
 func works(o options) []work {
 	onePort := []int{8080}
 	tenPorts := []int{8080, 8081, 8082, 8083, 8084, 8085, 8086, 8087, 8088, 8089}
-	return []work{
+	return append([]work{
 		{"run --rm --net none IMAGE true", func(o options, all []*contestant) (*row, error) {
 			return interleaved("run --rm --net none IMAGE true", o, all, func(c *contestant) []string { return c.run("none", nil) })
 		}},
@@ -33,7 +33,7 @@ func works(o options) []work {
 		{"exec CONTAINER true", measureExec},
 		{"run -d of 50 containers", measureFifty},
 		{fmt.Sprintf("the next run when %d containers exist", o.many), measureNext},
-	}
+	}, imageWorks()...)
 }
 
 // interleaved runs the same work by each contestant in turn, o.rounds times, after one round that does not count.

@@ -1,0 +1,122 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attachment is a directory or file of the host that appears in a root file system: a volume, or a bind mount.
+type Attachment struct {
+	Source, Target string
+	ReadOnly       bool
+}
+
+// Attach puts volumes into a root file system that is held by a descriptor, as they would be while its container runs, for
+// those who copy files in and out. Nothing of it is seen in the host's mount table; closing the result ends it.
+//
+//	unshare -m; mount --make-rprivate /; mount --move ROOT PLACE; mount --rbind SOURCE PLACE/TARGET ...
+//
+// place is a directory that nobody else uses.
+func Attach(root *os.File, place string, volumes []Attachment) (*os.File, error) {
+	type result struct {
+		tree *os.File
+		err  error
+	}
+	done := make(chan result)
+	go func() {
+		// The thread has changed its namespaces and is never given back: it ends with this goroutine.
+		runtime.LockOSThread()
+		tree, err := attachInPrivate(root, place, volumes)
+		done <- result{tree, err}
+	}()
+	got := <-done
+	return got.tree, got.err
+}
+
+func attachInPrivate(root *os.File, place string, volumes []Attachment) (*os.File, error) {
+	// Opened before the mounts there are: a source is looked up on the host as it is.
+	var sources []int
+	defer func() {
+		for _, fd := range sources {
+			unix.Close(fd)
+		}
+	}()
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return nil, fmt.Errorf("unshare the mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return nil, fmt.Errorf("make the mounts private: %w", err)
+	}
+	for _, v := range volumes {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, v.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		if err != nil {
+			return nil, fmt.Errorf("bind mount %s: %w", v.Source, err)
+		}
+		sources = append(sources, fd)
+		if v.ReadOnly {
+			attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+			if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+				return nil, fmt.Errorf("make the mount of %s read-only: %w", v.Source, err)
+			}
+		}
+	}
+	if err := unix.MoveMount(int(root.Fd()), "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return nil, fmt.Errorf("mount the root file system: %w", err)
+	}
+	for i, v := range volumes {
+		if err := attach(place, sources[i], v); err != nil {
+			return nil, fmt.Errorf("mount %s on %s: %w", v.Source, v.Target, err)
+		}
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, place, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return nil, fmt.Errorf("take the mounts out of their namespace: %w", err)
+	}
+	return os.NewFile(uintptr(tree), "rootfs"), nil
+}
+
+// attach mounts one source. The place for it is made if the image has none, links resolved inside the root.
+func attach(place string, source int, v Attachment) error {
+	root, err := openDirectory(place) // anew: what was mounted before lies on top
+	if err != nil {
+		return err
+	}
+	defer unix.Close(root)
+	var st unix.Stat_t
+	if err := unix.Fstat(source, &st); err != nil {
+		return err
+	}
+	target := path.Clean("/" + v.Target)
+	fd, err := openInRoot(root, target, unix.O_PATH)
+	if errors.Is(err, unix.ENOENT) {
+		fd, err = makeTarget(root, target, st.Mode&unix.S_IFMT == unix.S_IFDIR)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.MoveMount(source, "", fd, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+// makeTarget is mkdir -p TARGET, or for the mount of a file mkdir -p $(dirname TARGET); touch TARGET.
+func makeTarget(root int, target string, directory bool) (int, error) {
+	u := newUnpacker(root, 0)
+	defer u.forgetDir()
+	if directory {
+		dir, err := u.openDir(target[1:])
+		if err != nil {
+			return -1, err
+		}
+		return unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	dir, err := u.openDir(path.Dir(target)[1:])
+	if err != nil {
+		return -1, err
+	}
+	return openatRetry(dir, path.Base(target), unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
+}
