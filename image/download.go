@@ -123,14 +123,10 @@ func (l *download) readRemote(p []byte) (int, error) {
 	if err == nil || l.offset == l.d.Size {
 		return n, nil
 	}
-	if n > 0 {
-		l.dropBody()
-		return n, nil
-	}
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return 0, l.failed(err)
+	return n, l.failed(err)
 }
 
 // failed says whether it is worth another try: nil means yes, after a pause that grows.

@@ -21,6 +21,9 @@ type Rootfs struct {
 	Upper, Work string
 	// Volatile forgoes syncing the file system when it is unmounted: for containers that are removed when they end.
 	Volatile bool
+	// UserNS, if not nil, is a user namespace through whose mapping the owners are shown: the layers stay as they are, and
+	// are shared with containers without one (mount_setattr(2), MOUNT_ATTR_IDMAP; overlayfs takes such layers since Linux 5.19).
+	UserNS *os.File
 	// Warn is told, once for each container, that overlayfs cannot be used and why; nil tells nobody.
 	Warn func(message string)
 }
@@ -119,6 +122,9 @@ func (r Rootfs) mount() (*os.File, error) {
 			return nil, err
 		}
 	}
+	if r.UserNS != nil {
+		return r.mountAsWhole()
+	}
 	mount, err := r.mountByParts()
 	if errors.Is(err, errNotByParts) {
 		return r.mountAsWhole()
@@ -132,8 +138,8 @@ func (r Rootfs) mountOrCopy() (*os.File, error) {
 		return r.mountCopy()
 	}
 	mount, err := r.mount()
-	if err == nil {
-		return mount, nil
+	if err == nil || r.UserNS != nil {
+		return mount, err // a copy would belong to the wrong users
 	}
 	probeErr := probeOverlay(filepath.Dir(r.Upper))
 	if probeErr == nil {
@@ -247,6 +253,30 @@ func (r Rootfs) mountAsWhole() (*os.File, error) {
 	return got.mount, got.err
 }
 
+// mapOwners puts an id-mapped view over the directories that hold the layers. Nobody else sees this mount namespace.
+func (r Rootfs) mapOwners() error {
+	own, shared := filepath.Dir(r.Upper), filepath.Dir(filepath.Dir(r.Lower[0])) // LIB/containers/ID, LIB/layers
+	for _, dir := range []string{own, shared} {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return err
+		}
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(r.UserNS.Fd())}
+		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr)
+		if err == nil {
+			err = unix.MoveMount(fd, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+		}
+		unix.Close(fd)
+		if err == unix.EINVAL {
+			return fmt.Errorf("%s: %w: its file system cannot do that (ext4, xfs, btrfs can)", dir, err)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	return nil
+}
+
 // mountInPrivate equals: unshare -m; mount --make-rprivate /; cd /proc/thread-self/fd; mount -t overlay … DIR
 func (r Rootfs) mountInPrivate() (*os.File, error) {
 	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
@@ -254,6 +284,11 @@ func (r Rootfs) mountInPrivate() (*os.File, error) {
 	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return nil, fmt.Errorf("make the mounts private: %w", err)
+	}
+	if r.UserNS != nil {
+		if err := r.mapOwners(); err != nil {
+			return nil, fmt.Errorf("map the owners of the layers: %w", err)
+		}
 	}
 	lower := r.Lower
 	if len(r.options(lower)) >= os.Getpagesize() {

@@ -641,7 +641,7 @@ func TestKilledPullers(t *testing.T) {
 	to, dir := newStore(t)
 	start := func() *exec.Cmd {
 		c := exec.Command(os.Args[0], "-test.run=^TestKilledPullers$")
-		c.Env = append(os.Environ(), "TEST_PULL="+dir+" "+ref)
+		c.Env = append(os.Environ(), "TEST_PULL="+dir+" "+ref, "TMPDIR="+dir) // what a killed process leaves there goes with the test
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
