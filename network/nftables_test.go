@@ -56,6 +56,9 @@ func TestNFTablesSync(t *testing.T) {
 		"nft flush map ip mydocker ports",
 		"nft insert rule ip mydocker forward drop",
 		"nft delete chain ip6 mydocker raw",
+		"ip link del br0",
+		"ip link set br0 down; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
+		"ip link del $(ip -o link show master br0 | grep -o 'veth[0-9a-f]*' | head -1)",
 	} {
 		t.Run(harm, func(t *testing.T) {
 			m := newManager(t, func(o *Options) { o.Firewall = FirewallNFTables })
