@@ -21,10 +21,11 @@ Examples:
 				list("alias", "Add network-scoped alias for the container"),
 				str("ip", "string", "IPv4 address (e.g., 172.30.100.104)"),
 				str("ip6", "string", "IPv6 address (e.g., 2001:db8::33)"),
+				list("link", "Add link to another container"),
 			}, shapeFlags()...)
 		},
 		run: func(s *session, c *urfave.Context) error {
-			a := engine.NetworkAttachment{Network: c.Args().Get(0), IP: c.String("ip"), IP6: c.String("ip6"), Aliases: c.StringSlice("alias")}
+			a := engine.NetworkAttachment{Network: c.Args().Get(0), IP: c.String("ip"), IP6: c.String("ip6"), Aliases: c.StringSlice("alias"), Links: c.StringSlice("link")}
 			var err error
 			if a.Shape, err = shapeTexts(c).Apply(a.Shape); err != nil {
 				return s.bad(err)

@@ -24,7 +24,7 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	if n.Driver == network.DriverHost || n.Driver == network.DriverNull {
 		return fmt.Errorf("network %s is a mode, not a network that can be joined: start another container with --network %s", n.Name, n.Name)
 	}
-	if err := n.CheckJoin(a.MAC); err != nil {
+	if err := n.CheckJoin(a.IP, a.IP6, a.MAC); err != nil {
 		return err
 	}
 	l, err := e.lock(d.ID)
@@ -47,8 +47,17 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	if err := e.networks.CheckShape(a.Shape); err != nil {
 		return err
 	}
-	a.Network = n.Name
+	for _, s := range a.Links {
+		ref, _, err := splitLink(s)
+		if err == nil {
+			_, err = e.Find(ref)
+		}
+		if err != nil {
+			return fmt.Errorf("--link: %w", err)
+		}
+	}
 	before := *o
+	a.Network, o.Links, a.Links = n.Name, append(slices.Clone(o.Links), a.Links...), nil
 	if o.Network == modeNone {
 		o.setFirst(a)
 	} else {
@@ -178,6 +187,13 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 			return nil
 		}
 		return fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
+	}
+	before := d.Options.Links
+	if d.Options.Links = e.linksLeft(d); len(before) != len(d.Options.Links) {
+		// The monitor reads it when it writes the files anew.
+		if err := e.writeDefinition(d); err != nil {
+			return err
+		}
 	}
 	if _, err := e.running(d); err == nil {
 		if err := e.networks.Detach(ctx, d.ID, n.ID); err != nil {

@@ -351,11 +351,11 @@ func (e *Engine) checkNetworks(o *CreateOptions) error {
 		if err != nil {
 			return err
 		}
-		mac := o.MacAddress
+		ip, ip6, mac := o.IP, o.IP6, o.MacAddress
 		if i > 0 {
-			mac = o.Networks[i-1].MAC
+			ip, ip6, mac = o.Networks[i-1].IP, o.Networks[i-1].IP6, o.Networks[i-1].MAC
 		}
-		if err := n.CheckJoin(mac); err != nil {
+		if err := n.CheckJoin(ip, ip6, mac); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mydocker/mydocker/network"
@@ -56,6 +57,36 @@ func (e *Engine) links(d *Definition) ([]link, error) {
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+// linksLeft are those of a container's links that lead over a network that it is still on. As in Docker, a link belongs to the
+// network that it was made on, and goes with it.
+func (e *Engine) linksLeft(d *Definition) []string {
+	var left []string
+	for _, s := range d.Options.Links {
+		ref, _, err := splitLink(s)
+		if err != nil {
+			continue
+		}
+		other, err := e.Find(ref)
+		if err == nil && e.shareNetwork(d, other) {
+			left = append(left, s)
+		}
+	}
+	return left
+}
+
+func (e *Engine) shareNetwork(a, b *Definition) bool {
+	ids := map[string]bool{}
+	for _, ref := range a.Options.networkRefs() {
+		if n, err := e.networks.Network(ref); err == nil {
+			ids[n.ID] = true
+		}
+	}
+	return slices.ContainsFunc(b.Options.networkRefs(), func(ref string) bool {
+		n, err := e.networks.Network(ref)
+		return err == nil && ids[n.ID]
+	})
 }
 
 // sharedAddress is the other's address on the first network that d is on too.

@@ -89,6 +89,7 @@ type NetworkAttachment struct {
 	MAC     string
 	Aliases []string
 	Shape   network.Shape `json:",omitzero"`
+	Links   []string      `json:",omitempty"` // of `network connect`: NAME[:ALIAS]
 }
 
 // RestartPolicy is when a container that has ended is started again.

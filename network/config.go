@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -173,8 +174,15 @@ func (m *Manager) redefineDefault(old *Network) (*Network, error) {
 	}
 	defer b.close()
 	eps, err := m.Endpoints(old.ID)
-	if err != nil || len(eps) > 0 {
+	if err != nil {
 		return old, err
+	}
+	if len(eps) > 0 {
+		if m.warn != nil {
+			m.warn(fmt.Sprintf("the configuration of network %s has changed and comes into effect when no container is on it: restart %s",
+				DefaultName, endpointNames(eps)))
+		}
+		return old, nil
 	}
 	if err := m.remove(context.Background(), old); err != nil {
 		return nil, err
@@ -184,6 +192,14 @@ func (m *Manager) redefineDefault(old *Network) (*Network, error) {
 		return nil, errors.Join(err, state.ReplaceJSON(m.networkPath(old.ID), old, state.Durable))
 	}
 	return n, nil
+}
+
+func endpointNames(eps []*Endpoint) string {
+	names := make([]string, len(eps))
+	for i, e := range eps {
+		names[i] = e.ContainerName
+	}
+	return strings.Join(names, ", ")
 }
 
 // ConfigPath is where the configuration is read from unless another file is named.

@@ -152,6 +152,9 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) 
 	if err != nil {
 		return nil, err
 	}
+	if o.Subnet == "" {
+		used = append(used, vpnRanges(m.etc)...)
+	}
 	if err := chooseAddresses(n, o, candidates, withoutParent(n, used)); err != nil {
 		return nil, err
 	}

@@ -19,8 +19,10 @@ type forwarder struct {
 }
 
 const (
-	forwardTimeout = 2 * time.Second // for each server; clients try again after 5 s (resolv.conf(5), timeout)
-	maxForwards    = 512             // at a time
+	// forwardPatience is for all servers together: clients give up after 5 s (resolv.conf(5), timeout).
+	forwardPatience = 4500 * time.Millisecond
+	forwardRounds   = 2   // a datagram may be lost: each server is asked again after all others
+	maxForwards     = 512 // at a time
 )
 
 // newForwarder is nil when there is nobody to ask.
@@ -51,27 +53,38 @@ func (f *forwarder) leave() { <-f.waiting }
 // if nobody answers.
 func (f *forwarder) ask(question []byte, network string) []byte {
 	var last []byte
-	for _, s := range f.servers {
-		answer, err := f.exchange(question, network, s)
-		if err != nil {
-			continue
-		}
-		last = answer
-		if code := answer[3] & 0x0f; code != byte(dnsmessage.RCodeServerFailure) && code != byte(dnsmessage.RCodeRefused) {
-			break
+	rounds := forwardRounds
+	if network == "tcp" {
+		rounds = 1
+	}
+	patience := forwardPatience / time.Duration(rounds*len(f.servers))
+	answered := make([]bool, len(f.servers)) // badly: it need not be asked again
+	for range rounds {
+		for i, s := range f.servers {
+			if answered[i] {
+				continue
+			}
+			answer, err := f.exchange(question, network, s, patience)
+			if err != nil {
+				continue
+			}
+			answered[i], last = true, answer
+			if code := answer[3] & 0x0f; code != byte(dnsmessage.RCodeServerFailure) && code != byte(dnsmessage.RCodeRefused) {
+				return answer
+			}
 		}
 	}
 	return last
 }
 
 // exchange asks one server.
-func (f *forwarder) exchange(question []byte, network string, server netip.AddrPort) ([]byte, error) {
-	c, err := f.dial(network, server)
+func (f *forwarder) exchange(question []byte, network string, server netip.AddrPort, patience time.Duration) ([]byte, error) {
+	c, err := f.dial(network, server, patience)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(forwardTimeout)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return nil, err
 	}
 	asked := append([]byte(nil), question...)
@@ -127,14 +140,14 @@ func answersTo(asked, answer []byte) bool {
 }
 
 // dial opens the socket where the server can be reached: a loopback address means the host's.
-func (f *forwarder) dial(network string, server netip.AddrPort) (c net.Conn, err error) {
+func (f *forwarder) dial(network string, server netip.AddrPort, patience time.Duration) (c net.Conn, err error) {
 	if server.Addr().IsLoopback() {
-		return net.DialTimeout(network, server.String(), forwardTimeout)
+		return net.DialTimeout(network, server.String(), patience)
 	}
 	if network == "udp" {
 		err = f.sandbox.Do(func() (err error) { c, err = net.Dial(network, server.String()); return err })
 		return c, err
 	}
-	err = f.sandbox.Do(func() (err error) { c, err = net.DialTimeout(network, server.String(), forwardTimeout); return err })
+	err = f.sandbox.Do(func() (err error) { c, err = net.DialTimeout(network, server.String(), patience); return err })
 	return c, err
 }

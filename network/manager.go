@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Options struct {
 	Firewall string               // iptables; "" is iptables
 	Config   Config               // the configuration file: see ReadConfig
 	Warn     func(message string) // nil: nobody wants to know
+	Etc      string               // where other programs have their configuration; "" is /etc
 }
 
 // Manager makes and removes networks, sandboxes and endpoints. It holds no state of its own: everything is in records and
@@ -34,6 +36,7 @@ type Manager struct {
 	backend  string
 	config   Config
 	warn     func(string)
+	etc      string
 	executor func() executor
 	flavour  func(alsoNFTables bool) string // of iptables, found out once
 }
@@ -42,7 +45,7 @@ type Manager struct {
 func Open(o Options) *Manager {
 	m := &Manager{
 		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, warn: o.Warn,
-		executor: func() executor { return newKernel(o.Root) },
+		etc: cmp.Or(o.Etc, "/etc"), executor: func() executor { return newKernel(o.Root) },
 	}
 	var once sync.Once
 	var found string
@@ -72,7 +75,7 @@ func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (e
 	if err != nil {
 		return nil, err
 	}
-	if err := n.CheckJoin(o.MAC); err != nil {
+	if err := n.CheckJoin(o.IP, o.IP6, o.MAC); err != nil {
 		return nil, err
 	}
 	if n.bridged() {

@@ -39,13 +39,29 @@ func (n *Network) onWire() bool { return n.Driver == DriverMacvlan || n.Driver =
 // Publishes says whether a container on the network can have published ports.
 func (n *Network) Publishes() bool { return n.bridged() }
 
-// CheckJoin refuses what a container on this network cannot have.
-func (n *Network) CheckJoin(mac string) error {
+// CheckJoin refuses what a container on this network cannot have. What is taken by another is found when it starts.
+func (n *Network) CheckJoin(ip, ip6, mac string) error {
 	switch {
 	case !n.bridged() && !n.onWire():
 		return fmt.Errorf("network %s has nothing to attach to", n.Name)
 	case n.Driver == DriverIPvlan && mac != "":
 		return fmt.Errorf("--mac-address %s: on the ipvlan network %s all containers have the MAC address of %s", mac, n.Name, n.Parent)
+	case ip6 != "" && !n.EnableIPv6:
+		return fmt.Errorf("--ip6 %s: network %s has no IPv6: make it with --ipv6", ip6, n.Name)
+	}
+	return errors.Join(insideSubnet("--ip", ip, n.Subnet), insideSubnet("--ip6", ip6, n.Subnet6))
+}
+
+func insideSubnet(flag, address string, subnet netip.Prefix) error {
+	if address == "" {
+		return nil
+	}
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return fmt.Errorf("%s: %q is not an address", flag, address)
+	}
+	if !subnet.Contains(a) {
+		return fmt.Errorf("%s: address %s is not in the network's subnet %s", flag, address, subnet)
 	}
 	return nil
 }

@@ -244,11 +244,7 @@ func (m *Manager) Remove(ctx context.Context, ref string) error {
 		return err
 	}
 	if len(eps) > 0 {
-		names := make([]string, len(eps))
-		for i, e := range eps {
-			names[i] = e.ContainerName
-		}
-		return fmt.Errorf("network %s has active endpoints: %s: stop them or disconnect them first", n.Name, strings.Join(names, ", "))
+		return fmt.Errorf("network %s has active endpoints: %s: stop them or disconnect them first", n.Name, endpointNames(eps))
 	}
 	return m.remove(ctx, n)
 }

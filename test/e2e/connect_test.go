@@ -1,0 +1,165 @@
+package e2e
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// connect and disconnect with every option, on containers that run and that do not.
+func TestConnectOptions(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "front", "--subnet", "10.81.0.0/24")
+	makeNetwork(t, "back", "--subnet", "10.82.0.0/24", "--ipv6", "--subnet", "fd82::/64")
+	db := sleeper(t, "db", "-net", "back", "--dns", "10.99.0.1") // nobody serves names there, and says so at once
+	must(t, "create", "--name", "late", "-net", "front", "busybox", "sleep", "1000")
+	t.Cleanup(func() { my(t, "rm", "-f", "late") })
+	late := &ctr{t: t, name: "late"}
+
+	refused(t, 1, []string{"10.9.9.9", "10.82.0.0/24"}, "network", "connect", "--ip", "10.9.9.9", "back", "late")
+	refused(t, 1, []string{"--ip6", "front"}, "network", "connect", "--ip6", "fd82::9", "front", "db")
+	refused(t, 1, []string{"nobody"}, "network", "connect", "--link", "nobody:x", "back", "late")
+	for _, when := range []string{"stopped", "running"} {
+		must(t, "network", "connect", "--ip", "10.82.0.77", "--ip6", "fd82::77", "--alias", "tardy", "--link", "db:store", "back", "late")
+		refused(t, 1, []string{"already connected", "back"}, "network", "connect", "back", "late")
+		if when == "stopped" {
+			must(t, "start", "late")
+		}
+		match(t, when+": interfaces in order", sh(t, "ip -n late -br addr show"), `(?s)eth0\S+ +UP +10\.81\.0\.2/24.*eth1\S+ +UP +10\.82\.0\.77/24 fd82::77/64`)
+		match(t, when+": the default route is the first network's", sh(t, "ip -n late route"), `^default via 10\.81\.0\.1 dev eth0`)
+		for _, name := range []string{"late", "tardy", "tardy.back", "late.back", must(t, "inspect", "-f", "{{.Id}}", "late")[:12]} {
+			match(t, when+": "+name, db.sh("nslookup "+name+" || :"), `10\.82\.0\.77`)
+		}
+		match(t, when+": AAAA", db.sh("nslookup -type=aaaa tardy"), `fd82::77`)
+		match(t, when+": PTR", db.sh("nslookup 10.82.0.77"), `name = late\.back`)
+		match(t, when+": link", late.exec("cat", "/etc/hosts"), `(?m)^10\.82\.0\.\d+\tstore `+db.id[:12]+` db$`)
+		late.exec("ping", "-c1", "-W2", "store")
+
+		must(t, "network", "disconnect", "back", "late")
+		equal(t, when+": after disconnect", sh(t, "ip -n late -br link | grep -c eth"), "1")
+		if out := db.sh("nslookup tardy 2>&1 || :"); strings.Contains(out, "10.82.0.77") {
+			t.Errorf("%s: the name is still answered after disconnect: %s", when, out)
+		}
+		if hosts := late.exec("cat", "/etc/hosts"); strings.Contains(hosts, "10.82.0.77") {
+			t.Errorf("%s: the address is still in /etc/hosts:\n%s", when, hosts)
+		}
+		refused(t, 1, []string{"not connected", "back"}, "network", "disconnect", "back", "late")
+		must(t, "network", "disconnect", "-f", "back", "late")
+	}
+	// The last network, and back from none.
+	must(t, "network", "disconnect", "front", "late")
+	equal(t, "no network", sh(t, "ip -n late -br link | grep -c eth || :"), "0")
+	must(t, "network", "connect", "back", "late")
+	match(t, "another network", sh(t, "ip -n late route"), `^default via 10\.82\.0\.1 dev eth0`)
+	refused(t, 1, []string{"host"}, "network", "connect", "host", "late")
+}
+
+// Several --network, in the order in which they are given.
+func TestNetworksInOrder(t *testing.T) {
+	cleanHost(t)
+	flags := []string{}
+	for _, n := range []string{"zz", "mm", "aa"} {
+		makeNetwork(t, n, "--subnet", "10.9"+map[string]string{"zz": "1", "mm": "2", "aa": "3"}[n]+".0.0/24")
+		flags = append(flags, "--network", n)
+	}
+	flags[3] = "name=mm,alias=middle,ip=10.92.0.9,mac-address=02:00:00:00:00:09"
+	c := sleeper(t, "ordered", flags...)
+	for range 2 {
+		match(t, "interfaces", sh(t, "ip -n ordered -br addr"), `(?s)eth0\S+ +UP +10\.91\.0\.\d+/24.*eth1\S+ +UP +10\.92\.0\.9/24.*eth2\S+ +UP +10\.93\.0\.\d+/24`)
+		equal(t, "MAC", links(t, "ordered")["eth1"].MAC, "02:00:00:00:00:09")
+		must(t, "restart", "-t", "0", c.name)
+	}
+	equal(t, "ps --filter network", must(t, "ps", "--filter", "network=mm", "--format", "{{.Names}}"), "ordered")
+	refused(t, 125, []string{"multiple"}, "run", "--rm", "--network", "aa", "--network", "aa", "busybox", "true")
+	refused(t, 125, []string{"host"}, "run", "--rm", "--network", "aa", "--network", "host", "busybox", "true")
+}
+
+// A namespace that somebody else has made, by its path.
+func TestForeignNamespace(t *testing.T) {
+	cleanHost(t)
+	sh(t, "ip netns add theirs && ip -n theirs link set lo up && ip -n theirs link add v0 type veth peer name v1 && ip -n theirs addr add 10.7.7.7/24 dev v0")
+	t.Cleanup(func() { sh(t, "ip netns del theirs") })
+	match(t, "their links", see(t, "--net", "ns:/run/netns/theirs", "busybox", "ip", "addr", "show", "v0"), `inet 10\.7\.7\.7/24`)
+	c := sleeper(t, "guest", "--net", "ns:/run/netns/theirs")
+	equal(t, "one namespace", sh(t, "readlink /proc/"+c.inspect("{{.State.Pid}}")+"/ns/net | tr -dc 0-9"), sh(t, "stat -L -c %i /run/netns/theirs"))
+	must(t, "rm", "-f", "guest")
+	match(t, "it is theirs still", sh(t, "ip -n theirs addr"), `10\.7\.7\.7`)
+	refused(t, 125, []string{"ns:/run/netns/none"}, "run", "--rm", "--net", "ns:/run/netns/none", "busybox", "true")
+	refused(t, 1, []string{"shares"}, "network", "connect", "bridge", must(t, "create", "--name", "guest2", "--net", "ns:/run/netns/theirs", "busybox", "true"))
+	must(t, "rm", "guest2")
+}
+
+// A subnet that the host uses is refused, and who uses it is named: routes of every table, other networks.
+func TestClashIsNamed(t *testing.T) {
+	cleanHost(t)
+	sh(t, "ip route add 10.77.0.0/16 via 10.99.0.2 table 99; ip -6 route add fd78::/32 dev eth0; ip route add blackhole 10.79.0.0/16")
+	t.Cleanup(func() {
+		sh(t, "ip route del 10.77.0.0/16 table 99; ip -6 route del fd78::/32; ip route del blackhole 10.79.0.0/16")
+	})
+	makeNetwork(t, "holder", "--subnet", "10.76.0.0/16")
+	refused(t, 1, []string{"10.77.3.0/24", "route 10.77.0.0/16 via 10.99.0.2 dev eth0 table 99"}, "network", "create", "--subnet", "10.77.3.0/24", "clash")
+	refused(t, 1, []string{"fd78:0:1::/64", "route fd78::/32 dev eth0"}, "network", "create", "--subnet", "fd78:0:1::/64", "clash")
+	refused(t, 1, []string{"10.79.0.0/16"}, "network", "create", "--subnet", "10.79.0.0/24", "clash")
+	refused(t, 1, []string{"network holder", "10.76.0.0/16"}, "network", "create", "--subnet", "10.76.9.0/24", "clash")
+	refused(t, 1, []string{"10.99.0.0/24", "eth0"}, "network", "create", "--subnet", "10.99.0.128/25", "clash")
+}
+
+// Filters, formats and what prune takes.
+func TestNetworkListing(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "red-1", "--label", "color=red", "--attachable")
+	makeNetwork(t, "red-2", "--label", "color=red")
+	makeNetwork(t, "blue", "--label", "color=blue", "--internal")
+	names := func(flags ...string) string {
+		return strings.Join(strings.Fields(must(t, append([]string{"network", "ls", "--format", "{{.Name}}"}, flags...)...)), " ")
+	}
+	equal(t, "name", names("-f", "name=red"), "red-1 red-2")
+	equal(t, "label", names("-f", "label=color=blue"), "blue")
+	equal(t, "label key, type", names("-f", "label=color", "-f", "type=custom"), "blue red-1 red-2")
+	equal(t, "builtin", names("-f", "type=builtin"), "bridge host none")
+	equal(t, "driver", names("-f", "driver=null"), "none")
+	equal(t, "scope", names("-f", "scope=swarm"), "")
+	equal(t, "id", names("-f", "id="+must(t, "network", "inspect", "-f", "{{.Id}}", "blue")[:10]), "blue")
+	equal(t, "format", must(t, "network", "ls", "-f", "name=blue", "--format", `{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.IPv6}} {{.Label "color"}}`), "blue bridge local true false blue")
+	equal(t, "attachable", must(t, "network", "inspect", "-f", "{{.Attachable}}", "red-1"), "true")
+	c := sleeper(t, "keeps", "-net", "red-2")
+	equal(t, "dangling", names("-f", "dangling=true"), "blue red-1")
+	match(t, "prune by label", must(t, "network", "prune", "-f", "--filter", "label=color=red"), `(?s)Deleted Networks:\s+red-1\s*$`)
+	equal(t, "what is left", names("-f", "type=custom"), "blue red-2")
+	must(t, "network", "prune", "-f")
+	equal(t, "what is in use is left", names("-f", "type=custom"), "red-2")
+	must(t, "rm", "-f", c.name)
+	must(t, "network", "rm", "red-2")
+}
+
+// The configuration file changes the default network when nobody is on it; containers are not lost by it, and who waits is told.
+func TestDefaultNetworkIsConfigured(t *testing.T) {
+	if !onFreshHost(t) {
+		return
+	}
+	must(t, "image", "bootstrap")
+	c := sleeper(t, "first")
+	match(t, "before", c.ip(), `^172\.17\.`)
+	sh(t, "mount -t tmpfs tmpfs /etc/mydocker 2>/dev/null || { mkdir -p /tmp/etc-up /tmp/etc-work; mount -t tmpfs tmpfs /tmp/etc-up; mkdir /tmp/etc-up/u /tmp/etc-up/w; mount -t overlay -o lowerdir=/etc,upperdir=/tmp/etc-up/u,workdir=/tmp/etc-up/w overlay /etc; mkdir -p /etc/mydocker; }")
+	config := `{"bip": "192.168.1.1/24", "fixed-cidr": "192.168.1.0/25", "mtu": 1450, "default-gateway": "192.168.1.254", "dns": ["10.20.1.2", "10.20.1.3"],
+		"default-address-pools": [{"base": "10.60.0.0/16", "size": 24}]}`
+	if err := os.WriteFile("/etc/mydocker/daemon.json", []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := my(t, "run", "-d", "--name", "second", "busybox", "sleep", "1000")
+	equal(t, "exit status", r.code, 0)
+	match(t, "warning", r.err, `network bridge has changed.*restart first`)
+	match(t, "the old network, while somebody is on it", (&ctr{t: t, name: "second"}).ip(), `^172\.17\.`)
+	must(t, "stop", "-t", "0", "first", "second")
+	must(t, "start", "first", "second")
+	for _, name := range []string{"first", "second"} {
+		c := &ctr{t: t, name: name}
+		match(t, name+": address", c.ip(), `^192\.168\.1\.([2-9]|[1-9]\d|1[01]\d|12[0-7])$`)
+		match(t, name+": route", c.exec("ip", "route"), `default via 192\.168\.1\.254 dev eth0`)
+		equal(t, name+": mtu", links(t, name)["eth0"].MTU, 1450)
+		match(t, name+": resolv.conf", c.exec("cat", "/etc/resolv.conf"), `nameserver 10\.20\.1\.2\nnameserver 10\.20\.1\.3`)
+	}
+	equal(t, "bridge", links(t, "")["mydocker0"].ipv4(), "192.168.1.1/24")
+	makeNetwork(t, "pooled")
+	equal(t, "pool", must(t, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "pooled"), "10.60.0.0/24")
+}
