@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/topology"
+)
+
+// Containers and their networks, as mydocker makes them.
+func TestTopology(t *testing.T) {
+	busyboxImage(t)
+	my(t, "network", "create", "--subnet", "10.72.0.0/24", "drawn")
+	my(t, "run", "-d", "--name", "drawing", "-net", "drawn", "-p", "127.0.0.1:8072:80", "busybox", "sleep", "100")
+	text := my(t, "topology", "--width", "120")
+	for _, want := range []string{
+		`┌─ host ─+┐`, `│ 127\.0\.0\.1:8072/tcp → 10\.72\.0\.2:80 \(drawing\)`, `│ 10\.72\.0\.0/24 → MASQUERADE`,
+		`┌─ bridge drawn ─+┐`, `│ 10\.72\.0\.1/24 +│`, `│ +veth[0-9a-f]{11} `,
+		`│ container drawing +│`, `│ eth0  10\.72\.0\.2/24 +│`, `│ default via 10\.72\.0\.1 +│`, `│ namespace neighbour +│`,
+	} {
+		match(t, "topology", text, want)
+	}
+	match(t, "in Chinese", my(t, "topology", "--lang", "zh"), `┌─ 宿主机 ─(.*\n)+.*│ 容器 drawing +│`)
+	var v topology.View
+	if err := json.Unmarshal([]byte(my(t, "topology", "--format", "json")), &v); err != nil {
+		t.Fatal(err)
+	}
+	space := v.Space("drawing")
+	if space == nil || space.Kind != "container" || space.Link("eth0").Owner != "container drawing" || v.Space("host").Link("drawn").Network != "drawn" {
+		t.Errorf("%+v", space)
+	}
+	if len(v.Ports) != 1 || v.Ports[0].Owner != "container drawing" || v.Ports[0].Space != "drawing" {
+		t.Errorf("ports: %+v", v.Ports)
+	}
+	match(t, "svg", my(t, "topology", "--format", "svg"), `^<svg xmlns(.*\n)+.*container drawing(.*\n)+.*</svg>\n$`)
+	match(t, "html", my(t, "topology", "--format", "html"), `^<!DOCTYPE html>(.*\n)+.*container drawing(.*\n)+.*</html>\n$`)
+	match(t, "dot", my(t, "topology", "--format", "dot"), `^graph topology \{(.*\n)+.*container drawing`)
+	match(t, "mermaid", my(t, "topology", "--format", "mermaid"), `^flowchart LR(.*\n)+.*container drawing`)
+	refused(t, 125, `invalid --format "png": text, svg, html, json, dot or mermaid`, "topology", "--format", "png")
+	refused(t, 125, "--width cannot be negative", "topology", "--width", "-1")
+	refused(t, 1, "accepts no arguments", "topology", "x")
+	my(t, "rm", "-f", "drawing")
+	my(t, "network", "rm", "drawn")
+	if text := my(t, "topology"); regexp.MustCompile(`drawing|drawn`).MatchString(text) {
+		t.Errorf("still drawn:\n%s", text)
+	}
+}
+
+// --watch draws again when something has changed, and only then.
+func TestTopologyWatch(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, "-test.run=TestWatchHelperProcess")
+	cmd.Env = append(os.Environ(), "WATCH_HELPER=1")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd.Stdout = w
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	var seen bytes.Buffer
+	expect := func(want string) {
+		t.Helper()
+		if err := r.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 64<<10)
+		for !strings.Contains(seen.String(), want) {
+			n, err := r.Read(buf)
+			seen.Write(buf[:n])
+			if err != nil {
+				t.Fatalf("no %q: %v\n%s", want, err, seen.String())
+			}
+		}
+	}
+	expect("┌─ host ─")
+	if out, err := exec.Command("ip", "netns", "add", "watched").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	expect("namespace watched")
+	if out, err := exec.Command("ip", "netns", "del", "watched").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	for end := time.Now().Add(20 * time.Second); strings.Count(seen.String(), "┌─ host ─") < 3; {
+		if time.Now().After(end) {
+			t.Fatal("the end of the namespace is not drawn")
+		}
+		buf := make([]byte, 64<<10)
+		n, err := r.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen.Write(buf[:n])
+	}
+	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after ctrl-c: %v", err)
+	}
+	if n := strings.Count(seen.String(), "┌─ host ─"); n > 4 {
+		t.Errorf("drawn %d times", n)
+	}
+}
+
+// TestWatchHelperProcess is no test: it is mydocker, for the test above.
+func TestWatchHelperProcess(t *testing.T) {
+	if os.Getenv("WATCH_HELPER") == "" {
+		return
+	}
+	os.Exit(Main([]string{"mydocker", "topology", "--watch"}, "1.2.3"))
+}
