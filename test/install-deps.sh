@@ -24,6 +24,7 @@ umoci         umoci
 jq            jq
 curl          curl
 socat         socat
+chromium      chromium
 strace        strace
 tcpdump       tcpdump
 ping          iputils-ping
