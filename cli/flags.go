@@ -91,7 +91,8 @@ func createFlags() []urfave.Flag {
 		yes("tty,t", "Allocate a pseudo-TTY"),
 		listOf("ulimit", "ulimit", "Ulimit options"),
 		str("user,u", "string", "Username or UID (format: <name|uid>[:<group|gid>])"),
-		str("userns", "string", "User namespace to use"),
+		str("userns", "string", "User namespace to use (host: none of its own, whatever --userns-remap says)"),
+		str("userns-remap", "string", "Make the container's root nobody on the host, by the sub-ids of a user: default or <name|uid>[:<group|gid>]"),
 		yes("userland-proxy", "Publish ports by a proxy in the monitor, without rules"),
 		str("uts", "string", "UTS namespace to use"),
 		list("volume,v", "Bind mount a volume"),
@@ -116,7 +117,7 @@ func createOptions(c *urfave.Context, lookup lookupFunc) (o engine.CreateOptions
 		PidMode:     c.String("pid"), IpcMode: c.String("ipc"), UTSMode: c.String("uts"),
 		UsernsMode: c.String("userns"), CgroupnsMode: c.String("cgroupns"),
 		Security: engine.Security{Privileged: c.Bool("privileged"), CapAdd: c.StringSlice("cap-add"),
-			CapDrop: c.StringSlice("cap-drop"), SecurityOpt: c.StringSlice("security-opt")},
+			CapDrop: c.StringSlice("cap-drop"), UsernsRemap: c.String("userns-remap"), SecurityOpt: c.StringSlice("security-opt")},
 		LogDriver: c.String("log-driver"), Detached: c.Bool("detach"),
 	}
 	if o.Image == "" {
@@ -174,7 +175,7 @@ func readProcess(c *urfave.Context, o *engine.CreateOptions) (err error) {
 		}
 	}
 	if o.UsernsMode != "" && o.UsernsMode != "host" {
-		return fmt.Errorf("--userns: invalid USER mode %q: only host, as users are never remapped", o.UsernsMode)
+		return fmt.Errorf("--userns: invalid USER mode %q: only host; --userns-remap says whose sub-ids are used", o.UsernsMode)
 	}
 	if o.CgroupnsMode != "" && o.CgroupnsMode != "host" && o.CgroupnsMode != "private" {
 		return fmt.Errorf("--cgroupns: invalid CGROUP mode %q: host or private", o.CgroupnsMode)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/container/seccomp"
@@ -160,7 +161,11 @@ func (j *createJob) bringUp(ctx context.Context) error {
 		return err
 	}
 	p := j.container.process
-	config, err := buildConfig(j.spec, j.rootPath, j.hostFacts(), j.runtime.warn)
+	rootPath := j.rootPath
+	if j.rootfs != nil && hasUserNS(j.spec) {
+		rootPath = "/" // init is nobody on the host, who may not look into every directory
+	}
+	config, err := buildConfig(j.spec, rootPath, j.hostFacts(), j.runtime.warn)
 	if err != nil {
 		return fmt.Errorf("config.json: %w", err)
 	}
@@ -259,6 +264,12 @@ func (j *createJob) launch() error {
 		executable = "/proc/self/exe"
 	}
 	b := birthOf(j.spec)
+	if j.options.UserNS != "" {
+		b.user, b.clone = j.options.UserNS, b.clone&^unix.CLONE_NEWUSER
+	}
+	if err := giveStreams(files[:3], j.spec); err != nil {
+		return err
+	}
 	return plan.Do(j.runtime.Watch, b, func() error {
 		p, err := launch(executable, b, files, cgroup, prepare, j.spec)
 		if err == nil && p.forks {

@@ -119,3 +119,35 @@ func MapOwners(mount int, userns *os.File, recursive bool) error {
 	}
 	return wrap("map the owners", err)
 }
+
+// giveStreams lets the user of a container with a user namespace open /dev/stdout and its like again: init, which does
+// that for others (openStdio), may not give away what belongs to the host's users.
+func giveStreams(files []*os.File, s *specs.Spec) error {
+	uid, ok := onHost(s.Linux.UIDMappings, s.Process.User.UID)
+	if !ok || !hasUserNS(s) {
+		return nil
+	}
+	for _, f := range files {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
+			continue
+		}
+		if err := f.Chown(int(uid), -1); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EPERM) {
+			return fmt.Errorf("give the standard streams to the user: %w", err)
+		}
+	}
+	return nil
+}
+
+// onHost is what a user of the container is on the host.
+func onHost(list []specs.LinuxIDMapping, id uint32) (uint32, bool) {
+	for _, m := range list {
+		if id >= m.ContainerID && id-m.ContainerID < m.Size {
+			return m.HostID + id - m.ContainerID, true
+		}
+	}
+	return 0, false
+}

@@ -42,6 +42,9 @@ type CreateOptions struct {
 	Rootfs func() (*os.File, error)
 	// Stdin, Stdout and Stderr become the container's, unless it has a terminal. nil means /dev/null.
 	Stdin, Stdout, Stderr *os.File
+	// UserNS, if any, is the path of a user namespace that stands for the new one of the config, and has its mapping: other
+	// namespaces that belong to it could be made before the container.
+	UserNS string
 	// PidFile, if any, is given the container's process id as the host sees it.
 	PidFile string
 	// ExtraFiles are handed to the container as descriptors 3, 4, …

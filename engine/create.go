@@ -74,6 +74,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err := readSecurityOpts(&d.Options); err != nil {
 		return fail(err)
 	}
+	if err := checkRemap(&d.Options); err != nil {
+		return fail(err)
+	}
 	if err := e.checkNetworks(&d.Options); err != nil {
 		return fail(err)
 	}

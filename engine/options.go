@@ -67,7 +67,7 @@ type CreateOptions struct {
 	PidMode       string
 	IpcMode       string
 	UTSMode       string
-	UsernsMode    string // host or "", which are the same: there is no remapping
+	UsernsMode    string // host: no remapping, whatever Security.UsernsRemap says; or ""
 	// CgroupnsMode is private, host or "": private, but for --privileged.
 	CgroupnsMode string
 	Annotations  map[string]string
@@ -150,6 +150,7 @@ type Security struct {
 	Privileged      bool
 	CapAdd, CapDrop []string
 	SecurityOpt     []string
+	UsernsRemap     string `json:",omitempty"` // whose sub-ids: default, or name|uid[:group|gid]; "" is no user namespace
 }
 
 // Streams are the caller's own standard streams. In may be nil.

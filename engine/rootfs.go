@@ -83,7 +83,7 @@ func openBeneath(root *os.File, name string, flags int) (*os.File, error) {
 
 // fillVolumes copies what the image has at a volume's place into the volume when that is empty, as Docker does at a volume's
 // first use.
-func (e *Engine) fillVolumes(d *Definition, rootfs *os.File) error {
+func (e *Engine) fillVolumes(d *Definition, rootfs *os.File, users *remapped) error {
 	for _, m := range d.Options.Mounts {
 		if m.Type != "volume" || m.NoCopy || m.Subpath != "" {
 			continue
@@ -111,6 +111,9 @@ func (e *Engine) fillVolumes(d *Definition, rootfs *os.File) error {
 		}
 		err = copyTree(data, src)
 		src.Close()
+		if err == nil {
+			err = users.shiftBack(data)
+		}
 		if err != nil {
 			return fmt.Errorf("fill volume %s from the image's %s: %w", m.Source, m.Target, err)
 		}

@@ -64,8 +64,13 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 	if err := e.createNetworkFiles(d); err != nil {
 		return l, err
 	}
+	users, err := e.remap(d)
+	if err != nil {
+		return l, err
+	}
+	defer users.release()
 	var netns string
-	sandboxed := beside.run(func() (err error) { netns, err = e.sandbox(ctx, d); return err })
+	sandboxed := beside.run(func() (err error) { netns, err = e.sandbox(ctx, d, users); return err })
 	wired := beside.run(func() error {
 		if sandboxed() != nil {
 			return nil // told by the other
@@ -75,14 +80,15 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 	if err := beside.failed; err != nil {
 		return l, err // with a watcher: nothing more is shown, and done, than what came before the failure
 	}
-	if l.rootfs, err = e.mountRootfs(d); err != nil {
+	if l.rootfs, err = e.mountRootfs(d, users); err != nil {
 		return l, err
 	}
 	spec, err := e.spec(d, l.rootfs)
 	if err != nil {
 		return l, err
 	}
-	if err := e.fillVolumes(d, l.rootfs); err != nil {
+	users.apply(spec, filepath.Dir(filepath.Dir(e.Root.Container(d.ID)))+"/", !hasOwnSandbox(d.Options.Network))
+	if err := e.fillVolumes(d, l.rootfs, users); err != nil {
 		return l, err
 	}
 	written := beside.run(func() error { return e.writeBundle(d, spec) })
@@ -94,7 +100,7 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 		return l, err
 	}
 	defer io.closeTheirs()
-	if l.c, err = e.createProcess(ctx, d, spec, l, io); err == nil {
+	if l.c, err = e.createProcess(ctx, d, spec, l, io, users); err == nil {
 		err = errors.Join(wired(), written())
 	}
 	if err != nil {
@@ -106,12 +112,13 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 	return l, l.c.Start()
 }
 
-func (e *Engine) createProcess(ctx context.Context, d *Definition, spec *specs.Spec, l *live, io *stdio) (*container.Container, error) {
+func (e *Engine) createProcess(ctx context.Context, d *Definition, spec *specs.Spec, l *live, io *stdio, users *remapped) (*container.Container, error) {
 	defer io.closeTheirs() // or the pumps would never see the end
 	return e.runtime.Create(ctx, container.CreateOptions{
 		ID: d.ID, Bundle: e.Root.Container(d.ID), Spec: spec,
 		Rootfs: func() (*os.File, error) { return duplicate(l.rootfs) }, // Create closes it; ours keeps the mount alive
 		Stdin:  io.stdin, Stdout: io.stdout, Stderr: io.stderr,
+		UserNS: users.path("user"),
 	})
 }
 
@@ -153,11 +160,11 @@ func (b *beside) join(err error) error {
 }
 
 // sandbox makes the container's network namespace, if it is to have one of its own.
-func (e *Engine) sandbox(ctx context.Context, d *Definition) (path string, err error) {
+func (e *Engine) sandbox(ctx context.Context, d *Definition, users *remapped) (path string, err error) {
 	if !hasOwnSandbox(d.Options.Network) {
 		return e.netnsPath(d)
 	}
-	sb, err := e.networks.CreateSandbox(ctx, d.Name, d.ID)
+	sb, err := e.networks.CreateSandboxOf(ctx, d.Name, d.ID, users.path("net"))
 	if err != nil {
 		return "", err
 	}
@@ -239,7 +246,7 @@ func exposedPort(x string) ([]network.PortMapping, error) {
 }
 
 // mountRootfs mounts the image's layers under the container's own, as a mount that stands in no table.
-func (e *Engine) mountRootfs(d *Definition) (*os.File, error) {
+func (e *Engine) mountRootfs(d *Definition, users *remapped) (*os.File, error) {
 	store, err := e.images()
 	if err != nil {
 		return nil, err
@@ -247,6 +254,12 @@ func (e *Engine) mountRootfs(d *Definition) (*os.File, error) {
 	rootfs, err := e.rootfsOf(store, d)
 	if err != nil {
 		return nil, err
+	}
+	if rootfs.UserNS, err = users.open(); err != nil {
+		return nil, err
+	}
+	if rootfs.UserNS != nil {
+		defer rootfs.UserNS.Close()
 	}
 	return rootfs.Mount(e.Watch)
 }

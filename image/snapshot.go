@@ -274,7 +274,28 @@ func (r Rootfs) mapOwners() error {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
-	return nil
+	return becomeOwner(own)
+}
+
+// becomeOwner makes this thread, for files, the user whom the mapping shows as root, with all of root's powers: overlayfs
+// does its own work as whoever mounted it, and root of the host has no place in the mapping. The thread is thrown away.
+func becomeOwner(dir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if err := unix.Capget(&header, &caps[0]); err != nil {
+		return fmt.Errorf("read the capabilities: %w", err)
+	}
+	if _, err := unix.SetfsgidRetGid(int(st.Gid)); err != nil {
+		return err
+	}
+	if _, err := unix.SetfsuidRetUid(int(st.Uid)); err != nil {
+		return err
+	}
+	return unix.Capset(&header, &caps[0]) // leaving root has dropped those that concern files
 }
 
 // mountInPrivate equals: unshare -m; mount --make-rprivate /; cd /proc/thread-self/fd; mount -t overlay … DIR

@@ -74,6 +74,12 @@ func (m *Manager) sandbox(name string) *Sandbox {
 // CreateSandbox makes a network namespace with lo up and nothing else, and pins it as /run/netns/NAME. A namespace of that
 // name that is not ours is refused. One that an earlier run of the same container left is replaced.
 func (m *Manager) CreateSandbox(ctx context.Context, name, containerID string) (sb *Sandbox, err error) {
+	return m.CreateSandboxOf(ctx, name, containerID, "")
+}
+
+// CreateSandboxOf is CreateSandbox for a namespace that exists: it is pinned, and set up like a new one. A namespace that
+// belongs to a user namespace is made by whoever makes that. "" makes a new one.
+func (m *Manager) CreateSandboxOf(ctx context.Context, name, containerID, existing string) (sb *Sandbox, err error) {
 	if name == "" || name == "." || name == ".." || strings.Contains(name, "/") {
 		return nil, fmt.Errorf("%q cannot be the name of a network namespace", name)
 	}
@@ -97,7 +103,7 @@ func (m *Manager) CreateSandbox(ctx context.Context, name, containerID string) (
 			err = errors.Join(err, m.unpin(name, containerID))
 		}
 	}()
-	op := pinNamespace{sb}
+	op := pinNamespace{Sandbox: sb, From: existing}
 	if err = plan.Do(m.watch, op, func() error { return op.apply(ctx, nil) }); err != nil {
 		return nil, err
 	}
@@ -190,10 +196,16 @@ func (m *Manager) unpin(name, containerID string) error {
 }
 
 // pinNamespace makes the namespace and pins it.
-type pinNamespace struct{ Sandbox *Sandbox }
+type pinNamespace struct {
+	Sandbox *Sandbox
+	From    string // one that exists, by its path; "" makes a new one
+}
 
 func (o pinNamespace) Command() string {
 	n := o.Sandbox.Name
+	if o.From != "" {
+		return fmt.Sprintf("touch %s && mount --bind %s %s && ip netns exec %s sysctl -w net/ipv6/conf/default/disable_ipv6=1 && ip -n %s link set lo up", o.Sandbox.Path, o.From, o.Sandbox.Path, n, n)
+	}
 	return fmt.Sprintf("ip netns add %s && ip netns exec %s sysctl -w net/ipv6/conf/default/disable_ipv6=1 && ip -n %s link set lo up", n, n, n)
 }
 func (o pinNamespace) Why() string {
@@ -204,8 +216,8 @@ func (o pinNamespace) Why() string {
 // with its goroutine: the scheduler never uses it for anything else.
 func (o pinNamespace) apply(context.Context, *kernel) error {
 	return onLockedThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make a network namespace: %w", err)
+		if err := o.enter(); err != nil {
+			return err
 		}
 		// Interfaces to come are born without IPv6: no link-local address, no router advertisement is heard.
 		if err := writeSysctl("net/ipv6/conf/default/disable_ipv6", "1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -223,6 +235,24 @@ func (o pinNamespace) apply(context.Context, *kernel) error {
 		}
 		return bindNamespace("/proc/thread-self/ns/net", o.Sandbox.Path)
 	})
+}
+
+func (o pinNamespace) enter() error {
+	if o.From == "" {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
+		return nil
+	}
+	ns, err := os.Open(o.From)
+	if err != nil {
+		return fmt.Errorf("open the network namespace: %w", err)
+	}
+	defer ns.Close()
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter the network namespace %s: %w", o.From, err)
+	}
+	return nil
 }
 
 // unpinNamespace is its counterpart.

@@ -107,7 +107,7 @@ func (m *Manager) endpointScript(n *Network, e *Endpoint) ([]operation, error) {
 	sb := m.sandbox(e.Sandbox)
 	var ops []operation
 	if e.Interface == "eth0" {
-		ops = append(ops, pinNamespace{sb})
+		ops = append(ops, pinNamespace{Sandbox: sb})
 	}
 	if elements := guardElements(e); len(elements) > 0 {
 		ops = append(ops, guardLink{elements})
