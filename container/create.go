@@ -51,6 +51,7 @@ type createJob struct {
 	runtime   *Runtime
 	options   CreateOptions
 	spec      *specs.Spec
+	config    *initConfig
 	rootPath  string
 	container *Container
 	group     cgroups.Manager
@@ -160,21 +161,7 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	if err := j.launchAndPrepare(); err != nil {
 		return err
 	}
-	p := j.container.process
-	rootPath := j.rootPath
-	if j.rootfs != nil && hasUserNS(j.spec) {
-		rootPath = "/" // init is nobody on the host, who may not look into every directory
-	}
-	config, err := buildConfig(j.spec, rootPath, j.hostFacts(), j.runtime.warn)
-	if err != nil {
-		return fmt.Errorf("config.json: %w", err)
-	}
-	config.Watched = j.runtime.Watch != nil
-	config.ExtraFiles = len(j.options.ExtraFiles)
-	config.HasBarrier = j.options.Detach
-	if j.filter != nil {
-		config.Filter, config.FilterFlag = j.filter.Code, j.filter.Flags
-	}
+	p, config := j.container.process, j.config
 	if err := j.addHookState(config); err != nil {
 		return err
 	}
@@ -193,6 +180,13 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	if err := errors.Join(j.keepConfig(), j.recordProcess()); err != nil {
 		return err
 	}
+	if p.direct != nil {
+		p.direct.hooks = p.hooks
+		if err := p.furnish(ctx, j.rootfs); err != nil {
+			return err
+		}
+		return errors.Join(j.letGoOfRootfs(), j.handOver())
+	}
 	if err := j.sendConfig(config); err != nil {
 		return err
 	}
@@ -202,6 +196,24 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	return j.handOver()
 }
 
+// makeConfig lists the steps. The groups are there: which controllers they have decides what is mounted.
+func (j *createJob) makeConfig() (err error) {
+	rootPath := j.rootPath
+	if j.options.Rootfs != nil && hasUserNS(j.spec) {
+		rootPath = "/" // init is nobody on the host, who may not look into every directory
+	}
+	if j.config, err = buildConfig(j.spec, rootPath, j.hostFacts(), j.runtime.warn); err != nil {
+		return fmt.Errorf("config.json: %w", err)
+	}
+	j.config.Watched = j.runtime.Watch != nil
+	j.config.ExtraFiles = len(j.options.ExtraFiles)
+	j.config.HasBarrier = j.options.Detach
+	if j.filter != nil {
+		j.config.Filter, j.config.FilterFlag = j.filter.Code, j.filter.Flags
+	}
+	return nil
+}
+
 // launchAndPrepare does side by side what can be.
 func (j *createJob) launchAndPrepare() error {
 	rootfs := make(chan error, 1)
@@ -209,6 +221,9 @@ func (j *createJob) launchAndPrepare() error {
 	// Born in its group: the group must be there first. The limits follow, because on v1 the thread that gives birth
 	// counts in the group for a moment (a limit of one process would forbid the birth).
 	err := j.group.Create()
+	if err == nil {
+		err = j.makeConfig()
+	}
 	if err == nil {
 		err = j.launch()
 	}
@@ -271,7 +286,7 @@ func (j *createJob) launch() error {
 		return err
 	}
 	return plan.Do(j.runtime.Watch, b, func() error {
-		p, err := launch(executable, b, files, cgroup, prepare, j.spec)
+		p, err := j.start(executable, b, files, cgroup, prepare)
 		if err == nil && p.forks {
 			p, err = p.awaitBirth()
 		}
@@ -284,6 +299,14 @@ func (j *createJob) launch() error {
 		j.container.state.Start = stat.start
 		return err
 	})
+}
+
+// start goes the direct way where it serves.
+func (j *createJob) start(executable string, b birth, files []*os.File, cgroup *os.File, prepare func() error) (*initProcess, error) {
+	if !j.goesDirect(j.config) {
+		return launch(executable, b, files, cgroup, prepare, j.spec)
+	}
+	return launchDirect(j.config, b, files, cgroup, prepare)
 }
 
 // stdio fills what is missing with /dev/null.
@@ -304,7 +327,7 @@ func stdio(in, out, errOut *os.File) (files []*os.File, null *os.File, err error
 }
 
 func (j *createJob) hostFacts() hostFacts {
-	h := hostFacts{cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring}
+	h := hostFacts{cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.options.Rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring}
 	if !j.v2 {
 		h.controllers = cgroups.Controllers(j.group)
 	}
@@ -348,13 +371,20 @@ func (j *createJob) sendConfig(config *initConfig) error {
 	if err := j.container.process.conn.send(msgConfig, config.encode(), files...); err != nil {
 		return j.container.process.premature(err)
 	}
-	if j.rootfs != nil {
-		if err := j.rootfs.Close(); err != nil {
-			return err
-		}
-		j.rootfs = nil
+	if err := j.letGoOfRootfs(); err != nil {
+		return err
 	}
 	return j.sendTrees(config.trees)
+}
+
+// letGoOfRootfs closes the handle of a root file system that the container has now.
+func (j *createJob) letGoOfRootfs() error {
+	f := j.rootfs
+	j.rootfs = nil
+	if f == nil {
+		return nil
+	}
+	return f.Close()
 }
 
 // addHookState gives hooks that run inside the container the state they want on their standard input.

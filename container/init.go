@@ -60,6 +60,18 @@ type initializer struct {
 	hostProc int   // the host's /proc, for the last program
 	timeNS   int   // the time namespace that the last program enters
 	trees    []int // detached mounts that came after the config
+
+	// On the direct way (direct.go) the creator's own thread does the steps.
+	direct bool
+	made   []int  // mounts that the first process has made, in the order of the steps
+	stdio  [3]int // the container's standard streams
+}
+
+func newInitializer(c conn) *initializer {
+	return &initializer{
+		conn: c, root: -1, proc: -1, null: -1, devpts: -1, console: -1, barrier: -1, dir: -1, mask: -1, hostProc: -1, timeNS: -1,
+		stdio: [3]int{0, 1, 2},
+	}
 }
 
 // runInit never returns when all goes well: the process becomes the command.
@@ -78,7 +90,7 @@ func runInit(c conn) int {
 	if err != nil {
 		return tellFailure(c, err)
 	}
-	in := &initializer{conn: c, root: -1, proc: -1, null: -1, devpts: -1, console: -1, barrier: -1, dir: -1, mask: -1, hostProc: -1, timeNS: -1}
+	in := newInitializer(c)
 	if in.config, err = decodeConfig(payload); err != nil {
 		return tellFailure(c, err)
 	}
@@ -224,7 +236,7 @@ func (in *initializer) do(s step, rootfs int) error {
 // openStdio lets the container's user open /dev/stdout and its like again: pipes and sockets belong to whoever made
 // them. Files and terminals of the caller are not touched, they are not ours to give away.
 func (in *initializer) openStdio() error {
-	for fd := range 3 {
+	for _, fd := range in.stdio {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			return wrap("look at the standard streams", err)
@@ -328,6 +340,9 @@ func (in *initializer) prepareCommand() (*program, error) {
 		return nil, err
 	}
 	p := in.newProgram()
+	if in.direct {
+		p.call("go to the working directory "+in.config.Cwd, unix.SYS_CHDIR, p.string(in.config.Cwd))
+	}
 	if err := p.defaultSignals(); err != nil {
 		return nil, err
 	}
@@ -339,6 +354,9 @@ func (in *initializer) prepareCommand() (*program, error) {
 		return nil, err
 	}
 	p.execute(paths, in.config.Args, env)
+	if in.direct {
+		p.sendLabels()
+	}
 	return p, nil
 }
 

@@ -173,11 +173,7 @@ func (p *program) seccomp(f *seccomp.Filter) {
 		return
 	}
 	listener := p.free()
-	message := []byte{0, 0, 0, 0, byte(msgListener)} // no payload: wire.go
-	rights := unix.UnixRights(listener)
-	vector := p.words(p.store(message), uint64(len(message)))
-	header := p.words(0, 0, vector, 1, p.store(rights), uint64(len(rights)), 0) // struct msghdr
-	p.call("hand over the seccomp listener", unix.SYS_SENDMSG, uint64(p.report), header, 0)
+	p.sendDescriptors("hand over the seccomp listener", msgListener, []int{listener})
 	p.call("close the seccomp listener", unix.SYS_CLOSE, uint64(listener))
 }
 

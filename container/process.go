@@ -32,8 +32,9 @@ type initProcess struct {
 	hooks   func() error
 	listen  func(listener, pid int) error // hands on the listener of a seccomp filter
 	console int
-	joining []string // labels of the program that leads into a user namespace (joinuser.go)
-	forks   bool     // init is not born yet: awaitBirth
+	joining []string // labels of the program that it was at first (direct.go, joinuser.go)
+	direct  *directStart
+	forks   bool // init is not born yet: awaitBirth
 
 	waitOnce sync.Once
 	status   unix.WaitStatus
@@ -140,30 +141,33 @@ func launch(executable string, b birth, files []*os.File, cgroup *os.File, prepa
 		defer unix.Close(handle)
 		executable = fmt.Sprintf("/proc/self/fd/%d", handle)
 	}
-	pid, err := 0, error(nil)
-	start := func() { pid, err = syscall.ForkExec(executable, argv, attr) }
-	if len(b.join) == 0 && prepare == nil {
-		start()
-	} else {
-		err = onThrowawayThread(func() error {
-			if prepare != nil {
-				if err := prepare(); err != nil {
-					return err
-				}
-			}
-			if err := joinNamespaces(b.join); err != nil {
-				return err
-			}
-			start()
-			return err
-		})
-	}
+	pid, err := giveBirth(executable, argv, attr, b, prepare)
 	runtime.KeepAlive(files)
 	if err != nil {
 		unix.Close(ours)
 		return nil, fmt.Errorf("start init: %w", err)
 	}
 	return &initProcess{pid: pid, conn: conn{ours}, console: -1}, nil
+}
+
+// giveBirth forks on a thread that has prepared itself and joined what there is to join.
+func giveBirth(executable string, argv []string, attr *syscall.ProcAttr, b birth, prepare func() error) (pid int, err error) {
+	if len(b.join) == 0 && prepare == nil {
+		return syscall.ForkExec(executable, argv, attr)
+	}
+	err = onThrowawayThread(func() (err error) {
+		if prepare != nil {
+			if err := prepare(); err != nil {
+				return err
+			}
+		}
+		if err := joinNamespaces(b.join); err != nil {
+			return err
+		}
+		pid, err = syscall.ForkExec(executable, argv, attr)
+		return err
+	})
+	return pid, err
 }
 
 // openProgram opens our program for a child that will be nobody when it executes it: the directories on the way may be
@@ -388,6 +392,9 @@ func (p *initProcess) abandon() {
 	unix.Close(p.conn.fd)
 	if p.console >= 0 {
 		unix.Close(p.console)
+	}
+	if p.direct != nil {
+		p.direct.abandon()
 	}
 	// The number is ours until we have waited for it.
 	if err := unix.Kill(p.pid, unix.SIGKILL); err == nil || err == unix.ESRCH {

@@ -171,7 +171,7 @@ func (in *initializer) mountFilesystem(s step) error {
 		return err
 	}
 	defer unix.Close(target)
-	mount, err := newFilesystem(s.Type, s.Source, s.Data, s.Num[numAttrSet])
+	mount, err := in.filesystem(s)
 	if err != nil {
 		return err
 	}
@@ -193,6 +193,16 @@ func (in *initializer) mountFilesystem(s step) error {
 		unix.Close(mount)
 	}
 	return nil
+}
+
+// filesystem makes the file system, or takes the one that the first process has made.
+func (in *initializer) filesystem(s step) (int, error) {
+	if in.direct && belongsToChild(s) {
+		mount := in.made[0]
+		in.made = in.made[1:]
+		return mount, nil
+	}
+	return newFilesystem(s.Type, s.Source, s.Data, s.Num[numAttrSet])
 }
 
 // newFilesystem makes a file system that is mounted nowhere yet: fsopen(2), fsconfig(2), fsmount(2).

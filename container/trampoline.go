@@ -93,9 +93,19 @@ func (p *program) vector(list []string) uint64 {
 
 // file is the program as an ELF file in memory that nobody can write any more. Failures will be sent to descriptor report.
 func (p *program) file(report int) (*os.File, error) {
-	if len(p.rows) > maxRows {
-		return nil, fmt.Errorf("%d system calls are too many for one program", len(p.rows))
+	f, err := newProgramFile()
+	if err != nil {
+		return nil, err
 	}
+	if err := p.fill(f, report); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// newProgramFile makes the file, still empty: it can be handed to another process before it is known what will stand in it.
+func newProgramFile() (*os.File, error) {
 	fd, err := unix.MemfdCreate("mydocker", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3 every memfd could be executed, and the flag was unknown
 		fd, err = unix.MemfdCreate("mydocker", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -103,22 +113,25 @@ func (p *program) file(report int) (*os.File, error) {
 	if err != nil {
 		return nil, wrap("memfd_create", err)
 	}
-	f := os.NewFile(uintptr(fd), "memfd:mydocker")
+	return os.NewFile(uintptr(fd), "memfd:mydocker"), nil
+}
+
+// fill writes the program, and seals the file.
+func (p *program) fill(f *os.File, report int) error {
+	if len(p.rows) > maxRows {
+		return fmt.Errorf("%d system calls are too many for one program", len(p.rows))
+	}
+	fd := int(f.Fd())
 	for _, part := range []struct {
 		data []byte
 		at   int64
 	}{{p.head(), 0}, {p.table(report), dataOffset}, {p.blob, blobOffset}} {
 		if _, err := unix.Pwrite(fd, part.data, part.at); err != nil {
-			f.Close()
-			return nil, wrap("write the last program", err)
+			return wrap("write the last program", err)
 		}
 	}
-	_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
-	if err != nil {
-		f.Close()
-		return nil, wrap("seal the last program", err)
-	}
-	return f, nil
+	_, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	return wrap("seal the last program", err)
 }
 
 // head is the ELF header, four program headers, and the code: elf(5).

@@ -49,6 +49,7 @@ const (
 	msgRow      // a row of the last program failed: see rowFailure
 	msgListener // a descriptor: the seccomp filter's listener
 	msgTrees    // descriptors: detached mounts for steps that bind
+	msgMounts   // descriptors: file systems that the first process has made (direct.go)
 	msgBorn     // a process id: who was born in place of the sender
 )
 
@@ -61,12 +62,17 @@ const maxMessage = 64 << 20
 // conn is one end of the conversation: a length, a type, a payload, and sometimes descriptors.
 type conn struct{ fd int }
 
-// send writes one message. MSG_NOSIGNAL: a peer that has gone is an error, not a SIGPIPE.
-func (c conn) send(t messageType, payload []byte, files ...int) error {
+// frame is a message as it is sent.
+func frame(t messageType, payload []byte) []byte {
 	head := make([]byte, 5, 5+len(payload))
 	binary.LittleEndian.PutUint32(head, uint32(len(payload)))
 	head[4] = byte(t)
-	data := append(head, payload...)
+	return append(head, payload...)
+}
+
+// send writes one message. MSG_NOSIGNAL: a peer that has gone is an error, not a SIGPIPE.
+func (c conn) send(t messageType, payload []byte, files ...int) error {
+	data := frame(t, payload)
 	var rights []byte
 	if len(files) > 0 {
 		rights = unix.UnixRights(files...)
