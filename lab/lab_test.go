@@ -192,8 +192,10 @@ func TestTranslations(t *testing.T) {
 			for _, c := range step.Checks {
 				chinese("a sentence", c.Fail)
 			}
-			for _, h := range step.Hints {
-				chinese("a hint", h)
+			for j, h := range step.Hints {
+				if h != en.Steps[i].Hints[j] || !strings.HasPrefix(h, "`") { // a command alone is the same in both
+					chinese("a hint", h)
+				}
 			}
 			// A choice is offered by the same letters.
 			for _, letter := range []string{"a", "b", "c", "d"} {

@@ -17,3 +17,5 @@ answers() { local from=$1 url=$2 word=${3-}; if [ "$from" = host ]; then curl -s
 running() { [ "$(mydocker inspect -f '{{.State.Status}}' "$1" 2>/dev/null)" = running ]; }
 eventually() { local i; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do "$@" >/dev/null 2>&1 && return 0; sleep 0.1; done; "$@"; }
 pid_of() { mydocker inspect -f '{{.State.Pid}}' "$1"; }
+on_net() { mydocker inspect -f '{{range $name, $x := .NetworkSettings.Networks}}{{$name}} {{end}}' "$1" 2>/dev/null | grep -qw -- "$2"; }
+ip_of() { mydocker inspect -f "{{with index .NetworkSettings.Networks \"$2\"}}{{.IPAddress}}{{end}}" "$1"; }
