@@ -83,7 +83,8 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 	h := &helper{e: e, remote: isRemote, orders: mine, report: r, cmd: &exec.Cmd{
 		Path: e.Executable, Args: []string{"mydocker", verb}, Dir: "/", Stdin: theirs, ExtraFiles: append([]*os.File{w}, extra...),
 		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
-		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=off"},
+		// A number of processors: Go need not look for one in /proc/self/mountinfo, nor prepare for all of a large machine.
+		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=off", "GOMAXPROCS=4"},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}}
 	if e.Watch != nil {
