@@ -37,8 +37,6 @@ func kernelState(t *testing.T) string {
 func TestScriptMakesTheSameNetwork(t *testing.T) {
 	m := newManager(t)
 	ctx := context.Background()
-	// Router advertisements of the host's own link are kept by another setting; it is made before, so that it is the same.
-	run(t, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
 	o := CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", Subnet6: "fd00:20::/64"}
 	planned, err := m.PlanCreate(ctx, o)
 	if err != nil {

@@ -49,7 +49,12 @@ func (o sandboxSysctl) apply(context.Context, *kernel) error {
 // when the last network goes.
 type forwarding struct{ Key string }
 
-func (o forwarding) Command() string { return sysctlCommand(o.Key, "1") }
+func (o forwarding) Command() string {
+	if !strings.HasPrefix(o.Key, "net/ipv6/") {
+		return sysctlCommand(o.Key, "1")
+	}
+	return "for link in /proc/sys/net/ipv6/conf/*; do case $link in */all | */default | */lo) ;; *) if grep -qx 1 $link/accept_ra; then echo 2 >$link/accept_ra; fi ;; esac; done\n" + sysctlCommand(o.Key, "1")
+}
 func (o forwarding) Why() string {
 	return "the host becomes a router: packets may pass from one link to another"
 }
