@@ -1,7 +1,6 @@
 package network
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,6 +55,17 @@ func newElement(f nftFamily, e *Endpoint, p PortMapping, to netip.Addr, port, in
 	return x
 }
 
+// place is what two elements cannot share.
+func (x nftElement) place() string { return x.family.name + " " + x.set + " " + string(x.key) }
+
+func byPlace(elements []nftElement) map[string]string {
+	comments := make(map[string]string, len(elements))
+	for _, x := range elements {
+		comments[x.place()] = x.comment
+	}
+	return comments
+}
+
 // nftPublish puts an endpoint's ports into the maps, in place of an old container's that have not been removed yet.
 type nftPublish struct{ elements []nftElement }
 
@@ -71,11 +82,8 @@ func (o nftPublish) apply(context.Context, *kernel) error {
 	err := changeElements(nil, o.elements)
 	if errors.Is(err, unix.EEXIST) {
 		var old []nftElement
-		if old, err = elementsThere(func(x nftElement) bool {
-			return slices.ContainsFunc(o.elements, func(y nftElement) bool {
-				return x.family.v6 == y.family.v6 && x.set == y.set && bytes.Equal(x.key, y.key)
-			})
-		}); err == nil {
+		mine := byPlace(o.elements)
+		if old, err = elementsThere(func(x nftElement) bool { _, there := mine[x.place()]; return there }); err == nil {
 			err = changeElements(old, o.elements)
 		}
 	}
@@ -99,10 +107,10 @@ func (o nftUnpublish) Why() string { return "the host's ports are its own again"
 
 // apply takes those out that are still the endpoint's: a next container may have the port already.
 func (o nftUnpublish) apply(context.Context, *kernel) error {
+	mine := byPlace(o.elements)
 	there, err := elementsThere(func(x nftElement) bool {
-		return slices.ContainsFunc(o.elements, func(y nftElement) bool {
-			return x.family.v6 == y.family.v6 && x.set == y.set && bytes.Equal(x.key, y.key) && x.comment == y.comment
-		})
+		comment, there := mine[x.place()]
+		return there && x.comment == comment
 	})
 	if err != nil || len(there) == 0 {
 		return err
@@ -124,23 +132,46 @@ func removeElements(elements []nftElement) error {
 	return errors.Join(errs...)
 }
 
-// changeElements is one transaction.
+// changeElements is one transaction, and so one message to the kernel, which must find room in the socket's buffer.
 func changeElements(gone, come []nftElement) error {
-	c, err := nftables.New()
+	room := 1024 * (len(gone) + len(come))
+	c, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+		if room < 1<<17 { // less than any default
+			return nil
+		}
+		return errors.Join(c.SetWriteBuffer(room), c.SetReadBuffer(room)) // the kernel acknowledges every part
+	}))
 	if err != nil {
 		return fmt.Errorf("open a netfilter socket: %w", err)
 	}
-	for _, x := range gone {
-		if err := c.SetDeleteElements(x.mapOf(), []nftables.SetElement{{Key: x.key, Val: x.val}}); err != nil {
-			return err
-		}
+	err = eachSet(gone, func(s *nftables.Set, elements []nftables.SetElement) error { return c.SetDeleteElements(s, elements) })
+	if err == nil {
+		err = eachSet(come, func(s *nftables.Set, elements []nftables.SetElement) error { return c.SetAddElements(s, elements) })
 	}
-	for _, x := range come {
-		if err := c.SetAddElements(x.mapOf(), []nftables.SetElement{{Key: x.key, Val: x.val, Comment: x.comment}}); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	return c.Flush()
+}
+
+// eachSet hands elements on by their sets, 100 at a time: the length of a list has 16 bits.
+func eachSet(elements []nftElement, do func(*nftables.Set, []nftables.SetElement) error) error {
+	for len(elements) > 0 {
+		first := elements[0]
+		var some []nftables.SetElement
+		for len(some) < 100 && len(some) < len(elements) {
+			x := elements[len(some)]
+			if x.family.name != first.family.name || x.set != first.set {
+				break
+			}
+			some = append(some, nftables.SetElement{Key: x.key, Val: x.val, Comment: x.comment})
+		}
+		if err := do(first.mapOf(), some); err != nil {
+			return err
+		}
+		elements = elements[len(some):]
+	}
+	return nil
 }
 
 func (x nftElement) mapOf() *nftables.Set {
