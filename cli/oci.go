@@ -44,6 +44,7 @@ type ociSession struct {
 	out, err io.Writer
 	log      io.Writer
 	json     bool
+	systemd  bool
 	runtime  *container.Runtime
 	code     int // a container's or a process's own exit status
 }
@@ -61,7 +62,7 @@ func (o *ociSession) app(version string) *urfave.App {
 			&urfave.StringFlag{Name: "log", Usage: "file for messages, besides standard error"},
 			&urfave.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
 			&urfave.BoolFlag{Name: "debug", Usage: "taken for compatibility; every failure is told anyway"},
-			&urfave.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups (not supported)"},
+			&urfave.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups; linux.cgroupsPath is SLICE:PREFIX:NAME"},
 			&urfave.StringFlag{Name: "rootless", Value: "auto", Usage: "taken for compatibility"},
 			&urfave.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"},
 		},
@@ -95,9 +96,7 @@ func (o *ociSession) before(c *urfave.Context) error {
 	default:
 		return fmt.Errorf("unknown log-format %q", c.String("log-format"))
 	}
-	if c.Bool("systemd-cgroup") {
-		return errors.New("--systemd-cgroup is not supported: let the engine use the cgroupfs driver")
-	}
+	o.systemd = c.Bool("systemd-cgroup")
 	root, err := filepath.Abs(c.String("root"))
 	if err != nil {
 		return err

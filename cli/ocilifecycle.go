@@ -68,7 +68,7 @@ func (o *ociSession) createOptions(c *urfave.Context) (container.CreateOptions, 
 	opts := container.CreateOptions{
 		ID: c.Args().First(), Bundle: c.String("bundle"), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		PidFile: c.String("pid-file"), ConsoleSocket: c.String("console-socket"),
-		KeepConfig: true, NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
+		KeepConfig: true, Systemd: o.systemd, NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
 	}
 	spec, err := container.LoadSpec(opts.Bundle)
 	if err != nil {

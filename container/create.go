@@ -86,12 +86,7 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	if info, err := os.Stat(root); err != nil || !info.IsDir() {
 		return nil, errors.Join(fmt.Errorf("config.json: root.path: %s is not a directory", root), err)
 	}
-	path := spec.Linux.CgroupsPath
-	if path == "" {
-		path = "/mydocker-runtime/" + o.ID // not the engine's own directory, in which its gc removes what it does not know
-	}
-	path = filepath.Clean("/" + path)
-	group, err := cgroups.Open(path, r.Watch)
+	group, scope, err := r.openGroup(spec, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +110,7 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
 	c := &Container{runtime: r, spec: spec, state: State{
-		ID: o.ID, Bundle: bundle, Rootfs: root, Cgroup: path, Creator: os.Getpid(), CreatorStart: self.start,
+		ID: o.ID, Bundle: bundle, Rootfs: root, Cgroup: group.Path(), Scope: scope, Creator: os.Getpid(), CreatorStart: self.start,
 		Created: time.Now().UTC(), Annotations: spec.Annotations, Seccomp: name,
 		KernelFaces: spec.Linux.Personality != nil || spec.Linux.MemoryPolicy != nil,
 		Hooks:       spec.Hooks != nil && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0,
@@ -126,6 +121,24 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 		}
 	}
 	return &createJob{runtime: r, options: o, spec: spec, rootPath: root, container: c, group: group, v2: v2, filter: filter}, nil
+}
+
+// openGroup names the container's group.
+func (r *Runtime) openGroup(s *specs.Spec, o *CreateOptions) (cgroups.Manager, *cgroups.Scope, error) {
+	path := s.Linux.CgroupsPath
+	if o.Systemd {
+		scope, err := cgroups.ParseScope(path, o.ID)
+		if err != nil {
+			return nil, nil, fmt.Errorf("config.json: %w", err)
+		}
+		group, err := cgroups.OpenScope(scope, r.Watch)
+		return group, &scope, err
+	}
+	if path == "" {
+		path = "/mydocker-runtime/" + o.ID // not the engine's own directory, in which its gc removes what it does not know
+	}
+	group, err := cgroups.Open(filepath.Clean("/"+path), r.Watch)
+	return group, nil, err
 }
 
 // record takes the id: of several who try, one succeeds. From here on somebody knows of whatever will exist.
@@ -220,17 +233,35 @@ func (j *createJob) launchAndPrepare() error {
 	go func() { rootfs <- j.callRootfs() }()
 	// Born in its group: the group must be there first. The limits follow, because on v1 the thread that gives birth
 	// counts in the group for a moment (a limit of one process would forbid the birth).
-	err := j.group.Create()
+	release, err := j.holdScope()
+	if err == nil {
+		err = j.group.Create()
+	}
 	if err == nil {
 		err = j.makeConfig()
 	}
 	if err == nil {
 		err = j.launch()
 	}
+	release()
 	if err == nil {
 		err = j.group.Set(withDefaultDevices(j.spec.Linux.Resources))
 	}
 	return errors.Join(err, <-rootfs)
+}
+
+// holdScope gives systemd a process to make a scope with, until the container's own is in it.
+func (j *createJob) holdScope() (release func(), err error) {
+	group, ok := j.group.(*cgroups.SystemdGroup)
+	if !ok {
+		return func() {}, nil
+	}
+	holder, err := holdProcess()
+	if err != nil {
+		return func() {}, err
+	}
+	group.Holder = holder.pid
+	return holder.Release, nil
 }
 
 // withDefaultDevices lets the container use the devices that every container has: the config need not name them, and an

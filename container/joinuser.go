@@ -156,6 +156,15 @@ func HoldNamespaces(flags uintptr, uids, gids []specs.LinuxIDMapping) (*Holder, 
 	if len(uids) == 0 || len(gids) == 0 {
 		return nil, errors.New("a user namespace needs a mapping of users and one of groups")
 	}
+	return hold(&syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER | flags, UidMappings: convertIDs(uids), GidMappings: convertIDs(gids), GidMappingsEnableSetgroups: true,
+	})
+}
+
+// holdProcess starts a process that does nothing.
+func holdProcess() (*Holder, error) { return hold(&syscall.SysProcAttr{}) }
+
+func hold(attr *syscall.SysProcAttr) (*Holder, error) {
 	p := newProgram(3, 3)
 	p.call("wait", unix.SYS_PPOLL, 0, 0, 0, 0, 0)
 	file, err := p.file(2)
@@ -168,14 +177,15 @@ func HoldNamespaces(flags uintptr, uids, gids []specs.LinuxIDMapping) (*Holder, 
 		return nil, err
 	}
 	defer null.Close()
-	attr := &syscall.ProcAttr{Env: []string{}, Files: []uintptr{null.Fd(), null.Fd(), null.Fd()}, Sys: &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWUSER | flags, UidMappings: convertIDs(uids), GidMappings: convertIDs(gids), GidMappingsEnableSetgroups: true,
-		Pdeathsig: unix.SIGKILL,
-	}}
+	attr.Pdeathsig = unix.SIGKILL
 	h := &Holder{}
-	h.pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), []string{"mydocker"}, attr)
+	h.pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), []string{"mydocker"},
+		&syscall.ProcAttr{Env: []string{}, Files: []uintptr{null.Fd(), null.Fd(), null.Fd()}, Sys: attr})
+	if err == unix.ENOSPC || err == unix.EPERM {
+		err = fmt.Errorf("%w (see /proc/sys/user/max_user_namespaces)", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("make a user namespace: %w (see /proc/sys/user/max_user_namespaces)", err)
+		return nil, fmt.Errorf("start a process that holds namespaces: %w", err)
 	}
 	return h, nil
 }

@@ -58,6 +58,8 @@ type CreateOptions struct {
 	NoPivot bool
 	// NoNewKeyring lets the container keep the caller's session keyring.
 	NoNewKeyring bool
+	// Systemd lets systemd make the cgroup: linux.cgroupsPath is then SLICE:PREFIX:NAME.
+	Systemd bool
 	// Detach leaves the start barrier to whoever calls Load and Start later: the caller may exit after Create.
 	Detach bool
 }

@@ -101,5 +101,8 @@ func (c *Container) Processes() ([]int, error) {
 }
 
 func (c *Container) cgroup() (cgroups.Manager, error) {
+	if c.state.Scope != nil {
+		return cgroups.OpenScope(*c.state.Scope, c.runtime.Watch)
+	}
 	return cgroups.Open(c.state.Cgroup, c.runtime.Watch)
 }

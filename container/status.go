@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -42,6 +43,8 @@ type State struct {
 	Cgroup  string `json:"cgroup"`            // path below the cgroup mount(s)
 	Seccomp string `json:"seccomp,omitempty"` // names its compiled filter, which exec needs too
 	Hooks   bool   `json:"hooks,omitempty"`   // the bundle has hooks for later than create
+	// Scope is the unit that systemd has made for the container, if it was asked to.
+	Scope *cgroups.Scope `json:"scope,omitempty"`
 	// KernelFaces says that the config has more for every process of the container: a personality, a memory policy.
 	KernelFaces bool `json:"kernelFaces,omitempty"`
 	// RootMount, if not 0, says that the container's mounts are made in the caller's mount namespace, on top of the mount

@@ -1,11 +1,17 @@
 #!/bin/bash
-# vm.sh - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
-# mydocker and in-namespace.sh stand beside this script; the guest has no Go and no compiler.
+# vm.sh [systemd] - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
+# mydocker and in-namespace.sh stand beside this script; the guest has no Go and no compiler. With "systemd" the machine's
+# init is systemd, and only what has to do with that is tested.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20
+export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20 MYDOCKER_TESTDATA=$PWD/
 
 [[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs ]] || { echo "vm.sh: no cgroup v2 here" >&2; exit 1; }
+
+if [[ ${1-} == systemd ]]; then
+    [[ -d /run/systemd/system ]] || { echo "vm.sh: systemd does not run here" >&2; exit 1; }
+    exec env MYDOCKER_TEST_SYSTEMD=1 ./container.test -test.timeout 3m -test.v -test.run 'Systemd|AppArmor'
+fi
 
 # runc is not in the guest: the comparison with it was made outside. In the order: the limits alone, the runtime, then whole containers through the command line.
 for package in cgroups container; do
