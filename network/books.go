@@ -3,7 +3,6 @@ package network
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 )
 
@@ -102,7 +101,7 @@ func (b books) takeCertain(m *Manager, n *Network, book *bitmap, asked string) (
 	}
 	for _, u := range append(book.reserved(), used...) {
 		if u == a {
-			return netip.Prefix{}, fmt.Errorf("address %s is in use by %s: %w", a, m.addressOwner(n, a), fs.ErrExist)
+			return netip.Prefix{}, exists("address %s is in use by %s", a, m.addressOwner(n, a))
 		}
 	}
 	// The records say that it is free. A mark without an owner is what a kill has left.

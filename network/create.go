@@ -104,7 +104,7 @@ func (m *Manager) claimName(n *Network) error {
 		}
 		return state.Claim(m.networkName(n.Name), n.ID)
 	}
-	return fmt.Errorf("network with name %s already exists: %w", n.Name, fs.ErrExist)
+	return exists("network with name %s already exists", n.Name)
 }
 
 func checkName(name string) error {
@@ -129,7 +129,7 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) 
 	}
 	for _, other := range others {
 		if other.Name == o.Name {
-			return nil, fmt.Errorf("network with name %s already exists: %w", o.Name, fs.ErrExist)
+			return nil, exists("network with name %s already exists", o.Name)
 		}
 	}
 	n := &Network{
@@ -195,7 +195,7 @@ func (m *Manager) chooseLink(k *kernel, n *Network, others []*Network) error {
 	}
 	for _, other := range others {
 		if other.Bridge == n.Bridge || other.ParentMade && other.Parent == n.Bridge {
-			return fmt.Errorf("link %s is the bridge of network %s: choose another name: %w", n.Bridge, other.Name, fs.ErrExist)
+			return exists("link %s is the bridge of network %s: choose another name", n.Bridge, other.Name)
 		}
 	}
 	l, _, err := k.link("", n.Bridge)
@@ -205,8 +205,8 @@ func (m *Manager) chooseLink(k *kernel, n *Network, others []*Network) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("an interface called %s exists (a %s) and is not mydocker's: choose another name, or see it with `ip -d link show %s`: %w",
-		n.Bridge, l.Type(), n.Bridge, fs.ErrExist)
+	return exists("an interface called %s exists (a %s) and is not mydocker's: choose another name, or see it with `ip -d link show %s`",
+		n.Bridge, l.Type(), n.Bridge)
 }
 
 func chooseMTU(k *kernel, n *Network) (int, error) {
@@ -287,7 +287,7 @@ func ownSubnet(text string, minBits, maxBits int, used []taken) (netip.Prefix, e
 		return p, fmt.Errorf("subnet %s: a prefix length from %d to %d is possible", p, minBits, maxBits)
 	}
 	if t, bad := clash(p, used); bad {
-		return p, fmt.Errorf("subnet %s overlaps with %s (%s): choose another with --subnet: %w", p, t.by, t.prefix, fs.ErrExist)
+		return p, exists("subnet %s overlaps with %s (%s): choose another with --subnet", p, t.by, t.prefix)
 	}
 	return p, nil
 }

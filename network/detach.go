@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 
 	"github.com/mydocker/mydocker/state"
@@ -20,7 +19,7 @@ func (m *Manager) Detach(ctx context.Context, containerID, ref string) error {
 	e := new(Endpoint)
 	err = state.ReadJSON(m.endpointPath(n.ID, containerID), e)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("container %s is not connected to network %s: %w", short(containerID), n.Name, fs.ErrNotExist)
+		return absent("container %s is not connected to network %s", short(containerID), n.Name)
 	}
 	if err != nil {
 		return err

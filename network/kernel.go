@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 
@@ -91,7 +90,7 @@ func linkByName(h *netlink.Handle, name string) (netlink.Link, error) {
 	l, err := h.LinkByName(name)
 	var notFound netlink.LinkNotFoundError
 	if errors.As(err, &notFound) {
-		return nil, fmt.Errorf("link %s: %w", name, fs.ErrNotExist)
+		return nil, absent("there is no link %s", name)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look up link %s: %w", name, err)

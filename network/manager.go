@@ -196,7 +196,7 @@ func (m *Manager) claim(n *Network, sb *Sandbox, o EndpointOptions) (e *Endpoint
 		return nil, nil, fmt.Errorf("network %s has been removed: %w", n.Name, err)
 	}
 	if _, err := os.Stat(m.endpointPath(n.ID, o.ContainerID)); err == nil {
-		return nil, nil, fmt.Errorf("container %s is on the network already: %w", o.ContainerName, fs.ErrExist)
+		return nil, nil, exists("container %s is on the network already", o.ContainerName)
 	}
 	if err := books.take(m, n, e, o); err != nil {
 		return nil, nil, err

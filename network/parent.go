@@ -96,7 +96,7 @@ func chooseParent(k *kernel, n *Network, others []*Network) error {
 	}
 	for _, other := range others {
 		if other.Parent == n.Parent {
-			return fmt.Errorf("network %s is already using parent interface %s: %w", other.Name, n.Parent, fs.ErrExist)
+			return exists("network %s is already using parent interface %s", other.Name, n.Parent)
 		}
 	}
 	_, _, err := k.link("", n.Parent)
@@ -105,7 +105,7 @@ func chooseParent(k *kernel, n *Network, others []*Network) error {
 	}
 	base, id, isVLAN := splitVLAN(n.Parent)
 	if !isVLAN {
-		return fmt.Errorf("option parent=%s: the host has no such interface (`ip link` lists them): %w", n.Parent, fs.ErrNotExist)
+		return absent("option parent=%s: the host has no such interface (`ip link` lists them)", n.Parent)
 	}
 	if id < 1 || id > 4094 {
 		return fmt.Errorf("option parent=%s: VLAN ids go from 1 to 4094", n.Parent)
@@ -305,7 +305,7 @@ func (o renameInner) apply(_ context.Context, k *kernel) error {
 	}
 	err = h.LinkSetName(l, o.To)
 	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("create %s in %s: an interface of that name is there already: %w", o.To, o.Sandbox, fs.ErrExist)
+		return exists("create %s in %s: an interface of that name is there already", o.To, o.Sandbox)
 	}
 	return wrap(err, "rename %s to %s", o.From, o.To)
 }

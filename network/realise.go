@@ -129,8 +129,8 @@ func (m *Manager) refuseForeignLink(n *Network) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("network %s needs a link called %s, but an interface (a %s) of that name exists that is not mydocker's: see `ip -d link show %s`: %w",
-		n.Name, n.Bridge, l.Type(), n.Bridge, fs.ErrExist)
+	return exists("network %s needs a link called %s, but an interface (a %s) of that name exists that is not mydocker's: see `ip -d link show %s`",
+		n.Name, n.Bridge, l.Type(), n.Bridge)
 }
 
 // ensureRules makes up the difference between the rules that one backend has and those that its networks need.

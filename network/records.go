@@ -217,7 +217,7 @@ func (m *Manager) networkByID(prefix string) (*Network, error) {
 		found = n
 	}
 	if found == nil {
-		return nil, fmt.Errorf("network %s not found: see `mydocker network ls`, or make it with `mydocker network create %s`: %w", prefix, prefix, fs.ErrNotExist)
+		return nil, absent("network %s not found: see `mydocker network ls`, or make it with `mydocker network create %s`", prefix, prefix)
 	}
 	if found.ID == builtInID(DefaultName) {
 		return m.defaultNetwork()

@@ -61,8 +61,11 @@ func (m *Manager) sandboxRecord(containerID string) string {
 // Sandbox finds a container's sandbox. Absent is fs.ErrNotExist.
 func (m *Manager) Sandbox(containerID string) (*Sandbox, error) {
 	name, err := os.ReadFile(m.sandboxRecord(containerID))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, absent("container %s has no network namespace of its own", short(containerID))
+	}
 	if err != nil {
-		return nil, fmt.Errorf("container %s has no network namespace of its own: %w", short(containerID), err)
+		return nil, fmt.Errorf("look up the network namespace of container %s: %w", short(containerID), err)
 	}
 	return m.sandbox(string(name)), nil
 }
@@ -121,9 +124,9 @@ func (m *Manager) evictSandbox(name string) error {
 		return err
 	}
 	if owner != "" {
-		return fmt.Errorf("network namespace %s belongs to container %s: %w", name, short(owner), fs.ErrExist)
+		return exists("network namespace %s belongs to container %s", name, short(owner))
 	}
-	return fmt.Errorf("network namespace %s exists and is not mydocker's: choose another name, or remove it with `ip netns del %s`: %w", name, name, fs.ErrExist)
+	return exists("network namespace %s exists and is not mydocker's: choose another name, or remove it with `ip netns del %s`", name, name)
 }
 
 // sandboxOwner is the container whose sandbox is called name, "" if there is none. It reads all records, so it is not for
@@ -168,7 +171,7 @@ func (m *Manager) RenameSandbox(old, new string) error {
 		return err
 	}
 	if owner == "" {
-		return fmt.Errorf("network namespace %s: %w", old, fs.ErrNotExist)
+		return absent("there is no network namespace %s", old)
 	}
 	if err := m.evictSandbox(new); err != nil {
 		return err

@@ -230,7 +230,7 @@ func (m *Manager) Shape(ctx context.Context, containerID, ref string, s Shape) e
 	e := new(Endpoint)
 	err = state.ReadJSON(m.endpointPath(n.ID, containerID), e)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("container %s is not connected to network %s: %w", short(containerID), n.Name, fs.ErrNotExist)
+		return absent("container %s is not connected to network %s", short(containerID), n.Name)
 	}
 	if err != nil {
 		return err

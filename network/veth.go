@@ -45,7 +45,7 @@ func (o addVeth) apply(_ context.Context, k *kernel) error {
 	req := o.message(bridge.Attrs().Index, int(ns.Fd()))
 	_, err = req.Execute(unix.NETLINK_ROUTE, 0) // netlink.Handle keeps its socket to itself: this opens one of its own
 	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("create %s in %s: an interface of that name is there already: %w", o.Inside, o.Sandbox, fs.ErrExist)
+		return exists("create %s in %s: an interface of that name is there already", o.Inside, o.Sandbox)
 	}
 	return wrap(err, "create veth pair %s and %s in %s", o.Host, o.Inside, o.Sandbox)
 }
