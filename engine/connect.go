@@ -196,10 +196,7 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 		}
 	}
 	if _, err := e.running(d); err == nil {
-		if err := e.networks.Detach(ctx, d.ID, n.ID); err != nil {
-			return err
-		}
-		if err := e.tellNetworkChange(d); err != nil {
+		if err := e.detachRunning(ctx, d, n); err != nil {
 			return err
 		}
 	}
@@ -208,6 +205,19 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 	}
 	e.networkEvent("disconnect", n, d)
 	return nil
+}
+
+// detachRunning takes a network's cable out of a running container. The monitor does the slow half, because it stays.
+func (e *Engine) detachRunning(ctx context.Context, d *Definition, n *network.Network) error {
+	if e.Watch != nil { // here it can be seen
+		return errors.Join(e.networks.Detach(ctx, d.ID, n.ID), e.tellNetworkChange(d))
+	}
+	return e.networks.DetachBy(ctx, d.ID, n.ID, func() error {
+		if err := e.tellNetworkChange(d); err != nil {
+			return errors.Join(err, e.networks.DismantleReleased(d.ID, nil))
+		}
+		return nil
+	})
 }
 
 // leaveNetwork takes a network out of the options; the next one takes the first one's place.
@@ -286,7 +296,7 @@ func (m *monitor) networkChanged() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(m.live.holdPorts(attached), m.e.networkReady(context.Background(), d, attached, m.live))
+	return errors.Join(m.live.holdPorts(attached), m.e.networks.DismantleReleased(d.ID, m.complain), m.e.networkReady(context.Background(), d, attached, m.live))
 }
 
 // holdPorts lets the sockets be those of the endpoints that there are now.

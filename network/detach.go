@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"time"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -11,6 +12,12 @@ import (
 // Detach takes a container off one network; the others stay. If that network was the container's way out, the next one that
 // has a gateway becomes it.
 func (m *Manager) Detach(ctx context.Context, containerID, ref string) error {
+	return m.DetachBy(ctx, containerID, ref, func() error { return m.DismantleReleased(containerID, nil) })
+}
+
+// DetachBy is Detach, but somebody else takes the endpoint out of the kernel: dismantle is called when its claims are given
+// back, and may return as soon as its link cannot be seen any more.
+func (m *Manager) DetachBy(ctx context.Context, containerID, ref string, dismantle func() error) error {
 	n, err := m.Network(ref)
 	if err != nil {
 		return err
@@ -24,13 +31,64 @@ func (m *Manager) Detach(ctx context.Context, containerID, ref string) error {
 	if err != nil {
 		return err
 	}
-	if err := m.releaseEndpoint(ctx, e); err != nil {
+	if err := m.releaseClaims(e); err != nil {
+		return err
+	}
+	if err := dismantle(); err != nil {
 		return err
 	}
 	if e.DefaultRoute {
 		return m.moveDefaultRoute(ctx, containerID)
 	}
 	return nil
+}
+
+// DismantleReleased takes what a container has left of networks out of the kernel. With later it returns as soon as the links
+// cannot be seen any more: the kernel goes on for some 20 ms until nobody can be looking at them (RCU), which only a
+// process that stays can leave to itself. What goes wrong then is told to later.
+func (m *Manager) DismantleReleased(containerID string, later func(error)) error {
+	released, err := m.releasedEndpoints()
+	errs := []error{err}
+	for _, e := range released {
+		if e.ContainerID != containerID {
+			continue
+		}
+		done := make(chan error, 1)
+		work := func() {
+			x := m.executor()
+			defer x.close()
+			done <- m.dismantle(context.Background(), x, e)
+		}
+		if later == nil || e.HostLink == "" || len(e.Ports) > 0 {
+			work()
+			errs = append(errs, <-done)
+			continue
+		}
+		go work()
+		errs = append(errs, m.untilInvisible(e.HostLink, done, later))
+	}
+	return errors.Join(errs...)
+}
+
+// untilInvisible waits for a link to be gone, or for the work to be done.
+func (m *Manager) untilInvisible(link string, done <-chan error, later func(error)) error {
+	k := &kernel{root: m.root}
+	defer k.close()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(300 * time.Microsecond):
+		}
+		if _, _, err := k.link("", link); errors.Is(err, fs.ErrNotExist) {
+			go func() {
+				if err := <-done; err != nil {
+					later(err)
+				}
+			}()
+			return nil
+		}
+	}
 }
 
 // moveDefaultRoute gives the default route to the first network that can have it.
