@@ -47,6 +47,9 @@ func (s *Store) makeLayout() error {
 			return fmt.Errorf("make the image store: %w", err)
 		}
 	}
+	if err := s.ensureSkeleton(); err != nil {
+		return err
+	}
 	marker := filepath.Join(s.images(), "oci-layout")
 	if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -19,6 +19,7 @@ import (
 type Rootfs struct {
 	Lower       []string // layers, the top one first
 	Upper, Work string
+	Skeleton    string // a directory below all layers, or empty (skeleton.go)
 	// Volatile forgoes syncing the file system when it is unmounted: for containers that are removed when they end.
 	Volatile bool
 	// UserNS, if not nil, is a user namespace through whose mapping the owners are shown: the layers stay as they are, and
@@ -98,7 +99,7 @@ func escapeOption(path string) string {
 // Mount makes a detached overlay mount: the descriptor can be used with openat(2) and move_mount(2), nothing appears in
 // the host's mount table, and the mount is gone when the last descriptor is closed.
 func (r Rootfs) Mount(w plan.Watcher) (*os.File, error) {
-	op := plan.Step{Cmd: "mount -t overlay overlay -o " + r.options(r.Lower) + " /merged",
+	op := plan.Step{Cmd: "mount -t overlay overlay -o " + r.options(r.stack()) + " /merged",
 		Reason: "stack the image's layers below a writable one: the container's root file system"}
 	var mount *os.File
 	err := plan.Do(w, op, func() (err error) {
@@ -164,7 +165,7 @@ const maxParameter = 256
 // mountByParts hands the layers over one by one, so that their number is not bounded by the length of an option
 // string: fsopen(2) and, for each layer, fsconfig "lowerdir+" (Linux 6.8).
 func (r Rootfs) mountByParts() (*os.File, error) {
-	for _, path := range append([]string{r.Upper, r.Work}, r.Lower...) {
+	for _, path := range append([]string{r.Upper, r.Work}, r.stack()...) {
 		if len(path) >= maxParameter {
 			return nil, errNotByParts
 		}
@@ -183,7 +184,7 @@ func (r Rootfs) mountByParts() (*os.File, error) {
 	if err := unix.FsconfigSetString(fd, "source", "overlay"); err != nil {
 		return nil, fmt.Errorf("set the source: %w", err)
 	}
-	for i, dir := range r.Lower {
+	for i, dir := range r.stack() {
 		err := unix.FsconfigSetString(fd, "lowerdir+", dir)
 		if i == 0 && errors.Is(err, unix.EINVAL) && !pathMissing(dir) {
 			return nil, errNotByParts
@@ -311,12 +312,12 @@ func (r Rootfs) mountInPrivate() (*os.File, error) {
 			return nil, fmt.Errorf("map the owners of the layers: %w", err)
 		}
 	}
-	lower := r.Lower
+	lower := r.stack()
 	if len(r.options(lower)) >= os.Getpagesize() {
 		// Too long: the layers are opened, and named by the numbers of their descriptors, which are names in the
 		// current directory.
 		lower = nil
-		for _, dir := range r.Lower {
+		for _, dir := range r.stack() {
 			fd, err := openDirectory(dir)
 			if err != nil {
 				return nil, err
