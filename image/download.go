@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/mydocker/mydocker/state"
@@ -52,7 +51,7 @@ func (f *fetcher) open(ctx context.Context, d Descriptor) (io.ReadCloser, error)
 		}
 		return newVerifyReader(file, d.Digest, d.Size), nil
 	}
-	part, err := os.OpenFile(filepath.Join(f.store.ingest(), d.Digest.Encoded()+".part"), os.O_RDWR|os.O_CREATE, 0o600)
+	part, err := os.OpenFile(f.store.part(d.Digest), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, errors.Join(err, lock.Release())
 	}
@@ -63,6 +62,7 @@ func (f *fetcher) open(ctx context.Context, d Descriptor) (io.ReadCloser, error)
 	} else if err == nil {
 		l.kept = info.Size()
 	}
+	f.began(d.Digest, l.kept)
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,11 +59,11 @@ func (s *Store) Fetch(ctx context.Context, ref Reference, o FetchOptions) (*Fetc
 	if err != nil {
 		return nil, err
 	}
-	f := &fetcher{store: s, ref: ref, FetchOptions: o}
+	f := &fetcher{store: s, ref: ref, FetchOptions: o, begun: map[Digest]int64{}}
 	var fetched *Fetched
 	_, err = s.loading(ctx, func() ([]*Image, error) {
 		fetched, err = f.fetch(ctx, platform)
-		return nil, err
+		return nil, errors.Join(err, f.leave(err))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
@@ -73,6 +75,44 @@ type fetcher struct {
 	store *Store
 	ref   Reference
 	FetchOptions
+
+	mu    sync.Mutex
+	begun map[Digest]int64 // layers that were downloaded, and how much of each was there before, in bytes
+}
+
+// began remembers that a layer's download has begun.
+func (f *fetcher) began(d Digest, kept int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, again := f.begun[d]; !again {
+		f.begun[d] = kept
+	}
+}
+
+// leave decides what a pull that has failed leaves behind. What has arrived is kept for the next try, as beginnings of
+// layers, whole ones too: blobs that belong to no image would be collected. On a disk that is full nothing more than
+// before is left.
+func (f *fetcher) leave(failed error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var errs []error
+	for d, kept := range f.begun {
+		part := f.store.part(d)
+		var err error
+		switch {
+		case failed == nil:
+		case !errors.Is(failed, unix.ENOSPC):
+			err = os.Link(f.store.blob(d), part)
+		case kept > 0:
+			err = os.Truncate(part, kept)
+		default:
+			err = os.Remove(part)
+		}
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (f *fetcher) fetch(ctx context.Context, platform Platform) (*Fetched, error) {

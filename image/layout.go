@@ -30,6 +30,9 @@ func (s *Store) ids() string              { return filepath.Join(s.images(), "id
 func (s *Store) layers() string           { return filepath.Join(s.root.Lib, "layers") }
 func (s *Store) layerDir(c Digest) string { return filepath.Join(s.layers(), c.Encoded()) }
 
+// part is the beginning of a layer whose download broke off.
+func (s *Store) part(d Digest) string { return filepath.Join(s.ingest(), d.Encoded()+".part") }
+
 // hold keeps content from being collected while it is not yet, or not only, reachable from an image's record. Any
 // number of processes hold at once; collecting waits for none of them and is done by the next who finds nobody.
 func (s *Store) hold() (*state.Lock, error) { return state.AcquireShared(s.root.Lock("images")) }

@@ -187,7 +187,8 @@ func (s *Store) unlinkUnreached() (gone []Digest, err error) {
 	}
 	for name, entry := range s.entries(s.ingest(), &err) {
 		info, statErr := entry.Info()
-		if part := strings.HasSuffix(name, ".part"); part && statErr == nil && time.Since(info.ModTime()) < stalePart {
+		hex, part := strings.CutSuffix(name, ".part")
+		if part && !blobs[hex] && statErr == nil && time.Since(info.ModTime()) < stalePart {
 			continue
 		}
 		err = errors.Join(err, statErr, os.Remove(filepath.Join(s.ingest(), name)))

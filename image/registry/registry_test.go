@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -687,5 +688,151 @@ func TestKilledPullers(t *testing.T) {
 	}
 	if got, err := to.Get(ref); err != nil || got.ID != img.ID {
 		t.Error(got, err)
+	}
+}
+
+// slow stands before a registry, counts the bytes of blobs that pass, and holds the second half of each large one back.
+type slow struct {
+	address string
+	passed  atomic.Int64
+	open    atomic.Bool
+}
+
+func newSlow(t *testing.T, host string) *slow {
+	t.Helper()
+	target, err := url.Parse("http://" + host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &slow{}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.FlushInterval = -1
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/blobs/") && r.Method == http.MethodGet {
+			w = &slowWriter{ResponseWriter: w, slow: s, request: r}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	s.address = strings.TrimPrefix(server.URL, "http://")
+	return s
+}
+
+type slowWriter struct {
+	http.ResponseWriter
+	slow    *slow
+	request *http.Request
+	sent    int
+}
+
+func (w *slowWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	for w.sent > 4<<20 && !w.slow.open.Load() {
+		select {
+		case <-w.request.Context().Done():
+			return 0, w.request.Context().Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += n
+	w.slow.passed.Add(int64(n))
+	return n, err
+}
+
+// TestNextPullGoesOn: of a pull that was called off, neither whole layers nor the beginning of another is fetched again.
+func TestNextPullGoesOn(t *testing.T) {
+	host := serve(t, "")
+	from, _ := newStore(t)
+	base := importFiles(t, from, host+"/two:1", map[string]string{"a": noise(t, 2<<20)})
+	layer, err := from.Commit(context.Background(), image.CommitOptions{Base: base, Reference: host + "/two:1", Rootfs: image.Rootfs{Upper: directory(t, "b", noise(t, 8<<20))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newClient(t, Options{}).Push(context.Background(), from, host+"/two:1", PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	line := newSlow(t, host)
+	to, dir := newStore(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done, far atomic.Bool
+	stop := func(e image.Event) {
+		done.CompareAndSwap(false, e.Status == "Pull complete")
+		far.CompareAndSwap(false, e.Current >= 3<<20)
+		if done.Load() && far.Load() {
+			cancel()
+		}
+	}
+	if _, err := newClient(t, Options{}).Pull(ctx, to, line.address+"/two:1", PullOptions{Progress: stop}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	for _, d := range []string{"/lib/layers", "/lib/images/blobs/sha256", "/lib/images/names", "/lib/images/ids"} {
+		if left, err := os.ReadDir(dir + d); err != nil || len(left) != 0 {
+			t.Errorf("%s has %v, %v", d, left, err)
+		}
+	}
+	if parts, err := filepath.Glob(dir + "/lib/images/ingest/*.part"); err != nil || len(parts) != 2 {
+		t.Errorf("kept for the next pull: %v, %v; want two", parts, err)
+	}
+	first := line.passed.Swap(0)
+	line.open.Store(true)
+	pulled, err := newClient(t, Options{}).Pull(context.Background(), to, line.address+"/two:1", PullOptions{})
+	if err != nil || pulled.ID != layer.ID {
+		t.Fatal(pulled, err)
+	}
+	if second := line.passed.Load(); second > 6<<20 {
+		t.Errorf("the first pull took %d bytes, the second %d of 10 MiB: it did not go on", first, second)
+	}
+	if left, err := os.ReadDir(dir + "/lib/images/ingest"); err != nil || len(left) != 0 {
+		t.Errorf("left in ingest: %v, %v", left, err)
+	}
+}
+
+func directory(t *testing.T, name, body string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/"+name, []byte(body), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestDiskFull: a disk that is full while a layer arrives, or while it is unpacked, has afterwards what it had before.
+func TestDiskFull(t *testing.T) {
+	host := serve(t, "")
+	from, _ := newStore(t)
+	for name, files := range map[string]map[string]string{
+		"downloading": {"f": noise(t, 20<<20)},                      // the archive alone is too large
+		"unpacking":   {"f": strings.Repeat("0123456789", 2<<20)},   // the archive is small
+		"both":        {"f": noise(t, 7<<20), "g": noise(t, 1<<20)}, // each fits, but not both
+		"small":       {"f": "x"},
+	} {
+		importFiles(t, from, host+"/"+name+":1", files)
+		if _, err := newClient(t, Options{}).Push(context.Background(), from, host+"/"+name+":1", PushOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=12m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Unmount(disk, unix.MNT_DETACH) })
+	to, err := image.Open(state.Root{Lib: disk + "/lib", Run: t.TempDir()}, image.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newClient(t, Options{}).Pull(context.Background(), to, host+"/small:1", PullOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	before := command(t, "find", disk, "-printf", "%P %y %s %l\n")
+	for _, name := range []string{"downloading", "unpacking", "both"} {
+		_, err := newClient(t, Options{}).Pull(context.Background(), to, host+"/"+name+":1", PullOptions{})
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("%s: %v, want no space left on device", name, err)
+		}
+		if after := command(t, "find", disk, "-printf", "%P %y %s %l\n"); after != before {
+			t.Errorf("%s: before\n%s\nafter\n%s", name, before, after)
+		}
 	}
 }
