@@ -273,15 +273,15 @@ func readMaps(c *urfave.Context, o *engine.CreateOptions) error {
 // checkLog refuses log drivers and options that we do not have. Docker's own driver is json-file.
 func checkLog(driver string, options map[string]string) error {
 	switch driver {
-	case "", "json-file", "none":
+	case "", "json-file", "journald", "none":
 	default:
-		return fmt.Errorf("log driver %q is not supported: json-file and none are", driver)
+		return fmt.Errorf("log driver %q is not supported: json-file, journald and none are", driver)
 	}
 	for key, value := range options {
 		var err error
 		switch {
-		case driver == "none":
-			return fmt.Errorf("log driver none takes no --log-opt")
+		case driver == "none" || driver == "journald":
+			return fmt.Errorf("log driver %s takes no --log-opt", driver)
 		case key == "max-size":
 			if value != "-1" {
 				_, err = units.RAMInBytes(value)

@@ -86,6 +86,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err := e.checkMounts(&d.Options); err != nil {
 		return fail(err)
 	}
+	if err := e.checkHost(&d.Options); err != nil {
+		return fail(err)
+	}
 
 	// The directory first: a name whose owner has none is known to be left over.
 	if err = os.MkdirAll(e.Root.Container(d.ID), 0o710); err != nil {

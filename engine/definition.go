@@ -47,6 +47,7 @@ const (
 	lifeFile       = "life.json"
 	logFile        = "container.log"
 	lockFile       = "lock"
+	restartFile    = "restart" // a lock
 	netnsFile      = "netns"
 )
 

@@ -1,14 +1,11 @@
 package engine
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,8 +35,12 @@ type hub struct {
 }
 
 // localClient is the foreground command that is its own monitor. It is not dropped when it is slow: a pipe such as
-// `mydocker run IMAGE cat big | gzip` has to hold the container back, or lose data.
-type localClient struct{ out, err io.Writer }
+// `mydocker run IMAGE cat big | gzip` has to hold the container back, or lose data. When the reader of such a pipe has gone, the
+// container is told so as any writer is: its own pipe is closed, too.
+type localClient struct {
+	out, err io.Writer
+	failed   error // why one of them could not be written to, other than for want of a reader
+}
 
 func newHub(log *logWriter) *hub {
 	return &hub{log: log, clients: make(map[*client]struct{}), ready: make(chan struct{})}
@@ -54,7 +55,9 @@ func (h *hub) pump(stream string, kind byte, r io.Reader) (paused bool) {
 			if h.log != nil {
 				h.log.write(stream, buf[:n])
 			}
-			h.broadcast(kind, buf[:n])
+			if unread := h.broadcast(kind, buf[:n]); unread {
+				return false
+			}
 		}
 		if err != nil { // EOF; EIO from a pty whose last holder is gone
 			return errors.Is(err, os.ErrDeadlineExceeded)
@@ -62,7 +65,8 @@ func (h *hub) pump(stream string, kind byte, r io.Reader) (paused bool) {
 	}
 }
 
-func (h *hub) broadcast(kind byte, p []byte) {
+// broadcast gives output to all; unread says that the one for whom the container was run reads no more.
+func (h *hub) broadcast(kind byte, p []byte) (unread bool) {
 	h.mu.Lock()
 	local := h.local
 	clients := make([]*client, 0, len(h.clients))
@@ -76,14 +80,19 @@ func (h *hub) broadcast(kind byte, p []byte) {
 			w = local.err
 		}
 		if _, err := w.Write(p); err != nil {
+			unread = errors.Is(err, unix.EPIPE) && len(clients) == 0
 			h.mu.Lock()
-			h.local = nil // nobody reads any more: the log still does
+			if !errors.Is(err, unix.EPIPE) {
+				local.failed = err
+				h.local = nil // the log still goes on
+			}
 			h.mu.Unlock()
 		}
 	}
 	for _, c := range clients {
 		c.send(kind, p)
 	}
+	return unread
 }
 
 // connect wires the streams of a newly started container process; a restart connects again.
@@ -151,8 +160,7 @@ func (h *hub) end(l Life) {
 		data = []byte("{}") // a Life has nothing that cannot be encoded
 	}
 	for c := range clients {
-		c.send(frameExit, data)
-		close(c.queue)
+		c.sendLast(frameExit, data)
 	}
 	deadline := time.After(5 * time.Second)
 	for c := range clients {
@@ -160,115 +168,6 @@ func (h *hub) end(l Life) {
 		case <-c.gone:
 		case <-deadline:
 			return
-		}
-	}
-}
-
-// client is one attached command. Its queue is bounded: who does not read for long is let go, because a container must not
-// stall for a dead terminal.
-type client struct {
-	h     *hub
-	conn  net.Conn
-	queue chan []byte
-	gone  chan struct{} // closed when everything is sent or the client is lost
-	// patient clients hold the container back instead of being dropped: the `run` or `start` that began it.
-	patient bool
-	// quiet clients wait for the end only.
-	quiet atomic.Bool
-}
-
-const clientPatience = 5 * time.Second
-
-// add takes a new client in and serves it until it goes.
-func (h *hub) add(conn net.Conn, patient bool) {
-	c := &client{h: h, conn: conn, queue: make(chan []byte, 64), gone: make(chan struct{}), patient: patient}
-	h.mu.Lock()
-	if h.ended {
-		h.mu.Unlock()
-		conn.Close()
-		return
-	}
-	h.clients[c] = struct{}{}
-	h.mu.Unlock()
-	go c.sendLoop()
-	go c.receiveLoop()
-}
-
-func (c *client) send(kind byte, p []byte) {
-	if c.quiet.Load() && (kind == frameStdout || kind == frameStderr) {
-		return
-	}
-	frame := make([]byte, 5+len(p))
-	frame[0] = kind
-	binary.BigEndian.PutUint32(frame[1:5], uint32(len(p)))
-	copy(frame[5:], p)
-	select {
-	case c.queue <- frame:
-		return
-	case <-c.gone:
-		return
-	default:
-	}
-	if c.patient {
-		select {
-		case c.queue <- frame:
-		case <-c.gone:
-		}
-		return
-	}
-	select {
-	case c.queue <- frame:
-	case <-c.gone:
-	case <-time.After(clientPatience):
-		c.drop()
-	}
-}
-
-func (c *client) sendLoop() {
-	defer close(c.gone)
-	defer c.conn.Close()
-	for frame := range c.queue {
-		if _, err := c.conn.Write(frame); err != nil {
-			c.drop()
-			return
-		}
-	}
-}
-
-func (c *client) drop() {
-	c.h.mu.Lock()
-	delete(c.h.clients, c)
-	c.h.mu.Unlock()
-	c.conn.Close()
-}
-
-func (c *client) receiveLoop() {
-	var buf []byte
-	for {
-		kind, p, grown, err := readFrame(c.conn, buf)
-		if err != nil {
-			return // the sender notices too; a client that only listens may have shut down its half
-		}
-		buf = grown
-		switch kind {
-		case frameStdin:
-			c.h.write(p)
-		case frameStdinEnd:
-			c.h.closeStdin()
-		case frameNetwork:
-			var text string
-			if c.h.networkChanged != nil {
-				if err := c.h.networkChanged(); err != nil {
-					text = err.Error()
-				}
-			}
-			c.send(frameNetwork, []byte(text))
-		case frameQuiet:
-			c.quiet.Store(true)
-		case frameResize:
-			if len(p) == 4 {
-				c.h.resize(unix.Winsize{Row: binary.BigEndian.Uint16(p), Col: binary.BigEndian.Uint16(p[2:])})
-			}
 		}
 	}
 }

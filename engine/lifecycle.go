@@ -187,6 +187,15 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *int) error {
 	if err != nil {
 		return err
 	}
+	// Held until it runs again, so that those who follow its log do not go away in between.
+	if _, err := os.Stat(e.Root.Container(d.ID)); err != nil {
+		return noSuchContainer(ref) // removed just now: the lock must not bring its directory back
+	}
+	l, err := state.AcquireLock(e.path(d.ID, restartFile))
+	if err != nil {
+		return err
+	}
+	defer l.Release()
 	if err := e.Stop(ctx, d.ID, timeout, ""); err != nil {
 		return err
 	}

@@ -9,6 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,56 +57,123 @@ func (r *follower) follow(ctx context.Context, more func() bool) error {
 	}
 }
 
-// files are the file and its rotated elders, oldest first.
-func (r *follower) files() ([]string, error) {
-	var files []string
-	for i := 0; ; i++ {
-		name := r.path
-		if i > 0 {
-			name = fmt.Sprintf("%s.%d", r.path, i)
+// generation is one of the files: rotation changes its name, never what it is.
+type generation struct {
+	name string
+	info fs.FileInfo
+}
+
+// files are the file and its rotated elders, oldest first. A writer may rename them while we look, so it is looked until twice
+// the same is seen; in the middle of a rotation one number, or the newest, may be missing.
+func (r *follower) files() ([]generation, error) {
+	before, err := r.scan()
+	for try := 0; err == nil && try < 1000; try++ {
+		var again []generation
+		if again, err = r.scan(); err != nil || slices.EqualFunc(before, again, func(a, b generation) bool {
+			return a.name == b.name && os.SameFile(a.info, b.info)
+		}) {
+			return again, err
 		}
-		switch _, err := os.Stat(name); {
-		case err == nil:
-			files = append([]string{name}, files...)
-		case !errors.Is(err, fs.ErrNotExist):
-			return nil, err
-		case i > 0: // the newest may be missing for a moment, in the middle of a rotation
-			return files, nil
-		}
+		before = again
+		time.Sleep(50 * time.Microsecond)
 	}
+	return before, err
+}
+
+func (r *follower) scan() ([]generation, error) {
+	dir, base := filepath.Split(r.path)
+	names, err := readNames(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []generation
+	number := map[string]int{}
+	for _, name := range names {
+		rest, mine := strings.CutPrefix(name, base)
+		if !mine {
+			continue
+		}
+		n := 0
+		if rest != "" {
+			if n, err = strconv.Atoi(strings.TrimPrefix(rest, ".")); err != nil || n < 1 {
+				continue // somebody else's
+			}
+		}
+		info, err := os.Stat(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // renamed since; the next look shows it
+		}
+		if err != nil {
+			return nil, err
+		}
+		number[name] = n
+		files = append(files, generation{name, info})
+	}
+	slices.SortFunc(files, func(a, b generation) int { return number[b.name] - number[a.name] })
+	for i := range files {
+		files[i].name = filepath.Join(dir, files[i].name)
+	}
+	return files, nil
+}
+
+func readNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// open opens one of the files if its name still means it; nil if it has been renamed since.
+func (g generation) open() (*os.File, error) {
+	f, err := os.Open(g.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !os.SameFile(st, g.info) {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // openAtTail opens the file in which the --tail begins, at its place; drain goes on from there to the newest.
 func (r *follower) openAtTail() error {
-	files, err := r.files()
-	if err != nil || len(files) == 0 {
-		return err
-	}
-	first, offset := 0, int64(0)
-	if want := r.tail; want >= 0 {
-		for first = len(files) - 1; ; first-- {
-			if offset, want, err = tailOffset(files[first], want); err != nil {
+	for {
+		files, err := r.files()
+		if err != nil || len(files) == 0 {
+			return err
+		}
+		want, offset := r.tail, int64(0)
+		for i := len(files) - 1; i >= 0; i-- {
+			if want < 0 {
+				i = 0 // all: from the oldest on
+			}
+			if r.f, err = files[i].open(); err != nil {
 				return err
 			}
-			if want == 0 || first == 0 {
-				break
+			if r.f == nil {
+				break // rotated meanwhile: look again
 			}
+			if want >= 0 {
+				if offset, want, err = tailOffset(r.f, want); err != nil {
+					return err
+				}
+			}
+			if want <= 0 || i == 0 {
+				_, err = r.f.Seek(offset, io.SeekStart)
+				return err
+			}
+			r.close()
 		}
 	}
-	if r.f, err = os.Open(files[first]); err != nil {
-		return err
-	}
-	_, err = r.f.Seek(offset, io.SeekStart)
-	return err
 }
 
 // tailOffset finds where the last want lines begin, and how many are still wanted from older files.
-func tailOffset(name string, want int) (offset int64, rest int, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer f.Close()
+func tailOffset(f *os.File, want int) (offset int64, rest int, err error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, 0, err
@@ -151,28 +222,27 @@ func (r *follower) drain() (done bool, err error) {
 			}
 		}
 		// Asked before reading: a file that has a successor is not written to any more.
-		successor, err := r.successor()
+		next, err := r.successor()
 		if err != nil {
 			return false, err
 		}
 		if done, err := r.readOn(); err != nil || done {
 			return done, err
 		}
-		if successor == "" {
-			if successor, err = r.successor(); err != nil || successor == "" {
+		if next == nil {
+			if next, err = r.successor(); err != nil || next == nil {
 				return false, err
 			}
 			continue // rotated while we read: once more, for what came between
 		}
-		f, err := os.Open(successor)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // rotated once more
-		}
+		f, err := next.open()
 		if err != nil {
 			return false, err
 		}
-		r.close()
-		r.f = f
+		if f != nil { // else it was rotated once more: ask again who comes next
+			r.close()
+			r.f = f
+		}
 	}
 }
 
@@ -202,26 +272,26 @@ func (r *follower) readOn() (done bool, err error) {
 	}
 }
 
-// successor is the file after the open one, or "". A file is known by its inode, because rotation renames it under us;
-// if it has fallen off the end meanwhile, the oldest that is left comes next.
-func (r *follower) successor() (string, error) {
+// successor is the file after the open one, or nil. A file is known by its inode, because rotation renames it under us; if it
+// has fallen off the end meanwhile, the oldest that is left comes next.
+func (r *follower) successor() (*generation, error) {
 	mine, err := r.f.Stat()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	files, err := r.files()
 	if err != nil || len(files) == 0 {
-		return "", err
+		return nil, err
 	}
-	for i, name := range files {
-		if st, err := os.Stat(name); err == nil && os.SameFile(mine, st) {
+	for i, g := range files {
+		if os.SameFile(mine, g.info) {
 			if i == len(files)-1 {
-				return "", nil
+				return nil, nil
 			}
-			return files[i+1], nil
+			return &files[i+1], nil
 		}
 	}
-	return files[0], nil
+	return &files[0], nil
 }
 
 // watch asks the kernel to tell when the directory changes.

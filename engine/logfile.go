@@ -14,11 +14,11 @@ import (
 	"github.com/docker/go-units"
 )
 
-// The log is Docker's json-file: one JSON object a line, with the stream it came from and the time it was read. It is
-// bounded: at maxSize the file becomes FILE.1, FILE.1 becomes FILE.2, and the last one falls off.
+// The log is Docker's json-file: one JSON object a line, with the stream it came from and the time it was read. With
+// --log-opt max-size it is bounded: at that size the file becomes FILE.1, FILE.1 becomes FILE.2, and the last one of
+// --log-opt max-file falls off. Without it nothing is ever thrown away, as with Docker.
 const (
-	defaultLogSize  = 10 << 20 // bytes
-	defaultLogFiles = 3
+	unlimitedLog = 1<<63 - 1
 	// maxLogLine is where a line without an end is cut into pieces, as Docker does.
 	maxLogLine = 16 << 10
 )
@@ -26,8 +26,9 @@ const (
 // logWriter appends to a container's log. Its methods may be called from several goroutines.
 type logWriter struct {
 	path    string
-	maxSize int64
+	maxSize int64 // bytes
 	files   int
+	journal *journal // where lines go instead, with --log-driver journald
 
 	mu   sync.Mutex // guards the rest
 	f    *os.File
@@ -39,10 +40,13 @@ type logWriter struct {
 
 // logLimits reads max-size and max-file of --log-opt.
 func logLimits(opts map[string]string) (size int64, files int, err error) {
-	size, files = defaultLogSize, defaultLogFiles
+	size, files = unlimitedLog, 1
 	for k, v := range opts {
 		switch k {
 		case "max-size":
+			if v == "-1" {
+				continue
+			}
 			if size, err = units.RAMInBytes(v); err != nil || size < 1 {
 				return 0, 0, fmt.Errorf("--log-opt max-size=%s: a size such as 10m is expected", v)
 			}
@@ -66,6 +70,12 @@ func openLog(path string, opts map[string]string) (*logWriter, error) {
 	return l, l.open()
 }
 
+// openJournalLog is a log whose lines go to systemd's journal.
+func openJournalLog(d *Definition) (*logWriter, error) {
+	j, err := openJournal(d)
+	return &logWriter{journal: j, part: make(map[string][]byte, 2)}, err
+}
+
 func (l *logWriter) open() error {
 	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
@@ -83,7 +93,7 @@ func (l *logWriter) open() error {
 func (l *logWriter) write(stream string, p []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := time.Now().UTC().Format(time.RFC3339Nano)
+	at := time.Now()
 	l.buf = l.buf[:0]
 	for len(p) > 0 {
 		n := bytes.IndexByte(p, '\n') + 1
@@ -99,18 +109,29 @@ func (l *logWriter) write(stream string, p []byte) {
 			l.part[stream] = append(part, p[:n]...)
 			break
 		}
-		if len(part) == 0 {
-			l.buf = appendLogLine(l.buf, stream, at, p[:n])
-		} else {
-			l.buf = appendLogLine(l.buf, stream, at, append(part, p[:n]...))
+		line := p[:n]
+		if len(part) > 0 {
+			line = append(part, line...)
 			l.part[stream] = part[:0]
 		}
+		l.add(stream, at, line)
 		p = p[n:]
 		if len(l.buf) > 256<<10 {
 			l.flush()
 		}
 	}
 	l.flush()
+}
+
+// add takes one line, or a piece of one that is too long or was never ended.
+func (l *logWriter) add(stream string, at time.Time, line []byte) {
+	if l.journal == nil {
+		l.buf = appendLogLine(l.buf, stream, at, line)
+		return
+	}
+	if err := l.journal.send(stream, line, line[len(line)-1] != '\n', at); err != nil && l.err == nil {
+		l.err = err
+	}
 }
 
 func (l *logWriter) flush() {
@@ -159,10 +180,10 @@ func (l *logWriter) rotate() error {
 func (l *logWriter) endLines() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	at := time.Now().UTC().Format(time.RFC3339Nano)
+	at := time.Now()
 	for stream, part := range l.part {
 		if len(part) > 0 {
-			l.buf = appendLogLine(l.buf, stream, at, part)
+			l.add(stream, at, part)
 			l.part[stream] = nil
 		}
 	}
@@ -172,18 +193,21 @@ func (l *logWriter) endLines() {
 // Close writes what is left.
 func (l *logWriter) Close() error {
 	l.endLines()
+	if l.journal != nil {
+		return errors.Join(l.err, l.journal.conn.Close())
+	}
 	return errors.Join(l.err, l.f.Close())
 }
 
 // appendLogLine writes {"log":"…\n","stream":"stdout","time":"…"}. Written by hand because it is the only thing
 // that stands between a container's output and the disk; bytes that are no UTF-8 become U+FFFD, as in Docker.
-func appendLogLine(b []byte, stream, at string, line []byte) []byte {
+func appendLogLine(b []byte, stream string, at time.Time, line []byte) []byte {
 	b = append(b, `{"log":"`...)
 	b = appendJSONString(b, line)
 	b = append(b, `","stream":"`...)
 	b = append(b, stream...)
 	b = append(b, `","time":"`...)
-	b = append(b, at...)
+	b = at.UTC().AppendFormat(b, time.RFC3339Nano)
 	return append(b, "\"}\n"...)
 }
 

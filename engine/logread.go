@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // logLine is one record of Docker's json-file log.
@@ -22,14 +24,26 @@ func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions) error {
 	if err != nil {
 		return err
 	}
-	if d.Options.LogDriver == "none" {
+	switch d.Options.LogDriver {
+	case "journald":
+		return e.journalLogs(ctx, d, o)
+	case "none":
 		return fmt.Errorf("container %s was started with --log-driver none: nothing of its output was kept", d.Name)
 	}
 	var more func() bool
 	if o.Follow {
-		more = func() bool { return e.busy(d.ID) }
+		more = func() bool { return e.followed(d.ID) }
 	}
 	return newLogReader(e.path(d.ID, logFile), o).follow(ctx, more)
+}
+
+// followed says whether there may be more to come: the container runs, or will in a moment.
+func (e *Engine) followed(id string) bool {
+	if e.busy(id) {
+		return true
+	}
+	held, err := state.Held(e.path(id, restartFile))
+	return err == nil && held
 }
 
 func newLogReader(path string, o LogOptions) *follower {

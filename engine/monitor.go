@@ -84,7 +84,11 @@ func (e *Engine) lockMonitor(id string) (*state.Lock, error) {
 }
 
 func (m *monitor) openLog() (err error) {
-	if m.d.Options.LogDriver != "none" {
+	switch m.d.Options.LogDriver {
+	case "none":
+	case "journald":
+		m.log, err = openJournalLog(m.d)
+	default:
 		m.log, err = openLog(m.e.path(m.d.ID, logFile), m.d.Options.LogOpts)
 	}
 	return err
@@ -201,7 +205,7 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 		if l != nil {
 			l.close()
 		}
-		if err := m.e.releaseKernel(m.d.ID, m.d.Name); err != nil {
+		if err := m.e.releaseRun(m.d.ID, m.d.Name); err != nil {
 			return life, nil, err
 		}
 		if !m.pauseBeforeRestart(backoff.next(life)) {
@@ -378,7 +382,7 @@ func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error))
 		return err
 	}
 	if patient != nil {
-		m.hub.add(patient, true)
+		m.hub.add(patient, !d.Options.TTY)
 	}
 	life, l, err := m.run(nil, func(err error) {
 		if err == nil {

@@ -66,8 +66,17 @@ func (e *Engine) ownsName(name, id string) bool {
 	return err == nil && string(owner) == id
 }
 
-// releaseKernel takes a container out of the kernel. name is its name, if the namespace pinned under it is to go too.
+// releaseKernel takes a container out of the kernel, and its monitor's directory with it. name is its name, if the namespace
+// pinned under it is to go too.
 func (e *Engine) releaseKernel(id, name string) error {
+	if err := e.releaseRun(id, name); err != nil {
+		return err
+	}
+	return os.RemoveAll(e.monitorDir(id))
+}
+
+// releaseRun is releaseKernel of a monitor that stays, for the next run of a restart policy: its lock and its socket stay.
+func (e *Engine) releaseRun(id, name string) error {
 	err := e.deleteProcess(id)
 	err = errors.Join(err, e.networks.Release(context.Background(), id))
 	if name != "" && e.ownsName(name, id) {
@@ -76,7 +85,7 @@ func (e *Engine) releaseKernel(id, name string) error {
 	if err != nil {
 		return fmt.Errorf("release container %s: %w", ShortID(id), err)
 	}
-	return os.RemoveAll(e.monitorDir(id))
+	return nil
 }
 
 // deleteProcess ends the container's processes and removes its group. Where the runtime has lost its record, they are found

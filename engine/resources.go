@@ -48,6 +48,17 @@ func runtimeResources(r Resources) (*specs.LinuxResources, error) {
 	return all, limitDisks(r, all)
 }
 
+// checkHost refuses what this host does not have, before anything is made: a disk to be limited, the journal.
+func (e *Engine) checkHost(o *CreateOptions) error {
+	if o.LogDriver == "journald" {
+		if err := checkJournal(); err != nil {
+			return err
+		}
+	}
+	_, err := runtimeResources(o.Resources)
+	return err
+}
+
 func limitDisks(r Resources, all *specs.LinuxResources) error {
 	if len(r.BlkioWeightDevice)+len(r.ReadBps)+len(r.WriteBps)+len(r.ReadIOps)+len(r.WriteIOps) == 0 {
 		return nil

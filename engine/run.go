@@ -3,7 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net"
 	"os"
 	"os/signal"
@@ -122,7 +122,9 @@ func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Str
 	}
 	busy()
 	m.stay = true
-	m.hub.local = &localClient{out: s.Out, err: s.Err}
+	keepFromPipes()
+	local := &localClient{out: s.Out, err: s.Err}
+	m.hub.local = local
 	begin, stop := func() {}, func() {}
 	if !o.NoSigProxy {
 		begin, stop = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
@@ -141,10 +143,11 @@ func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Str
 		err = errors.Join(err, m.finishStart(l, life))
 		return exitCode(err), &startFailed{err}
 	}
-	if err := m.handOver(l, life); err != nil {
-		return life.ExitCode, err
+	err = m.handOver(l, life)
+	if local.failed != nil {
+		err = errors.Join(err, exitWith(125, fmt.Errorf("the container's output could not be passed on: %w", local.failed)))
 	}
-	return life.ExitCode, nil
+	return life.ExitCode, err
 }
 
 // finishStart undoes a start that failed; the definition stays, unless the caller forgets it.
@@ -159,20 +162,9 @@ func (m *monitor) finishStart(l *live, life Life) error {
 	return err
 }
 
-// feed copies the command's own input to the container until its end.
-func (h *hub) feed(in io.Reader) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := in.Read(buf)
-		if n > 0 {
-			h.write(buf[:n])
-		}
-		if err != nil {
-			h.closeStdin()
-			return
-		}
-	}
-}
+// keepFromPipes lets a write to a pipe that nobody reads be an error, also on standard output, where it would end this process
+// (signal(7), SIGPIPE). Not signal.Ignore: what is ignored is inherited by the container.
+func keepFromPipes() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
 
 // relaySignals passes on to the container what this process is told, as `docker run --sig-proxy` does: the signals that
 // people and their tools send. Not all of them are asked for, because each costs the Go runtime a change of threads (65
