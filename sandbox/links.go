@@ -56,12 +56,18 @@ func inNetns(name string, fn func() error) error {
 	})
 }
 
-// onThread runs fn on a thread of its own, which is thrown away afterwards: it is in another namespace.
+// onThread runs fn on a thread of its own, which is thrown away afterwards: it is in another namespace. The main thread is not
+// thrown away but kept as it is, and what it is in, /proc/PID/ns shows as the whole process's: it is never used.
 func onThread(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlocked
-		done <- fn()
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(fn) // while this one is held, it can only be another
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- fn() // and never unlocked
 	}()
 	return <-done
 }

@@ -205,6 +205,7 @@ func TestTheWorldIsAsDrawn(t *testing.T) {
 		equal(t, "name of "+place, works(t, sb, place, "hostname"), place)
 	}
 	equal(t, "nothing is forwarded by the host", works(t, sb, Host, "cat /proc/sys/net/ipv4/ip_forward"), "0")
+	equal(t, "the keeper's own network is the host's", works(t, sb, Host, "readlink /proc/1/ns/net"), works(t, sb, Host, "readlink /proc/self/ns/net"))
 	equal(t, "no namespaces", works(t, sb, Host, "ip netns list"), "")
 }
 
