@@ -127,6 +127,7 @@ func checksum(b []byte, sum uint32) uint16 {
 func TestGuard(t *testing.T) { backends(t, checkGuard) }
 
 func checkGuard(t *testing.T, use func(*Options)) {
+	bridgeNetfilter(t, "0") // with it, the rules of ip6tables stop some of it, too
 	m := newManager(t, use)
 	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", Subnet6: "fd00:20::/64"})
 	create(t, m, CreateOptions{Name: "lab", Subnet: "172.21.0.0/16", Subnet6: "fd00:21::/64", Options: map[string]string{OptGuard: "false"}})

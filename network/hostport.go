@@ -71,9 +71,7 @@ func (e *Endpoint) hold(p PortMapping, offset uint16) ([]HostSocket, error) {
 			closeSockets(all)
 			return nil, err
 		}
-		if f != nil {
-			all = append(all, HostSocket{File: f, Endpoint: e.ID, Proto: p.Proto, Serve: s.serve, To: e.target(s.HostIP, p.ContainerPort+offset)})
-		}
+		all = append(all, HostSocket{File: f, Endpoint: e.ID, Proto: p.Proto, Serve: s.serve, To: e.target(s.HostIP, p.ContainerPort+offset)})
 	}
 	return all, nil
 }

@@ -92,9 +92,6 @@ func (m *Manager) claimAny(e *Endpoint, p PortMapping) (PortMapping, error) {
 		if err != nil {
 			return p, err
 		}
-		if f == nil {
-			return p, fmt.Errorf("publish %s: this kernel has no %s: name the host port", p, p.Proto)
-		}
 		f.Close() // the lock on the ports is held: no container of ours can come between
 		p.HostPort = port
 		err = m.claimRange(e, p)

@@ -11,8 +11,8 @@ import (
 )
 
 // reserve binds a socket to a host port and does no more: connections to the port are refused as before, until rules lead
-// them elsewhere, but no other program can bind it. Port 0 lets the kernel choose. EADDRINUSE says that somebody has it. The
-// file is nil where the kernel does not know the protocol: then nobody else can use the port either.
+// them elsewhere, but no other program can bind it. Port 0 lets the kernel choose. EADDRINUSE says that somebody has it. A
+// protocol that the kernel does not know is refused: no container could serve the port.
 //
 // A TCP socket is bound with SO_REUSEADDR, or connections of a former user in TIME_WAIT would keep the port from us for a
 // minute. But two sockets that both have it may share a port unless one listens. So ours listens for a moment, which
@@ -32,7 +32,7 @@ func reserve(p PortMapping, port uint16) (*os.File, uint16, error) {
 	}
 	fd, err := unix.Socket(domain, kind|unix.SOCK_CLOEXEC, proto)
 	if err == unix.EPROTONOSUPPORT || err == unix.ESOCKTNOSUPPORT {
-		return nil, port, nil
+		return nil, 0, fmt.Errorf("publish %s: this kernel has no %s, so no container can serve it: see `modprobe %s`", p, strings.ToUpper(p.Proto), p.Proto)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("reserve host port %d/%s: %w", port, p.Proto, err)

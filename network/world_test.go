@@ -80,6 +80,7 @@ func buildWorld() error {
 		ip -n lan addr add 203.0.113.9/32 dev lo
 		ip addr add fd99::1/64 dev eth0 nodad; ip -n lan addr add fd99::2/64 dev eth0 nodad
 		ip route add default via 10.99.0.2
+		for i in $(seq 100); do ip -6 route show table local | grep -q "local fd99::1 dev eth0" && break; sleep 0.05; done
 		echo 0 > /proc/sys/net/ipv4/ip_forward`)
 }
 
