@@ -27,6 +27,13 @@ type options struct {
 }
 
 func main() {
+	if probe, err := netProbe(os.Args); probe {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	var o options
 	flag.StringVar(&o.mydocker, "mydocker", "./mydocker", "the binary to measure")
 	flag.IntVar(&o.rounds, "n", 31, "runs of each contestant, interleaved")

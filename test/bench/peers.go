@@ -109,6 +109,7 @@ func makeRoot(scratch string) (string, error) {
 	root, archive := filepath.Join(scratch, "rootfs"), filepath.Join(scratch, "rootfs.tar")
 	script := `set -e; mkdir -p "$1"/bin "$1"/proc "$1"/sys "$1"/dev "$1"/etc "$1"/tmp "$1"/root
 cp "$(command -v busybox)" "$1/bin/busybox"; for a in sh true sleep; do ln -s busybox "$1/bin/$a"; done
+cp /proc/$PPID/exe "$1/bin/bench"
 echo root:x:0:0:root:/root:/bin/sh > "$1/etc/passwd"; echo root:x:0: > "$1/etc/group"; tar -C "$1" -cf "$2" .`
 	_, err := output("bash", "-c", script, "makeroot", root, archive)
 	return archive, err
