@@ -210,7 +210,7 @@ func (o guardLink) Why() string {
 }
 
 func (o guardLink) apply(context.Context, *kernel) error {
-	err := changeElements(nil, o.elements)
+	err := changeSets(true, o.elements)
 	if errors.Is(err, unix.ENOENT) {
 		return &refused{"nft", err, "add element to the guard's sets"}
 	}
@@ -223,7 +223,19 @@ type freeLink struct{ elements []nftElement }
 func (o freeLink) Command() string { return elementCommands("delete", o.elements) }
 func (o freeLink) Why() string     { return "the link is gone: nothing is to be said about it" }
 
-func (o freeLink) apply(context.Context, *kernel) error { return removeElements(o.elements) }
+// apply takes them out together or, because somebody else has been at it, one by one.
+func (o freeLink) apply(context.Context, *kernel) error {
+	if changeSets(false, o.elements) == nil {
+		return nil
+	}
+	var errs []error
+	for _, x := range o.elements {
+		if err := changeSets(false, []nftElement{x}); err != nil && !errors.Is(err, unix.ENOENT) && !noBridgeFamily(err) {
+			errs = append(errs, err)
+		}
+	}
+	return wrap(errors.Join(errs...), "forget link %s", linkOf(o.elements[0]))
+}
 
 func elementCommands(verb string, elements []nftElement) string {
 	lines := make([]string, len(elements))
