@@ -247,10 +247,11 @@ func (d *Desk) Solve(name string) (done Answer, output string, err error) {
 		return Answer{}, "", ErrFinished
 	}
 	done = lab.Steps[p.Step].Solution
-	output, code, err := bench.Run(done.Script, "")
+	word, output, code, err := bench.Do(done)
 	if err != nil {
 		return done, output, err
 	}
+	done.Word = word
 	if !slices.Contains(p.Solved, p.Step) {
 		p.Solved = append(p.Solved, p.Step)
 	}

@@ -56,7 +56,8 @@ type Check struct {
 	Fail   string // what the student is told when it does not
 }
 
-// Answer is what a student does in a step: commands, and the word that is given to `lab check`.
+// Answer is what a student does in a step: commands, and the word that is given to `lab check`. A word of the form $(COMMAND)
+// is what the command prints: for words that are others in each sandbox.
 type Answer struct{ Script, Word string }
 
 // Wrong is a mistake.
@@ -116,4 +117,14 @@ func (b Bench) Judge(step *Step, answer string) (failed *Check, evidence string,
 		}
 	}
 	return nil, "", nil
+}
+
+// Do does what a student would do, and gives the word to be answered with.
+func (b Bench) Do(a Answer) (word, output string, code int, err error) {
+	output, code, err = b.Run(a.Script, "")
+	if err != nil || !strings.HasPrefix(a.Word, "$(") {
+		return a.Word, output, code, err
+	}
+	word, _, err = b.Run("printf %s "+a.Word, "")
+	return word, output, code, err
 }

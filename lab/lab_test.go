@@ -93,14 +93,15 @@ func bench(t testing.TB, d *lab.Desk) lab.Bench {
 	return lab.Bench{Box: all[0]}
 }
 
-// do makes what a student would do in a step, and wants it to work when mustWork is set.
-func do(t *testing.T, d *lab.Desk, a lab.Answer, mustWork bool) {
+// do makes what a student would do in a step, wants it to work when mustWork is set, and gives the word to answer with.
+func do(t *testing.T, d *lab.Desk, a lab.Answer, mustWork bool) string {
 	t.Helper()
-	out, code, err := bench(t, d).Run(a.Script, "")
+	word, out, code, err := bench(t, d).Do(a)
 	must(t, err)
 	if mustWork && code != 0 {
 		t.Fatalf("status %d of\n%s\n%s", code, a.Script, out)
 	}
+	return word
 }
 
 // Each lab: every step fails as long as it is untouched, and passes with its solution.
@@ -119,8 +120,7 @@ func TestSolutions(t *testing.T) {
 						t.Fatalf("step %d (%s) passes untouched", i+1, step.Title)
 					}
 				}
-				do(t, d, step.Solution, true)
-				r, err := d.Check(name, step.Solution.Word)
+				r, err := d.Check(name, do(t, d, step.Solution, true))
 				must(t, err)
 				if r.Failed != nil {
 					t.Fatalf("step %d (%s) fails with its solution: %s\n%s", i+1, step.Title, r.Failed.Fail, r.Evidence)
@@ -148,15 +148,13 @@ func TestMistakes(t *testing.T) {
 					_, _, err := d.Start(name)
 					must(t, err)
 					for _, before := range l.Steps[:at] {
-						do(t, d, before.Solution, true)
-						r, err := d.Check(name, before.Solution.Word)
+						r, err := d.Check(name, do(t, d, before.Solution, true))
 						must(t, err)
 						if r.Failed != nil {
 							t.Fatalf("on the way, %s: %s\n%s", before.Title, r.Failed.Fail, r.Evidence)
 						}
 					}
-					do(t, d, wrong.Answer, false)
-					r, err := d.Check(name, wrong.Word)
+					r, err := d.Check(name, do(t, d, wrong.Answer, false))
 					must(t, err)
 					if r.Failed == nil {
 						t.Fatalf("this mistake passes:\n%s", wrong.Script)
