@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"text/tabwriter"
@@ -16,9 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	urfave "github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
-	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/container"
 )
 
@@ -246,70 +243,4 @@ func updateResources(c *urfave.Context) (*specs.LinuxResources, error) {
 	}
 	r.CPU, r.Memory = cpu, memory
 	return r, nil
-}
-
-// ociEvent is a line of `events`, in runc's words.
-type ociEvent struct {
-	Type string `json:"type"`
-	ID   string `json:"id"`
-	Data any    `json:"data,omitempty"`
-}
-
-func eventData(s *cgroups.Stats) any {
-	type m = map[string]any
-	return m{
-		"cpu": m{
-			"usage":      m{"total": s.CPU.Usage, "kernel": s.CPU.System, "user": s.CPU.User},
-			"throttling": m{"periods": s.CPU.Periods, "throttledPeriods": s.CPU.Throttled, "throttledTime": s.CPU.ThrottledNanos},
-		},
-		"memory": m{
-			"cache": s.Memory.Detail["cache"] + s.Memory.Detail["file"],
-			"usage": m{"usage": s.Memory.Usage, "max": s.Memory.MaxUsage, "limit": s.Memory.Limit, "failcnt": 0},
-			"swap":  m{"usage": s.Memory.Swap},
-			"raw":   s.Memory.Detail,
-		},
-		"pids": m{"current": s.Pids.Current, "limit": s.Pids.Limit},
-	}
-}
-
-func (o *ociSession) events(c *urfave.Context) error {
-	found, err := o.load(c)
-	if err != nil {
-		return err
-	}
-	if s := found.Status(); s == container.Stopped {
-		return fmt.Errorf("events of container %s: %w", found.ID(), container.ErrNotRunning)
-	}
-	if c.Duration("interval") <= 0 {
-		return errors.New("the interval must be longer than nothing")
-	}
-	lines := json.NewEncoder(o.out)
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, unix.SIGINT, unix.SIGTERM)
-	tick := time.NewTicker(c.Duration("interval"))
-	defer tick.Stop()
-	kills := uint64(0)
-	for {
-		s, err := found.Stats()
-		if err != nil {
-			return err
-		}
-		if s.Memory.OOMKills > kills {
-			kills = s.Memory.OOMKills
-			if err := lines.Encode(ociEvent{Type: "oom", ID: found.ID()}); err != nil {
-				return err
-			}
-		}
-		if err := lines.Encode(ociEvent{Type: "stats", ID: found.ID(), Data: eventData(s)}); err != nil || c.Bool("stats") {
-			return err
-		}
-		select {
-		case <-stop:
-			return nil
-		case <-tick.C:
-		}
-		if found.Status() == container.Stopped {
-			return nil
-		}
-	}
 }

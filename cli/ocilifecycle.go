@@ -85,11 +85,11 @@ func (o *ociSession) createOptions(c *urfave.Context) (container.CreateOptions, 
 	return opts, nil
 }
 
-// passedFiles are the descriptors that the container inherits: those of socket activation (LISTEN_FDS: sd_listen_fds(3)),
-// then those of --preserve-fds.
+// passedFiles are the descriptors that the container inherits: those of socket activation (sd_listen_fds(3): LISTEN_FDS
+// counts only for the process whose number LISTEN_PID is), then those of --preserve-fds.
 func passedFiles(preserve int) (files []*os.File, env []string, err error) {
 	count := preserve
-	if text := os.Getenv("LISTEN_FDS"); text != "" {
+	if text := os.Getenv("LISTEN_FDS"); text != "" && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
 			return nil, nil, fmt.Errorf("LISTEN_FDS=%q is not a number", text)
@@ -98,7 +98,11 @@ func passedFiles(preserve int) (files []*os.File, env []string, err error) {
 		env = []string{"LISTEN_FDS=" + text, "LISTEN_PID=1"}
 	}
 	for fd := 3; fd < 3+count; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err == nil && flags&unix.FD_CLOEXEC != 0 {
+			err = unix.EBADF // opened by this process itself: what is inherited has come through an execve
+		}
+		if err != nil {
 			return nil, nil, fmt.Errorf("descriptor %d, which the container should inherit: %w", fd, err)
 		}
 		files = append(files, os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d", fd)))

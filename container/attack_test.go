@@ -268,3 +268,26 @@ func TestUserNamespace(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackSysctl: a setting of the host's behind a name that begins like one of the container's. The value is the
+// present one, in case it is written.
+func TestAttackSysctl(t *testing.T) {
+	now, err := os.ReadFile("/proc/sys/kernel/core_pattern")
+	must(t, err)
+	for _, name := range []string{
+		"kernel.core_pattern", "net/../kernel/core_pattern", "net/./../kernel/core_pattern", "net/ipv4/../../kernel/core_pattern",
+		"/kernel/core_pattern", "net//../kernel/core_pattern", "kernel/msg/../core_pattern", "../sys/kernel/core_pattern", "fs.mqueue./../../../kernel/core_pattern",
+	} {
+		o := shell("true")
+		o.Sysctls = map[string]string{name: strings.TrimSpace(string(now))}
+		if _, err := NewSpec(o); err == nil || !strings.Contains(err.Error(), "sysctl") {
+			t.Errorf("run --sysctl %s: %v", name, err)
+		}
+		spec, err := NewSpec(shell("true"))
+		must(t, err)
+		spec.Linux.Sysctl = o.Sysctls
+		if _, err := runSpec(t, newRuntime(t), newBundle(t), spec); err == nil || !strings.Contains(err.Error(), "linux.sysctl") {
+			t.Errorf("linux.sysctl %s: %v", name, err)
+		}
+	}
+}

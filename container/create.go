@@ -84,7 +84,10 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 		root = filepath.Join(bundle, root)
 	}
 	if info, err := os.Stat(root); err != nil || !info.IsDir() {
-		return nil, errors.Join(fmt.Errorf("config.json: root.path: %s is not a directory", root), err)
+		if err == nil {
+			err = unix.ENOTDIR
+		}
+		return nil, fmt.Errorf("config.json: root.path: %s is not a directory: %w", root, err)
 	}
 	group, scope, err := r.openGroup(spec, &o)
 	if err != nil {

@@ -91,6 +91,15 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 	return m.Stats()
 }
 
+// Details reads the rarer counts.
+func (c *Container) Details() (*cgroups.Details, error) {
+	m, err := c.cgroup()
+	if err != nil {
+		return nil, err
+	}
+	return cgroups.ReadDetails(m)
+}
+
 // Processes lists the container's processes as the host sees them.
 func (c *Container) Processes() ([]int, error) {
 	m, err := c.cgroup()

@@ -263,6 +263,11 @@ func checkSysctls(o SpecOptions) error {
 
 // sysctlNamespace tells which kind of namespace a kernel setting belongs to; "" means to the whole machine.
 func sysctlNamespace(name string) specs.LinuxNamespaceType {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." || part == "." || part == "" {
+			return "" // net/../kernel/core_pattern is the host's
+		}
+	}
 	name = strings.ReplaceAll(name, "/", ".")
 	switch {
 	case strings.HasPrefix(name, "net."):
