@@ -160,7 +160,7 @@ func TestOwners(t *testing.T) {
 			}
 			defer func() {
 				for _, f := range e.Hold() {
-					f.Close()
+					f.File.Close()
 				}
 			}()
 			w := read(t, root)

@@ -48,10 +48,11 @@ type Network struct {
 // Container is one that the engine, or a record of the network, speaks of.
 type Container struct {
 	ID, Name  string
-	State     string // running, paused, restarting, created, exited; "" when only the network's records speak of it
-	Pid       int    // 0: not running
-	Groups    []string
-	Namespace *Namespace // nil: none that is found
+	State     string                // running, paused, restarting, created, exited; "" when only the network's records speak of it
+	Pid       int                   // 0: not running
+	Args, Env []string              // its command and environment
+	Wanted    []network.PortMapping // the ports that it asks for, running or not
+	Namespace *Namespace            // nil: none that is found
 	Endpoints []*network.Endpoint
 }
 

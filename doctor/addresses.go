@@ -1,0 +1,431 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/mydocker/mydocker/world"
+)
+
+// gateways looks at each station's way out.
+func (x *exam) gateways() error {
+	for _, s := range x.segments {
+		for _, st := range s.stations {
+			if st.addr().IsValid() && st.inner.Up {
+				x.gateway(st)
+			}
+		}
+	}
+	for _, n := range x.w.Namespaces {
+		x.blackholes(n)
+	}
+	return nil
+}
+
+func (x *exam) gateway(st *station) {
+	s, n := st.seg, st.inner.Namespace
+	r := defaultRoute(n)
+	show := Evidence{x.ip(n) + "route", routeList(n)}
+	if r == nil {
+		if gw := x.wantedGateway(st); gw.IsValid() && !x.hasBlackhole(n) {
+			x.add(Finding{ID: "no-default-route", Object: st.name(), About: st.about(), Values: []any{"namespace", st.name(), "gateway", gw},
+				Evidence: []Evidence{show}, Commands: []string{fmt.Sprintf("%sroute add default via %s", x.ip(n), gw)}})
+		}
+		return
+	}
+	if r.Dev != st.inner || !r.Via.IsValid() {
+		return
+	}
+	if _, there := s.owner(r.Via); there || !s.complete {
+		return
+	}
+	if len(s.subnets()) == 0 {
+		address := netip.PrefixFrom(r.Via, st.inner.Address4().Bits())
+		if st.endpoint != nil {
+			address = netip.PrefixFrom(st.endpoint.Gateway, st.endpoint.Address.Bits())
+		}
+		x.add(Finding{ID: "bridge-without-address", Object: s.bridge.Name, About: append(s.about(), st.name()),
+			Values:   []any{"bridge", s.bridge.Name, "namespace", st.name(), "gateway", r.Via},
+			Evidence: []Evidence{{x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}, show},
+			Commands: []string{fmt.Sprintf("%saddr add %s dev %s", x.ip(s.router), address, s.bridge.Name)}})
+		return
+	}
+	right := s.subnets()[0].Addr()
+	x.add(Finding{ID: "wrong-gateway", Object: st.name(), About: st.about(),
+		Values:   []any{"namespace", st.name(), "gateway", r.Via, "right", right, "bridge", s.bridge.Name},
+		Evidence: []Evidence{show, {x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}},
+		Commands: []string{fmt.Sprintf("%sroute replace default via %s", x.ip(n), right)}})
+}
+
+// wantedGateway is where a station without a default route should have one: our record says so, or the router masquerades for its subnet,
+// which is of no use to anybody without one.
+func (x *exam) wantedGateway(st *station) netip.Addr {
+	s := st.seg
+	if st.endpoint != nil {
+		if st.endpoint.DefaultRoute && !s.internal() {
+			return st.endpoint.Gateway
+		}
+		return netip.Addr{}
+	}
+	if len(s.subnets()) == 0 || !s.holds(st.addr()) {
+		return netip.Addr{}
+	}
+	rules, err := x.rules(s.router)
+	if err != nil || rules == nil {
+		return netip.Addr{}
+	}
+	for _, c := range rules.Chains {
+		for _, r := range c.Rules {
+			if (r.Target == "MASQUERADE" || r.Target == "SNAT") && len(r.Match.States) == 0 && !r.Match.Src.Not && slices.ContainsFunc(r.Match.Src.Nets, func(p netip.Prefix) bool { return p.Contains(st.addr()) }) {
+				return s.subnets()[0].Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+func (x *exam) hasBlackhole(n *world.Namespace) bool {
+	return slices.ContainsFunc(n.Routes, func(r world.Route) bool { return isBlackhole(r) && r.Default() })
+}
+
+func isBlackhole(r world.Route) bool {
+	return (r.Type == "blackhole" || r.Type == "unreachable" || r.Type == "prohibit") && r.Table == 254 && r.To.Addr().Is4()
+}
+
+// blackholes are routes that throw away what a bridge's stations send, or what is sent to them.
+func (x *exam) blackholes(n *world.Namespace) {
+	for _, r := range n.Routes {
+		if !isBlackhole(r) {
+			continue
+		}
+		hits := r.Default() && !slices.ContainsFunc(n.Routes, func(o world.Route) bool { return o.Default() && o.Type == "unicast" && o.Metric < r.Metric })
+		about := n.Names
+		for _, s := range x.segments {
+			for _, sub := range s.subnets() {
+				if s.router == n && sub.Contains(r.To.Addr()) && r.To.Bits() >= sub.Bits() {
+					hits, about = true, append(slices.Clone(about), s.about()...)
+				}
+			}
+		}
+		if hits {
+			text := fmt.Sprintf("%s %s", r.Type, shortPrefix(r.To))
+			x.add(Finding{ID: "blackhole-route", Object: n.Name(), About: about, Values: []any{"namespace", n.Name(), "route", text},
+				Evidence: []Evidence{{x.ip(n) + "route show type " + r.Type, text}},
+				Commands: []string{x.ip(n) + "route del " + text}})
+		}
+	}
+}
+
+func shortPrefix(p netip.Prefix) string {
+	if p.Bits() == 0 {
+		return "default"
+	}
+	return p.String()
+}
+
+func routeList(n *world.Namespace) (text string) {
+	for _, r := range n.Routes {
+		if r.Table != 254 || !r.To.Addr().Is4() {
+			continue
+		}
+		if text != "" {
+			text += "; "
+		}
+		text += routeText(r)
+	}
+	return text
+}
+
+func routeText(r world.Route) string {
+	text := shortPrefix(r.To)
+	if r.Type != "unicast" {
+		text = r.Type + " " + text
+	}
+	if r.Via.IsValid() {
+		text += " via " + r.Via.String()
+	}
+	if r.Dev != nil {
+		text += " dev " + r.Dev.Name
+	}
+	return text
+}
+
+// addresses compares what the members of a segment call themselves.
+func (x *exam) addresses() error {
+	for _, s := range x.segments {
+		for _, st := range s.stations {
+			if a := st.inner.Address4(); a.IsValid() && !st.outer.Address4().IsValid() {
+				x.netmask(st, a)
+			}
+		}
+		x.duplicates(s)
+		x.neighbors(s)
+	}
+	return nil
+}
+
+func (x *exam) netmask(st *station, a netip.Prefix) {
+	s, subs := st.seg, st.seg.subnets()
+	if len(subs) == 0 {
+		return
+	}
+	show := []Evidence{{x.ip(st.inner.Namespace) + "-br addr show " + st.inner.Name, addressList(st.inner)}, {x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}}
+	for _, sub := range subs {
+		if sub.Masked() == a.Masked() {
+			return
+		}
+		if sub.Contains(a.Addr()) || a.Masked().Contains(sub.Addr()) {
+			right := netip.PrefixFrom(a.Addr(), sub.Bits())
+			ip := x.ip(st.inner.Namespace)
+			commands := []string{fmt.Sprintf("%saddr add %s dev %s", ip, right, st.inner.Name), fmt.Sprintf("%saddr del %s dev %s", ip, a, st.inner.Name)}
+			if r := defaultRoute(st.inner.Namespace); r != nil && r.Via.IsValid() {
+				commands = append(commands, fmt.Sprintf("%sroute replace %s", ip, routeText(*r)))
+			}
+			x.add(Finding{ID: "wrong-netmask", Object: st.name(), About: st.about(), Evidence: show, Commands: commands,
+				Values: []any{"namespace", st.name(), "address", a, "right", right, "bridge", s.bridge.Name}})
+			return
+		}
+	}
+	x.add(Finding{ID: "wrong-subnet", Object: st.name(), About: st.about(), Evidence: show,
+		Values: []any{"namespace", st.name(), "address", a, "subnet", subs[0].Masked(), "bridge", s.bridge.Name}})
+}
+
+// duplicates: two who answer for one address, or hear one MAC address.
+func (x *exam) duplicates(s *segment) {
+	type member struct{ who, link string }
+	byIP, byMAC := map[netip.Addr]member{}, map[string]member{}
+	for _, sub := range s.subnets() {
+		byIP[sub.Addr()] = member{s.router.Name(), s.bridge.Name}
+	}
+	for _, st := range s.stations {
+		me := member{st.name(), st.inner.Name}
+		mac := st.inner.MAC.String()
+		if other, ok := byMAC[mac]; ok {
+			x.add(Finding{ID: "duplicate-mac", Object: mac, About: []string{me.who, other.who}, Values: []any{"mac", mac, "a", other.who, "b", me.who},
+				Evidence: []Evidence{{x.ip(st.inner.Namespace) + "link show " + st.inner.Name, "link/ether " + mac}},
+				Commands: []string{fmt.Sprintf("%slink set %s address %s", x.ip(st.inner.Namespace), st.inner.Name, freshMAC(st))}})
+		}
+		byMAC[mac] = me
+		for _, a := range st.inner.Addresses {
+			ip := a.Prefix.Addr()
+			if !ip.Is4() {
+				continue
+			}
+			if other, ok := byIP[ip]; ok {
+				x.add(Finding{ID: "duplicate-address", Object: ip.String(), About: []string{me.who, other.who, s.name(), s.bridge.Name},
+					Values:   []any{"address", ip, "a", other.who, "b", me.who},
+					Evidence: []Evidence{{x.ip(st.inner.Namespace) + "-br addr show " + st.inner.Name, addressList(st.inner)}}, Commands: x.moveAddress(st, a.Prefix)})
+			}
+			byIP[ip] = me
+		}
+	}
+}
+
+// freshMAC is a locally administered address that comes from the cable's index, so that it is new on this bridge.
+func freshMAC(st *station) string {
+	i := st.outer.Index
+	return fmt.Sprintf("02:00:00:%02x:%02x:%02x", byte(i>>16), byte(i>>8), byte(i))
+}
+
+// moveAddress gives a station the next free address of its subnet. Our own containers' addresses are in records: they are started anew.
+func (x *exam) moveAddress(st *station, a netip.Prefix) []string {
+	if st.endpoint != nil && st.endpoint.Address.Addr() == a.Addr() {
+		return nil
+	}
+	ip := x.ip(st.inner.Namespace)
+	if st.endpoint != nil { // somebody has added it
+		return []string{fmt.Sprintf("%saddr del %s dev %s", ip, a, st.inner.Name)}
+	}
+	free := a.Masked().Addr().Next()
+	for ; a.Contains(free); free = free.Next() {
+		if _, taken := st.seg.owner(free); !taken {
+			break
+		}
+	}
+	// The old one first: with it go the addresses of the same subnet that were added later (ip-sysctl.rst, promote_secondaries).
+	commands := []string{fmt.Sprintf("%saddr del %s dev %s", ip, a, st.inner.Name), fmt.Sprintf("%saddr add %s dev %s", ip, netip.PrefixFrom(free, a.Bits()), st.inner.Name)}
+	if r := defaultRoute(st.inner.Namespace); r != nil && r.Via.IsValid() {
+		commands = append(commands, ip+"route replace "+routeText(*r))
+	}
+	return commands
+}
+
+// neighbors: an entry that somebody wrote by hand and that is not true.
+func (x *exam) neighbors(s *segment) {
+	truth := map[netip.Addr]string{}
+	for _, sub := range s.subnets() {
+		truth[sub.Addr()] = s.bridge.MAC.String()
+	}
+	for _, st := range s.stations {
+		if st.addr().IsValid() {
+			truth[st.addr()] = st.inner.MAC.String()
+		}
+	}
+	look := func(n *world.Namespace, dev *world.Link) {
+		for _, nb := range n.Neighbors {
+			if nb.Dev != dev || nb.State != "permanent" || truth[nb.IP] == "" || truth[nb.IP] == nb.MAC.String() {
+				continue
+			}
+			x.add(Finding{ID: "wrong-neighbor", Object: n.Name() + ":" + nb.IP.String(), About: append(slices.Clone(n.Names), s.about()...),
+				Values:   []any{"namespace", n.Name(), "address", nb.IP, "mac", nb.MAC, "right", truth[nb.IP]},
+				Evidence: []Evidence{{x.ip(n) + "neigh show " + nb.IP.String(), fmt.Sprintf("%s dev %s lladdr %s PERMANENT", nb.IP, dev.Name, nb.MAC)}},
+				Commands: []string{fmt.Sprintf("%sneigh del %s dev %s", x.ip(n), nb.IP, dev.Name)}})
+		}
+	}
+	look(s.router, s.bridge)
+	for _, st := range s.stations {
+		look(st.inner.Namespace, st.inner)
+	}
+}
+
+// overlaps: one address, two ways.
+func (x *exam) overlaps() error {
+	for _, n := range x.w.Namespaces {
+		x.overlappingLinks(n)
+	}
+	for _, s := range x.segments {
+		for _, sub := range s.subnets() {
+			x.overlappingRoutes(s, sub)
+		}
+	}
+	return nil
+}
+
+func (x *exam) overlappingLinks(n *world.Namespace) {
+	for i, a := range n.Links {
+		for _, b := range n.Links[i+1:] {
+			pa, pb, clash := overlap(a, b)
+			if !clash || x.named("veths-without-bridge", a.Name+" "+b.Name) || a.Master != nil || b.Master != nil {
+				continue
+			}
+			x.add(Finding{ID: "overlapping-subnets", Object: a.Name + " " + b.Name, About: append(slices.Clone(n.Names), a.Name, b.Name, a.Owner.Name, b.Owner.Name),
+				Values:   []any{"a", a.Name, "b", b.Name, "subnet-a", pa.Masked(), "subnet-b", pb.Masked()},
+				Evidence: []Evidence{{x.ip(n) + "-br addr", addressList(a) + "; " + addressList(b)}}})
+		}
+	}
+}
+
+func overlap(a, b *world.Link) (pa, pb netip.Prefix, clash bool) {
+	if a.Loopback || b.Loopback || !a.Up || !b.Up {
+		return pa, pb, false
+	}
+	for _, x := range a.Addresses {
+		for _, y := range b.Addresses {
+			if x.Prefix.Addr().Is4() && y.Prefix.Addr().Is4() && x.Prefix.Masked().Overlaps(y.Prefix.Masked()) && !x.Prefix.IsSingleIP() && !y.Prefix.IsSingleIP() {
+				return x.Prefix, y.Prefix, true
+			}
+		}
+	}
+	return pa, pb, false
+}
+
+// overlappingRoutes: a route of somebody else, such as a VPN's, for addresses of the bridge's subnet.
+func (x *exam) overlappingRoutes(s *segment, sub netip.Prefix) {
+	for _, r := range s.router.Routes {
+		if r.Table != 254 || r.Default() || r.Type != "unicast" || r.Dev == nil || r.Dev == s.bridge || r.Protocol == "kernel" || !r.To.Overlaps(sub.Masked()) {
+			continue
+		}
+		x.add(Finding{ID: "route-overlap", Object: s.name(), About: append(s.about(), r.Dev.Name),
+			Values:   []any{"network", s.name(), "subnet", sub.Masked(), "route", routeText(r)},
+			Evidence: []Evidence{{x.ip(s.router) + "route", routeList(s.router)}}})
+	}
+}
+
+// mtu: a packet that is bigger than the next link carries is thrown away on a bridge without a word; a router says so by ICMP, which
+// firewalls like to drop.
+func (x *exam) mtu() error {
+	for _, s := range x.segments {
+		up := x.uplink(s.router)
+		for _, st := range s.stations {
+			in, limit, where := st.inner.MTU, st.outer.MTU, st.outer
+			if s.bridge.MTU < limit {
+				limit, where = s.bridge.MTU, s.bridge
+			}
+			if up != nil && s.outward() && up.Dev.MTU < limit && !x.clamped(s.router) {
+				limit, where = up.Dev.MTU, up.Dev
+			}
+			if in <= limit || !st.addr().IsValid() {
+				continue
+			}
+			x.add(Finding{ID: "mtu", Object: st.name(), About: append(st.about(), where.Name),
+				Values:   []any{"namespace", st.name(), "link", st.inner.Name, "mtu", in, "limit", limit, "where", where.Name},
+				Evidence: []Evidence{{x.ip(st.inner.Namespace) + "link show " + st.inner.Name, fmt.Sprintf("mtu %d", in)}, {x.ip(where.Namespace) + "link show " + where.Name, fmt.Sprintf("mtu %d", where.MTU)}},
+				Commands: []string{fmt.Sprintf("%slink set %s mtu %d", x.ip(st.inner.Namespace), st.inner.Name, limit)}})
+		}
+	}
+	return nil
+}
+
+// clamped says whether a rule makes connections agree on smaller packets.
+func (x *exam) clamped(n *world.Namespace) bool {
+	rules, err := x.rules(n)
+	if err != nil || rules == nil {
+		return true // not known: say nothing
+	}
+	return slices.ContainsFunc(rules.Chains, func(c *world.Chain) bool {
+		return slices.ContainsFunc(c.Rules, func(r *world.Rule) bool { return r.Target == "TCPMSS" || r.Target == "MANGLE" })
+	})
+}
+
+// routing looks at the settings of the namespaces that route.
+func (x *exam) routing() error {
+	for _, s := range x.segments {
+		if !s.outward() || !x.otherWay(s) {
+			continue
+		}
+		n, b := s.router, s.bridge.Name
+		if n.Sysctl("net/ipv4/ip_forward") == "0" {
+			x.add(Finding{ID: "ip-forward-off", Object: n.Name(), About: append(slices.Clone(n.Names), s.about()...), Values: []any{"namespace", n.Name(), "network", s.name()},
+				Evidence: []Evidence{{x.in(n) + "sysctl net.ipv4.ip_forward", "net.ipv4.ip_forward = 0"}}, Commands: []string{x.sysctl(n, "net.ipv4.ip_forward", "1")}})
+			continue
+		}
+		links := []string{b}
+		if up := x.uplink(n); up != nil {
+			links = append(links, up.Dev.Name)
+		}
+		for _, l := range links {
+			key := "net/ipv4/conf/" + l + "/forwarding"
+			if n.Sysctl(key) == "0" {
+				x.add(Finding{ID: "link-forward-off", Object: l, About: append(s.about(), l), Values: []any{"link", l},
+					Evidence: []Evidence{{x.in(n) + "sysctl " + key, key + " = 0"}}, Commands: []string{x.sysctl(n, key, "1")}})
+			}
+		}
+	}
+	for _, s := range x.segments {
+		for _, st := range s.stations {
+			x.reversePath(st)
+		}
+	}
+	return nil
+}
+
+// otherWay says whether there is somewhere to route to.
+func (x *exam) otherWay(s *segment) bool {
+	return slices.ContainsFunc(s.router.Links, func(l *world.Link) bool {
+		return l != s.bridge && !l.Loopback && l.Master == nil && l.Address4().IsValid()
+	})
+}
+
+// reversePath: with a strict filter, a packet is dropped when the answer would leave by another link (ip-sysctl.rst, rp_filter).
+func (x *exam) reversePath(st *station) {
+	n, b := st.seg.router, st.seg.bridge
+	key := "net/ipv4/conf/" + b.Name + "/rp_filter"
+	strict := n.Sysctl(key) == "1" && n.Sysctl("net/ipv4/conf/all/rp_filter") != "2" || n.Sysctl("net/ipv4/conf/all/rp_filter") == "1" && n.Sysctl(key) != "2"
+	if !strict || len(n.PolicyRules) > 0 {
+		return
+	}
+	for _, r := range st.inner.Namespace.Routes {
+		if r.Dev != st.inner || !r.Via.IsValid() || !r.Src.IsValid() || !r.Src.Is4() || !st.seg.isBridge(r.Via) {
+			continue
+		}
+		back := lookUp(n, r.Src)
+		if back == nil || back.Dev == b {
+			continue
+		}
+		x.add(Finding{ID: "rp-filter", Object: st.name(), About: append(st.about(), b.Name),
+			Values:   []any{"namespace", st.name(), "address", r.Src, "link", b.Name, "route", routeText(*back)},
+			Evidence: []Evidence{{x.in(n) + "sysctl " + key, key + " = " + n.Sysctl(key)}, {x.ip(n) + "route get " + r.Src.String(), routeText(*back)}},
+			Commands: []string{fmt.Sprintf("%sroute add %s/32 via %s", x.ip(n), r.Src, st.addr())}})
+	}
+}

@@ -1,0 +1,190 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mydocker/mydocker/network"
+	"github.com/mydocker/mydocker/state"
+	"github.com/mydocker/mydocker/world"
+)
+
+// scene is a healthy world on the fake host, made by mydocker: network br0 with web, which publishes its port 80 as 8080 and serves it,
+// and db. Tests break it.
+type scene struct {
+	t          testing.TB
+	root       state.Root
+	m          *network.Manager
+	ids        []string
+	containers []*world.Container
+	listeners  []net.Listener
+}
+
+// newScene puts nothing into the kernel yet. When the test ends, everything goes, whatever the test has done to it.
+func newScene(t testing.TB, backend string) *scene {
+	t.Helper()
+	run, err := os.MkdirTemp("/run", "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{t: t, root: state.Root{Lib: t.TempDir(), Run: run, NetNS: "/run/netns"}}
+	s.m = network.Open(network.Options{Root: s.root, Firewall: backend})
+	t.Cleanup(func() { s.clear(); os.RemoveAll(run) })
+	return s
+}
+
+// clear puts the host back, also what scripts of a test have changed.
+func (s *scene) clear() {
+	for _, l := range s.listeners {
+		l.Close()
+	}
+	var errs []error
+	for _, id := range s.ids {
+		errs = append(errs, s.m.Release(context.Background(), id))
+	}
+	all, err := s.m.Networks()
+	errs = append(errs, err)
+	for _, n := range all {
+		if !n.BuiltIn() {
+			errs = append(errs, s.m.Remove(context.Background(), n.Name))
+		} else if n.Bridge != "" {
+			exec := "ip link del " + n.Bridge + " 2>/dev/null || true"
+			errs = append(errs, shell(exec))
+		}
+	}
+	if err := errors.Join(errs...); err != nil && !s.t.Failed() {
+		s.t.Log("clean up:", err)
+	}
+	must(s.t, `for n in $(ip netns list | awk '{print $1}' | grep -v '^lan$'); do ip netns del $n; done
+		for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -v -e '^lo$' -e '^eth0$'); do ip link del $l 2>/dev/null || true; done
+		for p in iptables ip6tables; do for t in raw mangle nat filter; do $p -t $t -F; $p -t $t -X; done; done
+		for c in INPUT FORWARD OUTPUT; do iptables -P $c ACCEPT; done; nft flush ruleset
+		if [ -s /proc/net/ip_tables_names ]; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
+		ip addr flush dev eth0; ip addr add 10.99.0.1/24 dev eth0; ip link set eth0 mtu 1500 nomaster up; ip route replace default via 10.99.0.2
+		ip -n lan route flush table main; ip -n lan route add 10.99.0.0/24 dev eth0
+		sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.eth0.forwarding=0
+		conntrack -F 2>/dev/null; rm -rf /etc/netns; mkdir /etc/netns`)
+}
+
+func (s *scene) network(o network.CreateOptions) {
+	s.t.Helper()
+	if _, err := s.m.Create(context.Background(), o); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// container makes a container's place on a network; one with a port serves it.
+func (s *scene) container(name, on string, ports ...string) *network.Endpoint {
+	s.t.Helper()
+	id := fmt.Sprintf("%x", name+strings.Repeat("_", 40))[:64]
+	s.ids = append(s.ids, id)
+	ctx := context.Background()
+	sb, err := s.m.CreateSandbox(ctx, name, id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	o := network.EndpointOptions{ContainerID: id, ContainerName: name, Network: on}
+	for _, p := range ports {
+		m, err := network.ParsePort(p)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		o.Ports = append(o.Ports, m...)
+	}
+	e, err := s.m.Attach(ctx, sb, o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, h := range e.Hold() {
+		s.t.Cleanup(func() { h.File.Close() })
+	}
+	for _, m := range o.Ports {
+		for i := range m.Count {
+			if address := fmt.Sprintf("0.0.0.0:%d", m.ContainerPort+i); m.Proto == "tcp" {
+				s.serve(name, address)
+			} else {
+				s.serveUDP(name, address)
+			}
+		}
+	}
+	return e
+}
+
+func door(ns string) *network.Sandbox {
+	if ns == "" {
+		return &network.Sandbox{Name: "host", Path: "/proc/self/ns/net"}
+	}
+	return &network.Sandbox{Name: ns, Path: "/run/netns/" + ns}
+}
+
+func (s *scene) serve(ns, address string) net.Listener {
+	s.t.Helper()
+	var l net.Listener
+	if err := door(ns).Do(func() (err error) { l, err = net.Listen("tcp4", address); return err }); err != nil {
+		s.t.Fatal(err)
+	}
+	s.listeners = append(s.listeners, l)
+	return l
+}
+
+func (s *scene) serveUDP(ns, address string) net.PacketConn {
+	s.t.Helper()
+	var c net.PacketConn
+	if err := door(ns).Do(func() (err error) { c, err = net.ListenPacket("udp4", address); return err }); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// ours is the healthy world.
+func ours(s *scene) {
+	s.network(network.CreateOptions{Name: "br0", Subnet: "172.30.0.0/24"})
+	s.container("web", "br0", "8080:80")
+	s.container("db", "br0")
+}
+
+// byHand is the same, made by a student.
+func byHand(s *scene) {
+	must(s.t, `ip link add br7 type bridge; ip addr add 192.168.7.1/24 dev br7; ip link set br7 up; sysctl -qw net.ipv4.ip_forward=1
+		for i in 1 2; do ip netns add ns$i; ip link add v$i type veth peer name eth0 netns ns$i; ip link set v$i master br7 up
+		ip -n ns$i addr add 192.168.7.1$i/24 dev eth0; ip -n ns$i link set eth0 up; ip -n ns$i link set lo up; ip -n ns$i route add default via 192.168.7.1; done
+		iptables -t nat -A POSTROUTING -s 192.168.7.0/24 ! -o br7 -j MASQUERADE
+		iptables -t nat -A POSTROUTING -s 192.168.7.0/24 -o br7 -m conntrack --ctstate DNAT -j MASQUERADE
+		iptables -t nat -A PREROUTING -p tcp --dport 9090 -m addrtype --dst-type LOCAL -j DNAT --to-destination 192.168.7.11:90`)
+	s.serve("ns1", "0.0.0.0:90")
+}
+
+// examine is a look at the world.
+func (s *scene) examine() *Report {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	w, err := world.Read(ctx, world.Options{Root: s.root, Containers: s.containers})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r, err := Examine(ctx, w)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if len(r.Unread) > 0 {
+		s.t.Fatalf("could not be read: %v", r.Unread)
+	}
+	return r
+}
+
+func keys(r *Report) (all []string) {
+	for _, f := range r.Findings {
+		all = append(all, f.Key())
+	}
+	slices.Sort(all)
+	return all
+}
