@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/mydocker/mydocker/doctor"
 	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/topology"
 )
@@ -18,7 +19,8 @@ func topologyVerb() *verb {
 	return &verb{
 		name: "topology", summary: "Draw the networks of this host as they are in the kernel", usage: "[OPTIONS]",
 		about: `Namespaces, cables, bridges, addresses, routes and published ports are drawn, whoever made them. A dotted cable does not carry
-packets: one of its ends is down.
+packets: one of its ends is down. A number behind an exclamation mark leads to a fault under the drawing; "mydocker doctor" tells how
+to mend it.
 
 Examples:
   $ mydocker topology
@@ -28,6 +30,7 @@ Examples:
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{
 				strDefault("format", "string", "text", `What to write ("text", "svg", "html", "json", "dot", "mermaid")`),
+				yesDefault("faults", true, "Look for faults, as \"mydocker doctor\" does, and mark them"),
 				yes("watch,w", "Draw again whenever something has changed, until ctrl-c"),
 				numberDefault("width", 0, "Columns of the text; by default those of the terminal, or 100"),
 				langFlag(),
@@ -52,7 +55,7 @@ func runTopology(s *session, c *urfave.Context) error {
 		return s.refuse(errors.New("--width cannot be negative"))
 	}
 	draw := func(ctx context.Context) (string, error) {
-		v, err := s.topology(ctx)
+		v, err := s.topology(ctx, texts, c.Bool("faults"))
 		if err != nil {
 			return "", err
 		}
@@ -97,13 +100,24 @@ func (s *session) columns(asked int) int {
 	return 100
 }
 
-// topology looks at the host.
-func (s *session) topology(ctx context.Context) (*topology.View, error) {
+// topology looks at the host, and marks what the doctor finds wrong with it.
+func (s *session) topology(ctx context.Context, texts *lang.Catalogue, faults bool) (*topology.View, error) {
 	w, err := s.lookAround(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return topology.Look(ctx, w)
+	v, err := topology.Look(ctx, w)
+	if err != nil || !faults {
+		return v, err
+	}
+	report, err := doctor.Examine(ctx, w)
+	if err != nil {
+		return nil, fmt.Errorf("%w (--faults=false draws without looking for faults)", err)
+	}
+	for _, f := range report.Findings {
+		v.Mark(f.Object, f.About, texts.Text("doctor."+f.ID+".cause", f.Values...))
+	}
+	return v, nil
 }
 
 // watchTopology draws until ctrl-c. On a terminal each drawing takes the place of the one before; elsewhere it follows it.

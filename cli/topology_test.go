@@ -20,7 +20,7 @@ func TestTopology(t *testing.T) {
 	busyboxImage(t)
 	my(t, "network", "create", "--subnet", "10.72.0.0/24", "drawn")
 	my(t, "run", "-d", "--name", "drawing", "-net", "drawn", "-p", "127.0.0.1:8072:80", "busybox", "sleep", "100")
-	text := my(t, "topology", "--width", "120")
+	text := my(t, "topology", "--faults=false", "--width", "120")
 	for _, want := range []string{
 		`┌─ host ─+┐`, `│ 127\.0\.0\.1:8072/tcp → 10\.72\.0\.2:80 \(drawing\)`, `│ 10\.72\.0\.0/24 → MASQUERADE`,
 		`┌─ bridge drawn ─+┐`, `│ 10\.72\.0\.1/24 +│`, `│ +veth[0-9a-f]{11} `,
@@ -28,7 +28,7 @@ func TestTopology(t *testing.T) {
 	} {
 		match(t, "topology", text, want)
 	}
-	match(t, "in Chinese", my(t, "topology", "--lang", "zh"), `┌─ 宿主机 ─(.*\n)+.*│ 容器 drawing +│`)
+	match(t, "in Chinese", my(t, "topology", "--faults=false", "--lang", "zh"), `┌─ 宿主机 ─(.*\n)+.*│ 容器 drawing +│`)
 	var v topology.View
 	if err := json.Unmarshal([]byte(my(t, "topology", "--format", "json")), &v); err != nil {
 		t.Fatal(err)
@@ -47,6 +47,16 @@ func TestTopology(t *testing.T) {
 	refused(t, 125, `invalid --format "png": text, svg, html, json, dot or mermaid`, "topology", "--format", "png")
 	refused(t, 125, "--width cannot be negative", "topology", "--width", "-1")
 	refused(t, 1, "accepts no arguments", "topology", "x")
+	// What the doctor finds is marked where it is, and told under the drawing.
+	shell(t, "ip -n drawing link set eth0 down")
+	text = my(t, "topology", "--width", "200")
+	match(t, "the fault", text, `│ eth0  10\.72\.0\.2/24  \(down\) !\d+ +│`)
+	match(t, "the fault", text, `\n!\d+ [^\n]*eth0 in drawing[^\n]*\n`)
+	match(t, "the cable", text, `\n +┊ `)
+	match(t, "the fault in the page", my(t, "topology", "--format", "html", "--lang", "zh"), `class="warn" xml:space="preserve">eth0  10\.72\.0\.2/24  （未启用） !\d+<`)
+	if text := my(t, "topology", "--faults=false"); strings.Contains(text, "!") {
+		t.Errorf("marked without looking for faults:\n%s", text)
+	}
 	my(t, "rm", "-f", "drawing")
 	my(t, "network", "rm", "drawn")
 	if text := my(t, "topology"); regexp.MustCompile(`drawing|drawn`).MatchString(text) {

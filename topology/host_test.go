@@ -147,6 +147,36 @@ func TestEachStepByHand(t *testing.T) {
 	golden(t, "by-hand.zh.txt", zh.String())
 }
 
+func TestMark(t *testing.T) {
+	v := &View{Spaces: []*Space{
+		{Name: "host", Names: []string{"host"}, Links: []*Link{{Name: "br0", Network: "lab"}, {Name: "veth1"}}},
+		{Name: "web", Names: []string{"web", "web-1"}, Links: []*Link{{Name: "eth0"}}},
+	}}
+	for _, c := range []struct {
+		object string
+		about  []string
+		want   Fault
+	}{
+		{"web", nil, Fault{"web", "", "web"}},
+		{"web-1", nil, Fault{"web", "", "web-1"}},
+		{"br0", nil, Fault{"host", "br0", "br0"}},
+		{"lab", nil, Fault{"host", "br0", "lab"}},
+		{"web:eth0", nil, Fault{"web", "eth0", "web:eth0"}},
+		{"host:veth1", nil, Fault{"host", "veth1", "host:veth1"}},
+		{"br0 veth1", nil, Fault{"host", "br0", "br0 veth1"}},
+		{"10.0.0.2", []string{"nobody", "web"}, Fault{"web", "", "10.0.0.2"}},
+		{"filter FORWARD: -j DROP", []string{"10.0.0.2"}, Fault{"host", "", "filter FORWARD: -j DROP"}},
+	} {
+		v.Faults = nil
+		for range 2 { // the same twice is said once
+			v.Mark(c.object, c.about, c.object)
+		}
+		if len(v.Faults) != 1 || v.Faults[0] != c.want {
+			t.Errorf("%q %v: %+v, want %+v", c.object, c.about, v.Faults, c.want)
+		}
+	}
+}
+
 // No line is wider than asked for, nor cut, where each box fits.
 func TestWidth(t *testing.T) {
 	sh(t, `ip link add br0 type bridge; ip link set br0 up
@@ -195,5 +225,22 @@ func BenchmarkHundred(b *testing.B) {
 		if len(Text(view(b), texts, 100)) < 1000 {
 			b.Fatal("nothing is drawn")
 		}
+	}
+}
+
+// The drawing in the document is the one that is drawn.
+func TestDocument(t *testing.T) {
+	document, err := os.ReadFile("../docs/topology.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawings, err := os.ReadFile("testdata/by-hand.en.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(document), "```text\n")
+	block, _, closed := strings.Cut(block, "```")
+	if !ok || !closed || !strings.Contains(string(drawings), "== 12. a router behind\n"+block) {
+		t.Errorf("docs/topology.md shows\n%s", block)
 	}
 }
