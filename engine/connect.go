@@ -63,20 +63,35 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	} else {
 		o.Networks = append(slices.Clone(o.Networks), a)
 	}
-	if err := e.writeDefinition(d); err != nil {
-		return err
-	}
-	if _, err := e.running(d); err == nil {
-		if err := e.attachRunning(ctx, d, n, a); err != nil {
-			*o = before
-			return errors.Join(err, e.writeDefinition(d))
+	written := e.writeBeside(d)
+	_, err = e.running(d)
+	running := err == nil
+	if running {
+		err = e.attachRunning(ctx, d, n, a)
+		if writeErr := <-written; err == nil && writeErr != nil {
+			return errors.Join(writeErr, e.detachRunning(ctx, d, n))
 		}
+	} else {
+		err = <-written
+	}
+	if err != nil {
+		*o = before
+		return errors.Join(err, e.writeDefinition(d))
+	}
+	if running {
 		if err := e.tellNetworkChange(d); err != nil {
 			return err
 		}
 	}
 	e.networkEvent("connect", n, d)
 	return nil
+}
+
+// writeBeside writes the definition down while something else is done: the disk takes its time.
+func (e *Engine) writeBeside(d *Definition) chan error {
+	done := make(chan error, 1)
+	go func() { done <- e.writeDefinition(d) }()
+	return done
 }
 
 // attachRunning wires one more network into a running container. If it is the one that its ports are published by, their
@@ -182,25 +197,29 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 	if d, err = e.readDefinition(d.ID); err != nil {
 		return err
 	}
+	was := *d
 	if !e.leaveNetwork(&d.Options, n) {
 		if force {
 			return nil
 		}
 		return fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
 	}
-	before := d.Options.Links
-	if d.Options.Links = e.linksLeft(d); len(before) != len(d.Options.Links) {
+	links := d.Options.Links
+	d.Options.Links = e.linksLeft(d)
+	written := e.writeBeside(d)
+	if len(links) != len(d.Options.Links) {
 		// The monitor reads it when it writes the files anew.
-		if err := e.writeDefinition(d); err != nil {
+		if err := <-written; err != nil {
 			return err
 		}
+		close(written)
 	}
 	if _, err := e.running(d); err == nil {
 		if err := e.detachRunning(ctx, d, n); err != nil {
-			return err
+			return errors.Join(err, <-written, e.writeDefinition(&was))
 		}
 	}
-	if err := e.writeDefinition(d); err != nil {
+	if err := <-written; err != nil {
 		return err
 	}
 	e.networkEvent("disconnect", n, d)
