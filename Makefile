@@ -56,7 +56,7 @@ fuzz: need-go ## every fuzz target for FUZZTIME (5s)
 
 .PHONY: bench
 bench: need-go mydocker ## measure against crun, runc, podman and docker, in namespaces (root; installs nothing)
-	./test/debian-images.sh bin/debian
+	./test/debian-images.sh bin/debian big
 	$(GO) build -o bin/bench ./test/bench
 	./test/in-namespace.sh bin/bench -mydocker $(CURDIR)/mydocker $(BENCHFLAGS)
 

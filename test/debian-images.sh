@@ -1,26 +1,28 @@
 #!/bin/bash
-# debian-images.sh DIR    make real images of Debian packages for the tests (root, Debian or Ubuntu; a minute, once)
+# debian-images.sh DIR          make real images of Debian packages for the tests (root, Debian or Ubuntu; half a minute, once)
+# debian-images.sh DIR big      and the one that `make bench` pulls and loads
 #
-# DIR/layout becomes an OCI layout, written by umoci, with three images; each has the layers of the one before:
+# DIR/layout becomes an OCI layout, written by umoci, with two images:
 #
 #   debian    a minimal Debian, more than 100 MB
-#   nginx     and nginx on top
-#   big       and Python, Perl, git and what they need on top, in layers of their own: about 300 MB
+#   nginx     its layer, and one with nginx
 #
+# DIR/big becomes one with an image `big` besides: these two layers, and three with Perl and Python, git, vim: 340 MB.
 # What is there already is kept.
 set -euo pipefail
 
 suite=bookworm
+self=$(realpath "${BASH_SOURCE[0]}")
 
-# In a hook of mmdebstrap, $2 is the root file system, in which the network works. What is mounted there is on other file
-# systems and stays out of the archive.
+# In a hook of mmdebstrap, $2 is the root file system, in which the network works; what follows is installed in it. What is
+# mounted there is on other file systems and stays out of the archive.
 stage() {
     local name=$1 root=$2 status=0
     shift 2
     [[ -n $root && $root != / && -e $root/etc/debian_version ]] || { echo "no root file system at '$root'" >&2; exit 1; }
     if (($#)); then chroot "$root" apt-get install -q --yes --no-install-recommends "$@"; fi
     tar -C "$root" --one-file-system --warning=no-file-changed --xattrs --numeric-owner \
-        --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' --exclude='./var/log/*' --exclude=./etc/resolv.conf \
+        --exclude='./var/cache/apt/archives/*.deb' --exclude='./var/cache/apt/*.bin' --exclude='./var/lib/apt/lists/*_*' --exclude=./etc/resolv.conf \
         -cf "$STAGES/$name.tar" . || status=$?
     ((status <= 1)) # 1: a file changed meanwhile; /sys does, when something is mounted on it or unmounted
 }
@@ -34,19 +36,23 @@ repack() {
 }
 
 make_images() {
-    local dir=$1 layout
+    local dir=$1 result=$2 layout name hooks=()
     export STAGES
     mkdir -p "$dir"
     STAGES=$(mktemp -d "$dir/new-XXXXXX")
     trap 'rm -rf "$STAGES"' EXIT
     layout=$STAGES/layout
-    mmdebstrap --quiet --mode=root --variant=minbase --format=null \
-        --customize-hook="'$0' --stage debian \"\$1\"" \
-        --customize-hook="'$0' --stage nginx \"\$1\" nginx-light" \
-        --customize-hook="'$0' --stage python \"\$1\" python3 perl" \
-        --customize-hook="'$0' --stage git \"\$1\" git" \
-        --customize-hook="'$0' --stage tools \"\$1\" gdb-minimal vim" \
-        "$suite"
+
+    hook() { hooks+=("--customize-hook='$self' --stage $1 \"\$1\" ${*:2}"); }
+    hook debian
+    hook nginx nginx-light
+    if [[ $result == big ]]; then
+        hook python python3 perl
+        hook git git
+        hook tools gdb-minimal vim
+    fi
+    mmdebstrap --quiet --mode=root --variant=minbase --format=null "${hooks[@]}" "$suite"
+
     umoci init --layout "$layout"
     umoci new --image "$layout:debian"
     umoci unpack --image "$layout:debian" "$STAGES/bundle"
@@ -55,11 +61,12 @@ make_images() {
     umoci tag --image "$layout:debian" nginx
     repack "$layout" nginx nginx
     umoci config --image "$layout:nginx" --config.cmd nginx --config.cmd -g --config.cmd 'daemon off;' --config.exposedports 80/tcp
-    umoci tag --image "$layout:nginx" big
-    local name
-    for name in python git tools; do repack "$layout" big "$name"; done
+    if [[ $result == big ]]; then
+        umoci tag --image "$layout:nginx" big
+        for name in python git tools; do repack "$layout" big "$name"; done
+    fi
     umoci gc --layout "$layout"
-    mv -T "$layout" "$dir/layout"
+    mv -T "$layout" "$dir/$result" 2>/dev/null || [[ -e $dir/$result ]] # two may make them at once
 }
 
 case ${1-} in
@@ -68,10 +75,12 @@ case ${1-} in
     stage "$@"
     ;;
 '' | -*)
-    echo "usage: debian-images.sh DIR" >&2
+    echo "usage: debian-images.sh DIR [big]" >&2
     exit 2
     ;;
 *)
-    [[ -e $1/layout ]] || make_images "$(realpath -m "$1")"
+    result=${2:-layout}
+    [[ $result == layout || $result == big ]] || { echo "usage: debian-images.sh DIR [big]" >&2; exit 2; }
+    [[ -e $1/$result ]] || make_images "$(realpath -m "$1")" "$result"
     ;;
 esac

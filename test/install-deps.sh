@@ -21,6 +21,12 @@ runc          runc
 crun          crun
 skopeo        skopeo
 umoci         umoci
+buildah       buildah
+mmdebstrap    mmdebstrap
+docker-registry docker-registry
+htpasswd      apache2-utils
+openssl       openssl
+mkfs.ext4     e2fsprogs
 jq            jq
 curl          curl
 socat         socat
@@ -56,6 +62,13 @@ if ! command -v apt-get >/dev/null; then
     exit 1
 fi
 # Debian asks this file whether a package may start its service: containerd and Docker are for the tests to start.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+fi
+# Debian asks this file whether a package may start its service: the tests start the registry themselves.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"

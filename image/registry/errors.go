@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -50,21 +51,32 @@ func explain(host string, err error) error {
 	var wrongHost x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
+	plainTried := strings.Contains(err.Error(), "; Get \"http://") && !errors.Is(err, errPlain)
 	switch {
-	case errors.Is(err, errPlain), errors.As(err, &record):
-		e.permanent = true
-		e.Message = fmt.Sprintf("registry %s does not speak TLS; give --insecure, or name it under \"insecure-registries\", if that is intended", host)
 	case errors.As(err, &unknown), errors.As(err, &wrongHost), errors.As(err, &invalid):
 		e.permanent = true
-		e.Message = fmt.Sprintf("registry %s shows a certificate that cannot be trusted: %v; put its authority's certificate into /etc/docker/certs.d/%s/ca.crt, or give --tls-verify=false", host, err, host)
+		e.Message = fmt.Sprintf("registry %s shows a certificate that cannot be trusted: %s; put its authority's certificate into /etc/docker/certs.d/%s/ca.crt, or give --tls-verify=false", host, cause(err), host)
+	case (errors.As(err, &record) || strings.Contains(err.Error(), http.ErrSchemeMismatch.Error())) && !plainTried:
+		e.permanent = true
+		e.Message = fmt.Sprintf("registry %s does not speak TLS; give --insecure, or name it under \"insecure-registries\", if that is intended", host)
 	case errors.As(err, &dns):
-		e.Message = fmt.Sprintf("the name of registry %s cannot be resolved: %v; check the spelling and the host's DNS", host, err)
+		e.Message = fmt.Sprintf("the name of registry %s cannot be resolved: %s; check the spelling and the host's DNS", host, cause(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		e.Message = fmt.Sprintf("nothing listens at registry %s: %v", host, err)
+		e.Message = fmt.Sprintf("nothing listens at registry %s: %s; check its name and port, and whether it runs", host, cause(err))
 	default:
-		e.Message = fmt.Sprintf("registry %s cannot be reached: %v", host, err)
+		e.Message = fmt.Sprintf("registry %s cannot be reached: %s; check the host's network, and HTTPS_PROXY if there is a proxy", host, cause(err))
 	}
 	return e
+}
+
+// cause is the text of what went wrong. After a failure the library tries plain HTTP with every private address, which
+// plainGuard refuses; that is not what went wrong.
+func cause(err error) string {
+	text := err.Error()
+	if errors.Is(err, errPlain) {
+		text, _, _ = strings.Cut(text, "; Get \"http://")
+	}
+	return text
 }
 
 func explainStatus(host string, refused *transport.Error) error {
@@ -72,7 +84,7 @@ func explainStatus(host string, refused *transport.Error) error {
 	switch refused.StatusCode {
 	case http.StatusNotFound:
 		e.absent = true
-		e.Message = fmt.Sprintf("registry %s has nothing under this name and tag (%v)", host, refused)
+		e.Message = fmt.Sprintf("registry %s has nothing under this name and tag; check the spelling (%v)", host, refused)
 	case http.StatusUnauthorized:
 		e.Message = fmt.Sprintf("registry %s denies access: the name does not exist there, or it needs `mydocker login %s` (%v)", host, host, refused)
 	case http.StatusForbidden:

@@ -175,7 +175,7 @@ func newImageSite(o options) (*imageSite, func() error, error) {
 		_, err = os.Stat(filepath.Join(layout, "index.json"))
 	}
 	if err != nil {
-		return nil, stop, fmt.Errorf("there is no image to measure with: %w; make it with test/debian-images.sh %s", err, filepath.Dir(o.images))
+		return nil, stop, fmt.Errorf("there is no image to measure with: %w; make it with test/debian-images.sh %s big", err, filepath.Dir(o.images))
 	}
 	scratch, err := os.MkdirTemp(os.Getenv("FAKE_HOST_SCRATCH"), "bench-images")
 	if err != nil {

@@ -41,7 +41,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "only the works whose name contains this")
 	flag.StringVar(&o.peers, "peers", "crun,runc,podman,docker", "whom to compare with; those that are not installed are left out")
 	flag.IntVar(&o.many, "many", 200, "containers that exist already in the last work")
-	flag.StringVar(&o.images, "images", "bin/debian/layout", "the images to pull and load, an OCI layout: ../debian-images.sh makes it")
+	flag.StringVar(&o.images, "images", "bin/debian/big", "the images to pull and load, an OCI layout: ../debian-images.sh makes it")
 	flag.StringVar(&o.report, "report", "", "also write the table into this file (Markdown)")
 	flag.Parse()
 	if err := run(o); err != nil {

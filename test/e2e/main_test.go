@@ -50,7 +50,7 @@ func onFakeHost(args []string, env ...string) int {
 		return 1
 	}
 	cmd := exec.Command("../in-namespace.sh", append([]string{self}, args...)...)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(append(os.Environ(), env...), makeDebianImages())
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	// If we are killed, so is the fake host.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
