@@ -202,3 +202,66 @@ func TestLife(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingIsIgnored: what a version cannot do is an error that names the member, and the rest is written.
+func TestNothingIsIgnored(t *testing.T) {
+	for want, r := range map[string]*specs.LinuxResources{
+		"resources.memory.kernel:":                  {Memory: &specs.LinuxMemory{Kernel: ptr(int64(1))}},
+		"resources.memory.kernelTCP":                {Memory: &specs.LinuxMemory{KernelTCP: ptr(int64(1))}},
+		"resources.memory.swappiness":               {Memory: &specs.LinuxMemory{Swappiness: ptr(uint64(1))}},
+		"resources.cpu.realtime":                    {CPU: &specs.LinuxCPU{RealtimeRuntime: ptr(int64(1))}},
+		"resources.network":                         {Network: &specs.LinuxNetwork{ClassID: ptr(uint32(1))}},
+		"resources.blockIO.leafWeight":              {BlockIO: &specs.LinuxBlockIO{LeafWeight: ptr(uint16(10))}},
+		"resources.blockIO.weightDevice.leafWeight": {BlockIO: &specs.LinuxBlockIO{WeightDevice: []specs.LinuxWeightDevice{{LeafWeight: ptr(uint16(10))}}}},
+	} {
+		if list, err := V2Values(r); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("v2 %s: %v %v", want, list, err)
+		}
+	}
+	r := &specs.LinuxResources{
+		Memory:         &specs.LinuxMemory{UseHierarchy: ptr(true), KernelTCP: ptr(int64(5)), Swappiness: ptr(uint64(7))},
+		HugepageLimits: []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 4 << 20}}, Rdma: map[string]specs.LinuxRdma{"mlx5_1": {HcaHandles: ptr(uint32(3)), HcaObjects: ptr(uint32(4))}},
+		Network: &specs.LinuxNetwork{ClassID: ptr(uint32(9)), Priorities: []specs.LinuxInterfacePriority{{Name: "eth0", Priority: 2}}},
+		BlockIO: &specs.LinuxBlockIO{WeightDevice: []specs.LinuxWeightDevice{{LinuxBlockIODevice: specs.LinuxBlockIODevice{Major: 8, Minor: 1}, Weight: ptr(uint16(500)), LeafWeight: ptr(uint16(20))}}},
+	}
+	v1, err := V1Values(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"memory.use_hierarchy=1", "memory.kmem.tcp.limit_in_bytes=5", "memory.swappiness=7", "hugetlb.2MB.limit_in_bytes=4194304", "rdma.max=mlx5_1 hca_handle=3",
+		"rdma.max=mlx5_1 hca_object=4", "net_cls.classid=9", "net_prio.ifpriomap=eth0 2", "blkio.bfq.weight_device=8:1 500", "blkio.leaf_weight_device=8:1 20",
+	} {
+		if !strings.Contains(texts(v1), want+"\n") {
+			t.Errorf("v1 has no %s:\n%s", want, texts(v1))
+		}
+	}
+	r.Memory, r.Network, r.BlockIO.WeightDevice[0].LeafWeight = nil, nil, nil
+	r.Unified = map[string]string{"memory.high": "1000000", "io.max": "8:0 rbps=1\n8:16 rbps=2"}
+	v2, err := V2Values(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"hugetlb.2MB.max=4194304", "rdma.max=mlx5_1 hca_handle=3", "io.weight=8:1 4950", "memory.high=1000000", "io.max=8:0 rbps=1", "io.max=8:16 rbps=2"} {
+		if !strings.Contains(texts(v2), want+"\n") {
+			t.Errorf("v2 has no %s:\n%s", want, texts(v2))
+		}
+	}
+}
+
+// TestCheckBeforeUpdate: a limit below what is in use is refused where the config wants it, before anything is written.
+func TestCheckBeforeUpdate(t *testing.T) {
+	file := t.TempDir() + "/usage"
+	if err := os.WriteFile(file, []byte("5000\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for limit, refused := range map[int64]bool{4999: true, 5000: false, -1: false} {
+		err := checkUsage(&specs.LinuxMemory{Limit: ptr(limit), CheckBeforeUpdate: ptr(true)}, file)
+		if (err != nil) != refused {
+			t.Errorf("%d: %v", limit, err)
+		}
+	}
+	if err := checkUsage(&specs.LinuxMemory{Limit: ptr(int64(1)), CheckBeforeUpdate: ptr(false)}, file); err != nil {
+		t.Error(err)
+	}
+}

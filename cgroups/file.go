@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/plan"
@@ -83,6 +84,22 @@ func parseUint(path, text string) (uint64, error) {
 		n = 0
 	}
 	return n, nil
+}
+
+// checkUsage refuses a memory limit below what is in use, if the config wants that checked: the kernel would make room, by
+// killing if need be.
+func checkUsage(m *specs.LinuxMemory, path string) error {
+	if m == nil || m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate || m.Limit == nil || *m.Limit <= 0 {
+		return nil
+	}
+	usage, err := readUint(path)
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	if usage > uint64(*m.Limit) {
+		return fmt.Errorf("resources.memory.checkBeforeUpdate: the limit %d is below the %d bytes in use: %w", *m.Limit, usage, unix.EBUSY)
+	}
+	return nil
 }
 
 // readMap reads a file of lines "name number": memory.stat, cpu.stat, cgroup.events.

@@ -110,6 +110,9 @@ func (g *v1Group) Set(r *specs.LinuxResources) error {
 		return nil
 	}
 	settings, err := V1Values(r)
+	if err == nil {
+		err = checkUsage(r.Memory, filepath.Join(g.dir("memory"), "memory.usage_in_bytes"))
+	}
 	if err != nil {
 		return err
 	}

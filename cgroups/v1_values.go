@@ -89,6 +89,10 @@ func (l *settings) v1Memory(m *specs.LinuxMemory) {
 	l.number("memory", v1MemoryLimit, m.Limit, "limit of memory in bytes")
 	l.number("memory", v1SwapLimit, m.Swap, "limit of memory and swap together")
 	l.number("memory", "memory.soft_limit_in_bytes", m.Reservation, "what it is pushed back to when memory is short")
+	if m.UseHierarchy != nil && *m.UseHierarchy {
+		l.add("memory", "memory.use_hierarchy", "1", "groups below count in it, as they always do since Linux 5.11")
+	}
+	l.number("memory", "memory.kmem.limit_in_bytes", m.Kernel, "limit of the kernel's own memory, which Linux has no more since 5.16")
 	l.number("memory", "memory.kmem.tcp.limit_in_bytes", m.KernelTCP, "limit of TCP buffers")
 	if m.Swappiness != nil {
 		l.add("memory", "memory.swappiness", utoa(*m.Swappiness), "how readily it is swapped out")
@@ -139,6 +143,9 @@ func (l *settings) v1Blkio(b *specs.LinuxBlockIO) {
 	for _, d := range b.WeightDevice {
 		if d.Weight != nil && *d.Weight != 0 {
 			l.add("blkio", "blkio.bfq.weight_device", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, *d.Weight), "share of one disk")
+		}
+		if d.LeafWeight != nil && *d.LeafWeight != 0 {
+			l.add("blkio", "blkio.leaf_weight_device", fmt.Sprintf("%d:%d %d", d.Major, d.Minor, *d.LeafWeight), "share of one disk against groups below")
 		}
 	}
 	throttle := func(file string, list []specs.LinuxThrottleDevice, reason string) {

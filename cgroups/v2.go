@@ -100,6 +100,9 @@ func (g *v2Group) Set(r *specs.LinuxResources) error {
 		return nil
 	}
 	list, err := V2Values(r)
+	if err == nil {
+		err = checkUsage(r.Memory, filepath.Join(g.dir(), "memory.current"))
+	}
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,9 @@ func V2Values(r *specs.LinuxResources) ([]Setting, error) {
 	if r.Pids != nil && r.Pids.Limit != nil {
 		list.add("pids", "pids.max", pidsLimit(*r.Pids.Limit), "at most so many processes and threads")
 	}
-	list.v2IO(r.BlockIO)
+	if err := list.v2IO(r.BlockIO); err != nil {
+		return nil, err
+	}
 	for _, h := range r.HugepageLimits {
 		list.add("hugetlb", "hugetlb."+h.Pagesize+".max", utoa(h.Limit), "limit of huge pages")
 	}
@@ -67,6 +69,11 @@ func (l *settings) v2Memory(m *specs.LinuxMemory) error {
 	}
 	if m.Reservation != nil && *m.Reservation != 0 {
 		l.add("memory", "memory.low", orMax(*m.Reservation), "what it keeps when memory is short")
+	}
+	for name, n := range map[string]*int64{"kernel": m.Kernel, "kernelTCP": m.KernelTCP} {
+		if n != nil && *n != 0 {
+			return fmt.Errorf("resources.memory.%s: cgroup v2 cannot do that: %w", name, ErrUnavailable)
+		}
 	}
 	if m.DisableOOMKiller != nil && *m.DisableOOMKiller {
 		return fmt.Errorf("resources.memory.disableOOMKiller: cgroup v2 cannot do that: %w", ErrUnavailable)
@@ -118,13 +125,23 @@ func weightOfShares(shares uint64) uint64 {
 	return 1 + (shares-2)*9999/262142
 }
 
-func (l *settings) v2IO(b *specs.LinuxBlockIO) {
+func (l *settings) v2IO(b *specs.LinuxBlockIO) error {
 	if b == nil {
-		return
+		return nil
+	}
+	if b.LeafWeight != nil && *b.LeafWeight != 0 {
+		return fmt.Errorf("resources.blockIO.leafWeight: cgroup v2 cannot do that: %w", ErrUnavailable)
 	}
 	if b.Weight != nil && *b.Weight != 0 {
-		weight := uint64(min(max(*b.Weight, 10), 1000))
-		l.add("io", "io.weight", "default "+utoa(1+(weight-10)*9999/990), "share of the disks")
+		l.add("io", "io.weight", "default "+ioWeight(*b.Weight), "share of the disks")
+	}
+	for _, d := range b.WeightDevice {
+		if d.LeafWeight != nil && *d.LeafWeight != 0 {
+			return fmt.Errorf("resources.blockIO.weightDevice.leafWeight: cgroup v2 cannot do that: %w", ErrUnavailable)
+		}
+		if d.Weight != nil && *d.Weight != 0 {
+			l.add("io", "io.weight", fmt.Sprintf("%d:%d %s", d.Major, d.Minor, ioWeight(*d.Weight)), "share of one disk")
+		}
 	}
 	limit := func(word string, list []specs.LinuxThrottleDevice, reason string) {
 		for _, d := range list {
@@ -135,6 +152,13 @@ func (l *settings) v2IO(b *specs.LinuxBlockIO) {
 	limit("wbps", b.ThrottleWriteBpsDevice, "bytes written to a disk in a second")
 	limit("riops", b.ThrottleReadIOPSDevice, "reads from a disk in a second")
 	limit("wiops", b.ThrottleWriteIOPSDevice, "writes to a disk in a second")
+	return nil
+}
+
+// ioWeight maps v1's 10..1000 to v2's 1..10000.
+func ioWeight(weight uint16) string {
+	w := uint64(min(max(weight, 10), 1000))
+	return utoa(1 + (w-10)*9999/990)
 }
 
 func orMax(n int64) string {
