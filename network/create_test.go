@@ -75,8 +75,9 @@ func TestCreateRefuses(t *testing.T) {
 	}
 }
 
+// Who asks for iptables is told that it is missing.
 func TestMissingIptables(t *testing.T) {
-	m := newManager(t)
+	m := newManager(t, func(o *Options) { o.Firewall = FirewallIPTables })
 	t.Setenv("PATH", t.TempDir())
 	if out := run(t, "/bin/ls", "/usr/sbin/iptables"); out == "" {
 		t.Skip() // unreachable: run fails first

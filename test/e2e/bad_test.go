@@ -170,7 +170,7 @@ func TestNotRoot(t *testing.T) {
 	}
 }
 
-// No iptables: named, with the package that has it.
+// No iptables: named, with the package that has it, where a network has its rules there. Others are of nftables.
 func TestWithoutIptables(t *testing.T) {
 	if !onFreshHost(t) {
 		return
@@ -185,13 +185,20 @@ func TestWithoutIptables(t *testing.T) {
 	if r.code != 125 || !strings.Contains(r.err, "iptables") || !strings.Contains(r.err, "apt") {
 		t.Errorf("without iptables: status %d, %s", r.code, r.err)
 	}
-	if r = my(t, "network", "create", "br1"); r.code != 1 || !strings.Contains(r.err, "iptables") {
+	if r = my(t, "--firewall", "iptables", "network", "create", "br1"); r.code != 1 || !strings.Contains(r.err, "iptables") {
 		t.Errorf("network create without iptables: status %d, %s", r.code, r.err)
 	}
 	eventually(t, func() string { return diff(before, hostStateWithoutRules(t)) })
 	if r = my(t, "run", "--rm", "--net", "none", "busybox", "echo", "hi"); r.out != "hi\n" {
 		t.Errorf("--net none needs no iptables: %+v", r)
 	}
+	// A network that is not tied to iptables yet does without.
+	must(t, "network", "create", "br1")
+	web(t, "server", "-net", "br1", "-p", "8080:80")
+	equal(t, "page from the neighbour", neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080/"), "page of server")
+	equal(t, "page from the host", mustGet(t, "http://127.0.0.1:8080/"), "page of server")
+	must(t, "rm", "-f", "server")
+	must(t, "network", "rm", "br1")
 }
 
 // A full disk: said, and everything half-made is gone.
