@@ -371,3 +371,43 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What docs/labs.md says to teachers is so: its example is a lab, and its words for checks are those that there are.
+func TestTeachersManual(t *testing.T) {
+	data, err := os.ReadFile("../docs/labs.md")
+	must(t, err)
+	_, rest, ok := strings.Cut(string(data), "````markdown\n")
+	example, _, ends := strings.Cut(rest, "\n````")
+	if !ok || !ends {
+		t.Fatal("docs/labs.md has no example of a lab")
+	}
+	l, err := lab.Parse("docs/labs.md", "example", []byte(example))
+	must(t, err)
+	if len(l.Steps) != 1 || len(l.Steps[0].Wrong) != 1 || len(l.Steps[0].Hints) != 1 || l.Setup == "" {
+		t.Errorf("%+v", l)
+	}
+	prelude, err := os.ReadFile("prelude.sh")
+	must(t, err)
+	for line := range strings.Lines(string(prelude)) {
+		word, _, is := strings.Cut(line, "()")
+		if is && word != "inns" && !strings.Contains(string(data), "`"+word+" ") && !strings.Contains(string(data), "`"+word+"`") {
+			t.Errorf("docs/labs.md does not speak of %s", word)
+		}
+	}
+	_, table, _ := strings.Cut(string(data), "| word | is so when |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for line := range strings.Lines(table) {
+		for i, part := range strings.Split(line, "`") {
+			if word, _, _ := strings.Cut(part, " "); i%2 == 1 && !strings.Contains(string(prelude), "\n"+word+"()") {
+				t.Errorf("prelude.sh has no %s", word)
+			}
+		}
+	}
+	zh, err := os.ReadFile("../docs/labs.zh-CN.md")
+	must(t, err)
+	for _, name := range courseNames(t) {
+		if !strings.Contains(string(data), name) || !strings.Contains(string(zh), name) {
+			t.Errorf("the manual does not name the lab %s", name)
+		}
+	}
+}

@@ -15,6 +15,8 @@ nft           nftables
 busybox       busybox-static
 unshare       util-linux
 lsns          util-linux
+ifconfig      net-tools
+pgrep         procps
 brctl         bridge-utils
 conntrack     conntrack
 runc          runc

@@ -70,7 +70,7 @@ var kernel = []struct {
 	why   string
 }{
 	{`Mount|Unmount|PivotRoot|MoveMount|OpenTree|MountSetattr|Fsopen|Fsconfig.*|Fsmount|Fspick`,
-		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "container/hostmounts.go", "container/idmap.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go", "sandbox/mounts.go", "sandbox/place.go"},
+		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "container/hostmounts.go", "container/idmap.go", "image/snapshot.go", "image/fallback.go", "network/sandbox.go", "sandbox/mounts.go", "sandbox/mounts_kernel.go", "sandbox/place.go"},
 		"a root file system, its console, an overlay, a pinned namespace, the file systems of a sandbox"},
 	{`Setns`, []string{"network/sandbox.go", "container/process.go", "container/exec.go", "sandbox/links.go", "sandbox/place.go"}, "threads do not change namespaces anywhere else"},
 	{`Unshare`, []string{"network/sandbox.go", "container/process.go", "container/init.go", "container/timens.go", "image/snapshot.go", "sandbox/links.go", "sandbox/keeper.go"}, "new namespaces"},
