@@ -37,8 +37,8 @@ func (m *Manager) DetachBy(ctx context.Context, containerID, ref string, dismant
 	if err := dismantle(); err != nil {
 		return err
 	}
-	if e.DefaultRoute {
-		return m.moveDefaultRoute(ctx, containerID)
+	if e.DefaultRoute || e.DefaultRoute6 {
+		return m.moveDefaultRoutes(ctx, containerID, e)
 	}
 	return nil
 }
@@ -91,8 +91,8 @@ func (m *Manager) untilInvisible(link string, done <-chan error, later func(erro
 	}
 }
 
-// moveDefaultRoute gives the default route to the first network that can have it.
-func (m *Manager) moveDefaultRoute(ctx context.Context, containerID string) error {
+// moveDefaultRoutes gives each default route that an endpoint had to the first network that can have it.
+func (m *Manager) moveDefaultRoutes(ctx context.Context, containerID string, gone *Endpoint) error {
 	eps, err := m.ContainerEndpoints(containerID)
 	if err != nil {
 		return err
@@ -104,17 +104,30 @@ func (m *Manager) moveDefaultRoute(ctx context.Context, containerID string) erro
 	if err != nil {
 		return err
 	}
+	x := m.executor()
+	defer x.close()
+	want4, want6 := gone.DefaultRoute, gone.DefaultRoute6
 	for _, e := range eps {
-		if !e.Gateway.IsValid() && !e.Gateway6.IsValid() && !e.Routed {
+		take4 := want4 && (e.Gateway.IsValid() || e.Routed)
+		take6 := want6 && e.Address6.IsValid() && (e.Gateway6.IsValid() || e.Routed)
+		if !take4 && !take6 {
 			continue
 		}
-		e.DefaultRoute = true
+		var ops []operation
+		if take4 {
+			want4, e.DefaultRoute = false, true
+			ops = append(ops, routeFor(e, sb, e.Gateway, false)...)
+		}
+		if take6 {
+			want6, e.DefaultRoute6 = false, true
+			ops = append(ops, routeFor(e, sb, e.Gateway6, true)...)
+		}
 		if err := m.saveEndpoint(e); err != nil {
 			return err
 		}
-		x := m.executor()
-		defer x.close()
-		return m.run(ctx, x, routesFor(e, sb)...)
+		if err := m.run(ctx, x, ops...); err != nil {
+			return err
+		}
 	}
 	return nil
 }

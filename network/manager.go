@@ -271,9 +271,9 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	if err != nil {
 		return nil, err
 	}
-	e.DefaultRoute = !n.Internal
+	e.DefaultRoute, e.DefaultRoute6 = !n.Internal, !n.Internal && n.EnableIPv6
 	for _, other := range others {
-		e.DefaultRoute = e.DefaultRoute && !other.DefaultRoute
+		e.DefaultRoute, e.DefaultRoute6 = e.DefaultRoute && !other.DefaultRoute, e.DefaultRoute6 && !other.DefaultRoute6
 	}
 	if e.Interface == "" {
 		e.Interface = nextInterface(others)

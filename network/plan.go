@@ -97,9 +97,7 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 		reason = "a link that is down carries nothing"
 	}
 	ops = append(ops, setUp{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Reason: reason})
-	if e.DefaultRoute {
-		ops = append(ops, routesFor(e, sb)...)
-	}
+	ops = append(ops, routesFor(e, sb)...)
 	return append(ops, shapePlan(e, sb)...)
 }
 
@@ -124,19 +122,23 @@ func isolatePort(e *Endpoint) operation {
 
 // routesFor are the default routes through an endpoint.
 func routesFor(e *Endpoint, sb *Sandbox) (ops []operation) {
-	if e.Gateway.IsValid() {
-		ops = append(ops, addRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Gateway: e.Gateway})
+	if e.DefaultRoute {
+		ops = append(ops, routeFor(e, sb, e.Gateway, false)...)
 	}
-	if e.Gateway6.IsValid() {
-		ops = append(ops, addRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Gateway: e.Gateway6})
-	}
-	if e.Routed {
-		ops = append(ops, directRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface})
-		if e.Address6.IsValid() {
-			ops = append(ops, directRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, V6: true})
-		}
+	if e.DefaultRoute6 {
+		ops = append(ops, routeFor(e, sb, e.Gateway6, true)...)
 	}
 	return ops
+}
+
+func routeFor(e *Endpoint, sb *Sandbox, gateway netip.Addr, v6 bool) []operation {
+	switch {
+	case gateway.IsValid():
+		return []operation{addRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Gateway: gateway}}
+	case e.Routed:
+		return []operation{directRoute{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, V6: v6}}
+	}
+	return nil
 }
 
 // run does a list of operations, one after the other, until one fails.
