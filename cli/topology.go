@@ -17,7 +17,7 @@ import (
 
 func topologyVerb() *verb {
 	return &verb{
-		name: "topology", summary: "Draw the networks of this host as they are in the kernel", usage: "[OPTIONS]",
+		name: "topology", aliases: []string{"topo"}, summary: "Draw the networks of this host as they are in the kernel", usage: "[OPTIONS]",
 		about: `Namespaces, cables, bridges, addresses, routes and published ports are drawn, whoever made them. A dotted cable does not carry
 packets: one of its ends is down. A number behind an exclamation mark leads to a fault under the drawing; "mydocker doctor" tells how
 to mend it.

@@ -57,7 +57,17 @@ func TestTopology(t *testing.T) {
 	if text := my(t, "topology", "--faults=false"); strings.Contains(text, "!") {
 		t.Errorf("marked without looking for faults:\n%s", text)
 	}
-	my(t, "rm", "-f", "drawing")
+	// A container without a network that is wired by hand, by its process' id.
+	my(t, "run", "-d", "--name", "bare", "--network", "none", "busybox", "sleep", "100")
+	pid := strings.TrimSpace(my(t, "inspect", "-f", "{{.State.Pid}}", "bare"))
+	shell(t, "ip link add vetha up master drawn type veth peer name vethb; ip link set vethb netns "+pid+" name eth0; nsenter -t "+pid+" -n sh -c 'ip link set eth0 up; ip addr add 10.72.0.77/24 dev eth0; ip route add default via 10.72.0.1'")
+	text = my(t, "topo", "--faults=false", "--width", "200")
+	match(t, "by hand", text, `│ container bare +│`)
+	match(t, "by hand", text, `│ eth0  10\.72\.0\.77/24  \(by hand\) +│`)
+	if strings.Count(text, "(by hand)") != 1 {
+		t.Errorf("what mydocker made is not by hand:\n%s", text)
+	}
+	my(t, "rm", "-f", "drawing", "bare")
 	my(t, "network", "rm", "drawn")
 	if text := my(t, "topology"); regexp.MustCompile(`drawing|drawn`).MatchString(text) {
 		t.Errorf("still drawn:\n%s", text)

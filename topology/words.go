@@ -50,6 +50,9 @@ func (w writer) link(s *Space, l *Link) string {
 	if !l.Up {
 		parts = append(parts, w.texts.Text("topology.down"))
 	}
+	if s.Kind == "container" && l.Owner == "" && !l.Loopback {
+		parts = append(parts, w.texts.Text("topology.foreign"))
+	}
 	return strings.Join(parts, "  ") + w.marks(s.Name, l.Name)
 }
 
