@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -297,6 +298,26 @@ func TestGuardWords(t *testing.T) {
 	}
 	if got := list(); got != want {
 		t.Errorf("nft understands the words as other rules:\n%s", lineDiff(want, got))
+	}
+}
+
+// The rules that docs/packets.md shows are the guard's.
+func TestGuardDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/packets.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := string(text)
+	for _, r := range guardRules() {
+		if r.chain != "sender" {
+			continue
+		}
+		words := regexp.MustCompile(`^meta protocol \w+ `).ReplaceAllString(r.text, "") // which nft does not show either
+		_, after, found := strings.Cut(shown, words)
+		if !found {
+			t.Fatalf("docs/packets.md does not show, at its place, the rule\n%s", words)
+		}
+		shown = after
 	}
 }
 

@@ -23,6 +23,8 @@ func TestPublishDualStack(t *testing.T) {
 				{"the neighbour, one address", func() string { return neighbour(t, "curl -sS --max-time 3 http://[fd99::1]:8081/") }},
 				{"the neighbour, IPv6 only", func() string { return neighbour(t, "curl -sS --max-time 3 http://[fd99::1]:8082/") }},
 				{"the host", func() string { return mustGet(t, "http://[fd99::1]:8080/") }},
+				{"the host by ::1", func() string { return mustGet(t, "http://[::1]:8080/") }},
+				{"the host by localhost", func() string { return mustGet(t, "http://localhost:8080/") }},
 				{"the host by 127.0.0.1", func() string { return mustGet(t, "http://127.0.0.1:8080/") }},
 				{"a peer", func() string { return peer.exec("timeout", "3", "wget", "-qO-", "http://[fd99::1]:8080/") }},
 				{"a peer, the container's address", func() string { return peer.exec("timeout", "3", "wget", "-qO-", "http://[fd00:88::80]/") }},
