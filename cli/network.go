@@ -88,12 +88,8 @@ func networkOptions(c *urfave.Context) (o network.CreateOptions, err error) {
 	if o.Gateway, o.Gateway6, err = byFamily("gateway", c.StringSlice("gateway")); err != nil {
 		return o, err
 	}
-	range6 := ""
-	if o.IPRange, range6, err = byFamily("ip-range", c.StringSlice("ip-range")); err != nil {
+	if o.IPRange, o.IPRange6, err = byFamily("ip-range", c.StringSlice("ip-range")); err != nil {
 		return o, err
-	}
-	if range6 != "" {
-		return o, fmt.Errorf("--ip-range %s: a range within an IPv6 subnet is not supported", range6)
 	}
 	if o.AuxAddresses, err = keyValues("aux-address", c.StringSlice("aux-address")); err != nil {
 		return o, err

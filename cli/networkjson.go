@@ -92,6 +92,9 @@ func networkToJSON(n *network.Network, endpoints []*network.Endpoint) *networkJS
 		if n.Gateway6.IsValid() {
 			c.Gateway = n.Gateway6.String()
 		}
+		if n.IPRange6.IsValid() && n.IPRange6 != n.Subnet6 {
+			c.IPRange = n.IPRange6.String()
+		}
 		j.IPAM.Config = append(j.IPAM.Config, c)
 	}
 	for _, ep := range endpoints {

@@ -55,7 +55,11 @@ func (b books) take(m *Manager, n *Network, e *Endpoint, o EndpointOptions) (err
 			err = fmt.Errorf("address %s: the network has no IPv6", o.IP6)
 		}
 	} else {
-		e.Address6, err = b.takeOne(m, n, b.v6, n.Subnet6, o.IP6)
+		within := n.Subnet6
+		if n.IPRange6.IsValid() {
+			within = n.IPRange6
+		}
+		e.Address6, err = b.takeOne(m, n, b.v6, within, o.IP6)
 		if !n.Internal && !n.routed() {
 			e.Gateway6 = n.Gateway6
 		}

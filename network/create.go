@@ -19,7 +19,7 @@ import (
 type CreateOptions struct {
 	Name, Driver         string
 	Subnet, Gateway      string // IPv4
-	IPRange              string
+	IPRange, IPRange6    string
 	Subnet6, Gateway6    string
 	AuxAddresses         map[string]string
 	Internal, EnableIPv6 bool
@@ -255,12 +255,11 @@ func chooseAddresses(n *Network, o CreateOptions, candidates []netip.Prefix, use
 			return err
 		}
 	}
-	if o.IPRange != "" {
-		r, err := netip.ParsePrefix(o.IPRange)
-		if err != nil || r.Bits() < n.Subnet.Bits() || !n.Subnet.Contains(r.Addr()) {
-			return fmt.Errorf("ip range %q is not a part of subnet %s", o.IPRange, n.Subnet)
-		}
-		n.IPRange = r.Masked()
+	if n.IPRange, err = rangeWithin(n.Subnet, o.IPRange); err != nil {
+		return err
+	}
+	if n.IPRange6, err = rangeWithin(n.Subnet6, o.IPRange6); err != nil {
+		return err
 	}
 	for name, text := range o.AuxAddresses {
 		a, err := netip.ParseAddr(text)
@@ -273,6 +272,22 @@ func chooseAddresses(n *Network, o CreateOptions, candidates []netip.Prefix, use
 		n.AuxAddresses[name] = a
 	}
 	return nil
+}
+
+// rangeWithin reads an --ip-range. Of an IPv6 subnet, only the part that the bitmap covers can be handed out.
+func rangeWithin(subnet netip.Prefix, text string) (netip.Prefix, error) {
+	if text == "" {
+		return netip.Prefix{}, nil
+	}
+	r, err := netip.ParsePrefix(text)
+	if err != nil || !subnet.IsValid() || r.Bits() < subnet.Bits() || !subnet.Contains(r.Addr()) {
+		return r, fmt.Errorf("ip range %q is not a part of subnet %s", text, subnet)
+	}
+	r = r.Masked()
+	if window := netip.PrefixFrom(subnet.Addr(), max(subnet.Bits(), 128-maxHostBits6)); r.Addr().Is6() && (!window.Contains(r.Addr()) || r.Bits() < window.Bits()) {
+		return r, fmt.Errorf("ip range %s: of an IPv6 subnet, the addresses in %s are handed out; give a part of them", r, window)
+	}
+	return r, nil
 }
 
 func ownSubnet(text string, minBits, maxBits int, used []taken) (netip.Prefix, error) {

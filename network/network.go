@@ -59,6 +59,7 @@ type Network struct {
 	Gateway    netip.Addr   // the bridge's address
 	IPRange    netip.Prefix // addresses are handed out from here; invalid means the whole subnet
 	Subnet6    netip.Prefix
+	IPRange6   netip.Prefix
 	Gateway6   netip.Addr
 	// AuxAddresses are never handed out: name -> address.
 	AuxAddresses map[string]netip.Addr `json:",omitempty"`

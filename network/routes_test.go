@@ -44,3 +44,19 @@ func TestDefaultRoutes(t *testing.T) {
 	leave("more")
 	routes("all have gone", "", "")
 }
+
+// A part of an IPv6 subnet is handed out like one of IPv4.
+func TestIPRange6(t *testing.T) {
+	m := newManager(t)
+	create(t, m, CreateOptions{Name: "part", Subnet: "172.20.0.0/16", IPRange: "172.20.8.0/24", Subnet6: "fd20::/64", IPRange6: "fd20::800/120"})
+	one, two := start(t, m, "one", "part"), start(t, m, "two", "part")
+	if a, b := one.Address6.String(), two.Address6.String(); a != "fd20::800/64" || b != "fd20::801/64" {
+		t.Errorf("addresses %s, %s", a, b)
+	}
+	for text, want := range map[string]string{"fd21::/120": "is not a part of", "fd20::/48": "is not a part of", "fd20::1:0:0/120": "fd20::/112", "x": "is not a part of"} {
+		_, err := m.Create(context.Background(), CreateOptions{Name: "bad", Subnet: "172.21.0.0/16", Subnet6: "fd20:1::/64", IPRange6: strings.Replace(text, "fd20::", "fd20:1::", 1)})
+		if err == nil || !strings.Contains(err.Error(), strings.Replace(want, "fd20::", "fd20:1::", 1)) {
+			t.Errorf("ip range %s: %v", text, err)
+		}
+	}
+}
