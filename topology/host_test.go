@@ -29,7 +29,9 @@ func TestMain(m *testing.M) {
 		cmd.Env = append(os.Environ(), "TOPOLOGY_HOST=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, "these tests make namespaces: run them as root:", err)
+			if cmd.ProcessState == nil {
+				fmt.Fprintln(os.Stderr, "these tests make namespaces: run them as root:", err)
+			}
 			os.Exit(1)
 		}
 		return
@@ -112,7 +114,7 @@ var byHand = []struct{ name, commands string }{
 	{"one end deleted", `ip link del veth0`},
 }
 
-const undoByHand = `ip netns del ns1; ip netns del ns2; ip netns del far; ip link del br0; ip link del eth0; iptables -P FORWARD ACCEPT; iptables -F; iptables -t nat -F; sysctl -qw net.ipv4.ip_forward=0`
+const undoByHand = `ip netns del ns1; ip netns del ns2; ip netns del far; ip link del br0; iptables -P FORWARD ACCEPT; iptables -F; iptables -t nat -F; sysctl -qw net.ipv4.ip_forward=0`
 
 func TestEachStepByHand(t *testing.T) {
 	var en, zh strings.Builder
@@ -142,7 +144,7 @@ func TestEachStepByHand(t *testing.T) {
 			}
 		}
 	}
-	sh(t, undoByHand)
+	sh(t, unplug+undoByHand)
 	golden(t, "by-hand.en.txt", en.String())
 	golden(t, "by-hand.zh.txt", zh.String())
 }
@@ -181,7 +183,7 @@ func TestMark(t *testing.T) {
 func TestWidth(t *testing.T) {
 	sh(t, `ip link add br0 type bridge; ip link set br0 up
 		for i in $(seq 30); do ip netns add w$i; ip link add wv$i up master br0 type veth peer name eth0 netns w$i; done`)
-	defer sh(t, `for i in $(seq 30); do ip netns del w$i; done; ip link del br0`)
+	defer sh(t, unplug+`for i in $(seq 30); do ip netns del w$i; done; ip link del br0`)
 	v := view(t)
 	for _, columns := range []int{60, 80, 132, 400} {
 		text := Text(v, words(t, "zh"), columns)
@@ -206,7 +208,7 @@ func TestOddThings(t *testing.T) {
 		ip link add b0 up master br0 type veth peer name eth0 netns one; ip link add c0 up type veth peer name eth1 netns one
 		ip link add m0 link a1 netns two type macvlan mode bridge
 		ip route add blackhole 10.66.0.0/16; ip route add 10.67.0.0/16 via 10.5.0.1 dev a1`)
-	defer sh(t, `ip netns del one; ip netns del two; ip link del a0; ip link del br0; ip route del blackhole 10.66.0.0/16`)
+	defer sh(t, unplug+`ip netns del one; ip netns del two; ip link del br0; ip route del blackhole 10.66.0.0/16`)
 	v := view(t)
 	v.Faults = []Fault{{Space: "host", Link: "br0", Text: "br0 has no address"}, {Space: "one", Text: "one has no route"}, {Space: "one", Link: "eth1", Text: "eth1 is down"}}
 	golden(t, "odd.txt", Text(v, words(t, "en"), 100))

@@ -21,7 +21,7 @@ func TestPageInABrowser(t *testing.T) {
 		for i in $(seq 50); do b=$((i % 5 == 0 ? 2 : 1)); ip netns add c$i; ip link add veth-long-$i up master br$b type veth peer name eth0 netns c$i; ip -n c$i addr add 10.$b.0.$((i+1))/16 dev eth0; ip -n c$i link set eth0 up; done
 		ip link add x1 netns c1 type veth peer name x2 netns rt; ip link set veth-long-7 down
 		iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.1.0.2:80`)
-	defer sh(t, `for i in $(seq 50); do ip netns del c$i; done; ip netns del rt; ip link del br1; ip link del br2; iptables -t nat -F`)
+	defer sh(t, unplug+`for i in $(seq 50); do ip netns del c$i; done; ip netns del rt; ip link del br1; ip link del br2; iptables -t nat -F`)
 	v := view(t)
 	v.Faults = []Fault{{Space: "c7", Link: "eth0", Text: `the cable is down: <b>"&</b>`}}
 	for _, language := range []string{"en", "zh"} {

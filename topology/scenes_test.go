@@ -20,6 +20,10 @@ type sceneStep struct{ name, commands string }
 const uplink = `ip netns add lan; ip link add eth0 up type veth peer name eth0 netns lan; ip -n lan link set lo up; ip -n lan link set eth0 up
 	ip -n lan addr add 192.168.0.1/16 dev eth0; ip addr add 192.168.0.100/16 dev eth0; ip route add default via 192.168.0.1`
 
+// unplug takes the host's cables away. A cable whose namespace is deleted goes by itself, but a moment later.
+const unplug = `for l in $(ip -o link show type veth | sed 's/^[0-9]*: \([^@:]*\).*/\1/'); do ip link del $l 2>/dev/null || true; done
+`
+
 func scenes() []scene {
 	return []scene{
 		{"bridge-docker1", []sceneStep{
@@ -78,7 +82,7 @@ func TestScenes(t *testing.T) {
 			fmt.Fprintf(&en, "== %d. %s\n%s\n", i, step.name, Text(v, words(t, "en"), 100))
 			fmt.Fprintf(&zh, "== %d. %s\n%s\n", i, step.name, Text(v, words(t, "zh"), 100))
 		}
-		sh(t, s.undo)
+		sh(t, unplug+s.undo)
 		golden(t, s.name+".en.txt", en.String())
 		golden(t, s.name+".zh.txt", zh.String())
 		if len(view(t).Spaces) != 1 {

@@ -148,6 +148,9 @@ func (d drawing) kid(top *Space, bridge *Link, l leg) kid {
 	if l.cable.Kind != "veth" {
 		k.label += " (" + l.cable.Kind + ")"
 	}
+	if bridge != nil && len(l.outer.Addresses) > 0 { // a port has no use for one: worth a look
+		k.label += " " + strings.Join(l.outer.Addresses, " ")
+	}
 	if !l.outer.Up {
 		k.label += " " + d.texts.Text("topology.down")
 	}
