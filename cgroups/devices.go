@@ -231,7 +231,11 @@ func loadProgram(code []bpfInstruction) (int, error) {
 }
 
 func attachment(command uintptr, group, program int) error {
-	_, err := bpf(command, struct{ target, program, kind, flags uint32 }{uint32(group), uint32(program), attachCgroupDevice, allowMulti})
+	flags := uint32(allowMulti)
+	if command == bpfProgDetach {
+		flags = 0 // a detach has none, and Linux before 6.6 refuses it for that
+	}
+	_, err := bpf(command, struct{ target, program, kind, flags uint32 }{uint32(group), uint32(program), attachCgroupDevice, flags})
 	return err
 }
 

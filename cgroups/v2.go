@@ -194,3 +194,18 @@ func (g *v2Group) Delete() error {
 	}
 	return nil
 }
+
+// ExplainBirth says why the kernel gave birth to no process in a group: in version 2 only a group of the ordinary type, whose
+// controllers are not handed on, takes one (cgroup-v2.rst, "Threads" and "No Internal Process Constraint").
+func ExplainBirth(m Manager, err error) error {
+	v2, isV2 := m.(*v2Group)
+	if s, ok := m.(*SystemdGroup); ok {
+		v2, isV2 = s.Manager.(*v2Group)
+	}
+	if !isV2 || !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	kind, _ := readFile(filepath.Join(v2.dir(), "cgroup.type")) // the sentence holds without it
+	return fmt.Errorf("%w: cgroup %s takes no processes (its cgroup.type is %q): processes live in the groups above it, or one of them is threaded; move them into a group of their own, or choose another linux.cgroupsPath",
+		err, v2.path, kind)
+}

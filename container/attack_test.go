@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -288,6 +290,97 @@ func TestAttackSysctl(t *testing.T) {
 		spec.Linux.Sysctl = o.Sysctls
 		if _, err := runSpec(t, newRuntime(t), newBundle(t), spec); err == nil || !strings.Contains(err.Error(), "linux.sysctl") {
 			t.Errorf("linux.sysctl %s: %v", name, err)
+		}
+	}
+}
+
+// TestAttackProcWrites (CVE-2025-52881, CVE-2019-16884): something of the image's lies over the files through which the
+// runtime sets the kernel. It writes through a proc file system of its own, so that the made-up file stays as it was.
+func TestAttackProcWrites(t *testing.T) {
+	fake := t.TempDir()
+	must(t, os.MkdirAll(filepath.Join(fake, "ipv4"), 0o755))
+	must(t, os.WriteFile(filepath.Join(fake, "ipv4", "ip_default_ttl"), []byte("untouched"), 0o644))
+	o := shell("cat /proc/sys/net/ipv4/ip_default_ttl")
+	o.Sysctls = map[string]string{"net.ipv4.ip_default_ttl": "42"}
+	for _, target := range []string{"/proc/sys/net", "/proc/sys/net/ipv4/ip_default_ttl"} {
+		source := fake
+		if strings.HasSuffix(target, "ttl") {
+			source = filepath.Join(fake, "ipv4", "ip_default_ttl")
+		}
+		o.Mounts = []specs.Mount{{Destination: target, Type: "bind", Source: source, Options: []string{"rbind"}}}
+		_, err := run(t, newRuntime(t), newBundle(t), o)
+		text, readErr := os.ReadFile(filepath.Join(fake, "ipv4", "ip_default_ttl"))
+		must(t, readErr)
+		if string(text) != "untouched" {
+			t.Errorf("%s: the made-up file was written: %s (%v)", target, text, err)
+		}
+	}
+}
+
+// TestAttackKeyring: a key of the caller's session is not the container's: even one whose number it knows cannot be read,
+// and the list of keys is masked.
+func TestAttackKeyring(t *testing.T) {
+	if number := os.Getenv("READ_KEY"); number != "" { // in the container
+		key, err := strconv.Atoi(number)
+		must(t, err)
+		buf := make([]byte, 100)
+		n, err := unix.KeyctlBuffer(unix.KEYCTL_READ, key, buf, 0)
+		fmt.Printf("read %q: %v\n", buf[:max(n, 0)], err)
+		return
+	}
+	// A session of this thread's own, so that the key dies with it.
+	runtime.LockOSThread()
+	if _, err := unix.KeyctlJoinSessionKeyring(""); err == unix.ENOSYS {
+		t.Log("a kernel without keyrings has no key to give away")
+		return
+	}
+	key, err := unix.AddKey("user", "mydocker-test-secret", []byte("the content"), unix.KEY_SPEC_SESSION_KEYRING)
+	must(t, err)
+	defer unix.KeyctlInt(unix.KEYCTL_REVOKE, key, 0, 0, 0)
+	r := newRuntime(t)
+	o := shell("cat /proc/keys; exec /self -test.run TestAttackKeyring")
+	o.Env = append(o.Env, fmt.Sprintf("READ_KEY=%d", key))
+	o.Mounts = []specs.Mount{{Destination: "/self", Type: "bind", Source: r.Executable, Options: []string{"bind", "ro"}}}
+	o.Seccomp = Unconfined() // the filter alone would forbid it
+	res, err := run(t, r, newBundle(t), o)
+	must(t, err)
+	if strings.Contains(res.out, "content") || strings.Contains(res.out, "mydocker-test-secret") || !strings.Contains(res.out, "read \"\": ") {
+		t.Errorf("the caller's key is in the container: %s", res.out)
+	}
+}
+
+// TestAttackPtrace: root of the container looks at everybody who comes in by exec for a door to the host: descriptors,
+// roots and working directories outside its own. A newcomer has more capabilities than it, and is not dumpable. (Whoever
+// grants CAP_SYS_PTRACE without a user namespace opens this door, under runc as well.)
+func TestAttackPtrace(t *testing.T) {
+	c := start(t, shell("sleep 1000"))
+	looks := "100"
+	if os.Getenv("MYDOCKER_TEST_SLOW") != "" {
+		looks = "5" // in a virtual machine each of its processes takes 20 ms to start
+	}
+	watcher := `n=0; while [ $n -lt ` + looks + ` ]; do for p in /proc/[0-9]*; do
+ls -l $p/fd $p/cwd $p/root 2>/dev/null | grep -E -- '-> (/sys/fs/cgroup|/work|/var|/run|/proc/[0-9]|.*containers)' && echo caught
+ls $p/root/work $p/cwd/../../../../work 2>/dev/null && echo caught
+done; n=$((n+1)); done; true`
+	done := make(chan result, 1)
+	go func() {
+		res, err := execIn(t, c, specs.Process{Args: []string{"sh", "-c", watcher}})
+		if err != nil {
+			res.out = "caught: " + err.Error()
+		}
+		done <- res
+	}()
+	for {
+		select {
+		case res := <-done:
+			if strings.Contains(res.out, "caught") {
+				t.Error(res.out)
+			}
+			return
+		default:
+			if _, err := execIn(t, c, specs.Process{Args: []string{"true"}}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -325,7 +325,7 @@ func (j *createJob) launch() error {
 			p, err = p.awaitBirth()
 		}
 		if err != nil {
-			return err
+			return cgroups.ExplainBirth(j.group, err)
 		}
 		j.container.process = p
 		j.container.state.Pid = p.pid

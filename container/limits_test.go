@@ -1,6 +1,9 @@
 package container
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -110,4 +113,52 @@ func TestPause(t *testing.T) {
 	must(t, c.Pause()) // and it can be removed as it is
 	must(t, c.Kill(unix.SIGKILL))
 	must(t, c.Release())
+}
+
+// TestGroupTakesNoProcess: a version 2 group beside a threaded one takes no process; the error says so, and nothing stays.
+func TestGroupTakesNoProcess(t *testing.T) {
+	top := fmt.Sprintf("/sys/fs/cgroup/threaded-%d", os.Getpid())
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		return // version 1 knows no such thing
+	}
+	must(t, os.MkdirAll(top+"/a", 0o755))
+	defer func() { must(t, os.Remove(top+"/a")); must(t, os.Remove(top)) }()
+	must(t, os.WriteFile(top+"/a/cgroup.type", []byte("threaded"), 0))
+	spec, err := NewSpec(shell("true"))
+	must(t, err)
+	spec.Linux.Resources.Memory, spec.Linux.CgroupsPath = nil, filepath.Base(top)+"/b"
+	if _, err := runSpec(t, newRuntime(t), newBundle(t), spec); err == nil || !strings.Contains(err.Error(), "takes no processes") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(top + "/b"); err == nil {
+		t.Error("the group stays")
+		os.Remove(top + "/b")
+	}
+}
+
+// TestUpdateDevices: new rules take the place of the old ones, in both versions.
+func TestUpdateDevices(t *testing.T) {
+	o := shell("mknod /tmp/kmsg c 1 11; while :; do sleep 1; done")
+	o.CapAdd = []string{"SYSLOG"}
+	c := start(t, o)
+	opens := func() bool {
+		t.Helper()
+		res, err := execIn(t, c, specs.Process{Args: []string{"sh", "-c", "test -e /tmp/kmsg || mknod /tmp/kmsg c 1 11; head -c 1 /tmp/kmsg > /dev/null && echo opened"}, Capabilities: &specs.LinuxCapabilities{
+			Bounding: []string{"CAP_SYSLOG", "CAP_MKNOD"}, Permitted: []string{"CAP_SYSLOG", "CAP_MKNOD"}, Effective: []string{"CAP_SYSLOG", "CAP_MKNOD"}}})
+		must(t, err)
+		return strings.Contains(res.out, "opened")
+	}
+	if opens() {
+		t.Fatal("it can be opened at once")
+	}
+	major, minor := int64(1), int64(11)
+	rules := DefaultDeviceRules()
+	must(t, c.Update(&specs.LinuxResources{Devices: append(rules, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Minor: &minor, Access: "r"})}))
+	if !opens() {
+		t.Error("allowed, and it cannot be opened")
+	}
+	must(t, c.Update(&specs.LinuxResources{Devices: rules}))
+	if opens() {
+		t.Error("forbidden again, and it can be opened")
+	}
 }

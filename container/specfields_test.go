@@ -139,6 +139,7 @@ func TestTimeNamespace(t *testing.T) {
 	ahead("exec", res.out)
 	spec, err := NewSpec(shell("cat /proc/uptime"))
 	must(t, err)
+	spec.Linux.CgroupsPath = fmt.Sprintf("/mydocker-runtime/joins-%d", os.Getpid())
 	spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace, Path: fmt.Sprintf("/proc/%d/ns/time", c.Pid())})
 	res, err = runSpec(t, newRuntime(t), newBundle(t), spec)
 	must(t, err)
