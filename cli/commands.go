@@ -10,7 +10,7 @@ func commands() *verb {
 		gcVerb(), historyVerb(), imagesVerb(), importVerb(), infoVerb(), inspectVerb(), killVerb(), loadVerb(),
 		loginVerb(), logoutVerb(), logsVerb(), pauseVerb(), portVerb(), psVerb(), pullVerb(), pushVerb(), renameVerb(), restartVerb(), rmVerb(), rmiVerb(), runVerb(), saveVerb(), startVerb(),
 		statsVerb(), stopVerb(), tagVerb(), topVerb(), unpauseVerb(), updateVerb(), versionVerb(), waitVerb(),
-		doctorVerb(), explainVerb(), stepVerb(), topologyVerb(), whyVerb(),
+		doctorVerb(), explainVerb(), stepVerb(), topologyVerb(), traceVerb(), whyVerb(),
 		containerGroup(), imageGroup(), labGroup(), networkGroup(), sandboxGroup(), systemGroup(), volumeGroup(),
 		ociVerb(), completeVerb(), docsVerb(),
 	)

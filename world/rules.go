@@ -162,6 +162,15 @@ func (n *Namespace) Quiet() bool {
 	return len(n.LegacyTables) == 0
 }
 
+// ReadRules reads the rules as they are now, their counters too. Their owners are not looked for.
+func ReadRules(ctx context.Context, n *Namespace) (*Ruleset, error) {
+	r, err := readRules(ctx, n)
+	if err != nil {
+		return nil, fmt.Errorf("read the rules of %s: %w", n.Name(), err)
+	}
+	return r, nil
+}
+
 func readRules(ctx context.Context, n *Namespace) (*Ruleset, error) {
 	r := &Ruleset{}
 	for _, family := range []string{"ip", "ip6"} {

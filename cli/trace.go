@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/doctor"
+	"github.com/mydocker/mydocker/engine"
+	"github.com/mydocker/mydocker/lang"
+	"github.com/mydocker/mydocker/trace"
+	"github.com/mydocker/mydocker/world"
+)
+
+func traceVerb() *verb {
+	return &verb{
+		name: "trace", summary: "Send a packet, and tell its way", usage: "[OPTIONS] FROM TO[:PORT][/tcp|udp|icmp]", min: 2, max: 2, complete: "container",
+		about: `FROM and TO are containers, network namespaces, "host" or "outside"; TO may be an address. One real packet is sent. What is told is
+every link that saw it, every rule that decided and whose it is, the addresses before and after each translation, the answer's way, and
+where it died. Nothing that is added for this stays: the kernel takes it away when the command ends, however it ends.
+
+The exit status is 0 when an answer came, 1 when none came, and 125 when the packet could not be followed.
+
+Examples:
+  $ mydocker trace web outside/icmp
+  $ mydocker trace outside host:8080
+  $ mydocker trace --predict db web:80
+  $ mydocker trace --pcap way.pcap web 10.99.0.2:53/udp`,
+		flags: func() []urfave.Flag {
+			return []urfave.Flag{
+				yes("predict", "Ask at each decision what will happen, before it is shown"),
+				str("pcap", "file", "Keep the packets for tcpdump and wireshark"),
+				langFlag(),
+			}
+		},
+		run: runTrace,
+	}
+}
+
+func runTrace(s *session, c *urfave.Context) error {
+	texts, err := s.texts(c)
+	if err != nil {
+		return err
+	}
+	t, w, err := s.trace(context.Background(), c.Args().Get(0), c.Args().Get(1))
+	if err != nil {
+		return &engine.ExitError{Code: 125, Err: err}
+	}
+	out := s.streams.Out
+	if c.Bool("predict") {
+		t.Show(out, texts, s.streams.In)
+	} else {
+		t.Show(out, texts, nil)
+	}
+	if name := c.String("pcap"); name != "" {
+		if err := keepPackets(name, t); err != nil {
+			return &engine.ExitError{Code: 125, Err: err}
+		}
+		fmt.Fprintln(out, texts.Text("trace.kept", "file", name, "count", len(t.Frames)))
+	}
+	if t.Outcome == trace.Answered {
+		return nil
+	}
+	if err := s.explainSilence(w, t, texts); err != nil {
+		return &engine.ExitError{Code: 125, Err: err}
+	}
+	return exitStatus(1)
+}
+
+func (s *session) trace(ctx context.Context, from, to string) (*trace.Trace, *world.World, error) {
+	w, err := s.readWorld(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := trace.Resolve(w, from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := trace.Run(ctx, w, r)
+	return t, w, err
+}
+
+// explainSilence says which faults the doctor sees on the way.
+func (s *session) explainSilence(w *world.World, t *trace.Trace, texts *lang.Catalogue) error {
+	all, err := doctor.Examine(context.Background(), w)
+	if err != nil {
+		return err
+	}
+	said := map[string]bool{}
+	names := []string{t.Request.FromName, t.Request.ToName, fmt.Sprintf("%d/%s", t.Request.To.Port(), t.Request.Proto)}
+	for _, name := range names {
+		few, err := all.Only(w, name)
+		if err != nil {
+			continue // an address, "outside": the doctor knows no such thing
+		}
+		for _, f := range few.Findings {
+			if said[f.Key()] {
+				continue
+			}
+			if len(said) == 0 {
+				fmt.Fprintln(s.streams.Out, texts.Text("trace.faults"))
+			}
+			said[f.Key()] = true
+			fmt.Fprintf(s.streams.Out, "  %s %s: %s\n", f.ID, f.Object, f.Cause(texts))
+		}
+	}
+	return nil
+}
+
+func keepPackets(name string, t *trace.Trace) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // packets may hold secrets
+	if err != nil {
+		return err
+	}
+	if err := trace.WritePcap(f, t.Frames); err != nil {
+		f.Close()
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return f.Close()
+}

@@ -1,0 +1,148 @@
+package trace
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/mydocker/mydocker/lang"
+)
+
+// Show prints the way. With ask, each decision is asked for before it is shown: a is accept, d is drop, t is translate; what is not
+// one of them counts as no answer. right and all say how many answers were good.
+func (t *Trace) Show(out io.Writer, texts *lang.Catalogue, ask io.Reader) (right, all int) {
+	var in *bufio.Reader
+	if ask != nil {
+		in = bufio.NewReader(ask)
+	}
+	fmt.Fprintln(out, texts.Text("trace.probe", "proto", t.Request.Proto, "from", t.Request.FromName, "to", t.Request.ToName, "address", t.target()))
+	answer := false
+	for i, s := range t.Steps {
+		if s.Answer && !answer {
+			answer = true
+			fmt.Fprintln(out, texts.Text("trace.back"))
+		}
+		if s.Kind == "counter" && (i == 0 || t.Steps[i-1].Kind != "counter") {
+			fmt.Fprintln(out, texts.Text("trace.counters"))
+		}
+		if in != nil && s.question() {
+			all++
+			fmt.Fprint(out, "  ", texts.Text("trace.ask", "space", s.Space, "chain", s.Chain, "packet", s.Packet))
+			line, _ := in.ReadString('\n') // the end of the input is no answer
+			if good := s.guess(strings.ToLower(strings.TrimSpace(line))); good {
+				right++
+				fmt.Fprintln(out, texts.Text("trace.right"))
+			} else {
+				fmt.Fprintln(out, texts.Text("trace.wrong"))
+			}
+		}
+		if s.Before != (Addresses{}) {
+			fmt.Fprintln(out, "            ", texts.Text("trace.translated", "before", s.Before, "after", s.Packet))
+		}
+		fmt.Fprintln(out, s.line(texts))
+	}
+	fmt.Fprintln(out, t.Result(texts))
+	if in != nil {
+		fmt.Fprintln(out, texts.Text("trace.score", "right", right, "all", all))
+	}
+	return right, all
+}
+
+func (t *Trace) target() string {
+	if t.Request.Proto == "icmp" {
+		return t.Request.To.Addr().String()
+	}
+	return t.Request.To.String()
+}
+
+// line is a step: who, what, and with which addresses.
+func (s Step) line(texts *lang.Catalogue) string {
+	switch s.Kind {
+	case "in", "out":
+		link := s.Link
+		if s.Master != "" {
+			link = texts.Text("trace.port", "link", s.Link, "bridge", s.Master)
+		}
+		where := texts.Text("trace."+s.Kind, "link", link)
+		return fmt.Sprintf("  %-8s %-34s %s%s", s.Space, where, s.Packet, brackets(s.Flags))
+	case "policy":
+		return fmt.Sprintf("  %-8s   %s: %s", s.Space, s.Chain, texts.Text("trace.policy", "verdict", s.Verdict))
+	}
+	owner := s.Owner
+	if owner == "" {
+		owner = texts.Text("trace.by-hand")
+	}
+	rule := s.Rule
+	if rule == "" {
+		rule = "?"
+	}
+	if s.Verdict == strings.Replace(rule, "-j", "jump", 1) { // the rule says no more
+		return fmt.Sprintf("  %-8s   %s: %s  (%s)", s.Space, s.Chain, s.Verdict, owner)
+	}
+	return fmt.Sprintf("  %-8s   %s: %s  (%s)\n             %s", s.Space, s.Chain, s.Verdict, owner, rule)
+}
+
+func brackets(flags string) string {
+	if flags == "" {
+		return ""
+	}
+	return " [" + flags + "]"
+}
+
+// question: a decision that somebody can foresee.
+func (s Step) question() bool {
+	return s.Kind == "policy" || s.Kind == "rule" && !strings.HasPrefix(s.Verdict, "jump") && s.Verdict != "RETURN"
+}
+
+// guess compares an answer with what happened.
+func (s Step) guess(answer string) bool {
+	want := "a"
+	switch s.Verdict {
+	case "DROP", "REJECT":
+		want = "d"
+	case "DNAT", "SNAT", "MASQUERADE", "REDIRECT":
+		want = "t"
+	}
+	return answer != "" && answer[:1] == want
+}
+
+// Result says how it ended, and where.
+func (t *Trace) Result(texts *lang.Catalogue) string {
+	if d := t.Dropped(); d != nil && t.Outcome != Answered {
+		by := d.Rule
+		if by == "" {
+			by = d.Verdict
+		}
+		return texts.Text("trace.dropped", "space", d.Space, "chain", d.Chain, "rule", by)
+	}
+	last := t.Last()
+	switch t.Outcome {
+	case Answered:
+		if t.Request.Proto == "tcp" {
+			return texts.Text("trace.connected", "to", t.Request.ToName)
+		}
+		return texts.Text("trace.answered", "to", t.Request.ToName)
+	case Refused:
+		who := t.Request.ToName
+		for _, s := range t.Steps {
+			if s.Answer && s.Kind == "out" {
+				who = s.Space
+				break
+			}
+		}
+		return texts.Text("trace.refused", "space", who)
+	case NotSent:
+		return texts.Text("trace.not-sent", "error", t.SendErr)
+	}
+	if last == nil {
+		if t.SendErr != nil {
+			return texts.Text("trace.not-sent", "error", t.SendErr)
+		}
+		return texts.Text("trace.unseen", "from", t.Request.FromName)
+	}
+	if !last.Answer && last.Kind == "in" && t.Request.ToSpace != nil && last.Space == t.Request.ToSpace.Name() {
+		return texts.Text("trace.no-answer", "space", last.Space)
+	}
+	return texts.Text("trace.lost-"+last.Kind, "space", last.Space, "link", last.Link)
+}
