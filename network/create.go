@@ -167,7 +167,7 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) 
 }
 
 func checkOptions(options map[string]string) error {
-	for _, key := range []string{OptICC, OptMasquerade} {
+	for _, key := range []string{OptICC, OptMasquerade, OptGuard} {
 		if v, ok := options[key]; ok {
 			b, err := strconv.ParseBool(v)
 			if err != nil {

@@ -67,6 +67,11 @@ func checkHostileFirewall(t *testing.T, use func(*Options)) {
 // Rules that somebody flushed and a bridge that somebody deleted are made again by the next run.
 func TestRepairedByNextRun(t *testing.T) {
 	for name, harm := range map[string]string{
+		"ruleset":       "nft flush ruleset",
+		"nft, ruleset":  "nft flush ruleset; iptables -P FORWARD ACCEPT", // which makes the chain again
+		"nft, a table":  "nft delete table ip mydocker",
+		"nft, a chain":  "nft flush chain ip mydocker prerouting",
+		"nft, a bridge": "ip link del br0",
 		"flush":         "iptables -F; iptables -t nat -F; iptables -t raw -F",
 		"flush and all": "for t in filter nat raw; do iptables -t $t -F; iptables -t $t -X; done",
 		"nat only":      "iptables -t nat -F",
@@ -74,7 +79,12 @@ func TestRepairedByNextRun(t *testing.T) {
 		"bridge down":   "true",
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newManager(t)
+			run(t, "iptables", "-P", "FORWARD", "ACCEPT") // the chain is there, whatever was before
+			m := newManager(t, func(o *Options) {
+				if strings.HasPrefix(name, "nft") {
+					o.Firewall = FirewallNFTables
+				}
+			})
 			create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16"})
 			want := snapshot(t)
 			run(t, "bash", "-euc", harm)

@@ -359,6 +359,29 @@ func TestGuardRepaired(t *testing.T) {
 	}
 }
 
+// What a kill has left in the guard's sets is collected, and what belongs to somebody is not.
+func TestGuardCollected(t *testing.T) {
+	m := newManager(t)
+	create(t, m, CreateOptions{Name: "br0", Options: map[string]string{OptGuard: "True"}})
+	web := start(t, m, "web", "br0")
+	dead := *web.Endpoint
+	dead.HostLink = "vethdead"
+	if err := changeSets(true, guardElements(&dead)); err != nil {
+		t.Fatal(err)
+	}
+	removed, err := m.GC(context.Background(), func(string) bool { return true })
+	if err != nil || !slices.Contains(removed, "guard of link vethdead") {
+		t.Errorf("%q, %v", removed, err)
+	}
+	there, err := guardElementsThere()
+	if err != nil || len(there) != 1 || len(there[web.HostLink]) != len(guardElements(web.Endpoint)) {
+		t.Errorf("%v, %v", there, err)
+	}
+	if _, err := m.Create(context.Background(), CreateOptions{Name: "x", Options: map[string]string{OptGuard: "perhaps"}}); err == nil || !strings.Contains(err.Error(), "want true or false") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A kernel that cannot look at frames on a bridge is named, and its bridge isolates ports instead.
 func TestNoBridgeFamily(t *testing.T) {
 	var told []string

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/userdata"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -223,22 +225,16 @@ func (o nftTableOp) done(c *nftables.Conn) (bool, error) {
 	return true, nil
 }
 
-// Intact looks for the hook that leads to the published ports, and for the one that guards the way in.
+// Intact looks for the hook that leads to the published ports, and for the chain that guards the way in. It is asked at every
+// start, so it asks the kernel directly, as the other backend does.
 func (t *nfTables) Intact(v6 bool) bool {
-	c, err := nftables.New()
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
 	if err != nil {
 		return false
 	}
-	for _, f := range nftFamilies() {
-		if f.v6 && !v6 {
-			continue
-		}
-		for _, name := range []string{"prerouting", "forward"} {
-			rules, err := c.GetRules(f.tableOf(), &nftables.Chain{Name: name})
-			if err != nil || len(rules) == 0 {
-				return false
-			}
-		}
+	defer s.Close()
+	hooked := func(family uint8) bool {
+		return nftJumps(s, family, nftTable, "prerouting", "publish") && nftJumps(s, family, nftTable, "forward", "user")
 	}
-	return true
+	return hooked(unix.AF_INET) && (!v6 || hooked(unix.AF_INET6))
 }

@@ -102,6 +102,7 @@ func TestSync(t *testing.T) {
 		"nothing":            "true",
 		"flush":              "iptables -F; iptables -t nat -F; iptables -t raw -F; ip6tables -F; ip6tables -t nat -F",
 		"flush and delete":   "for i in iptables ip6tables; do for t in raw nat filter; do $i -t $t -F; $i -t $t -X; done; done",
+		"flush ruleset":      "nft flush ruleset",
 		"one port rule":      "iptables -t nat -D MYDOCKER 1",
 		"another first rule": "iptables -I MYDOCKER-IN 1 -j DROP",
 		"stale masquerade":   `iptables -t nat -A POSTROUTING -s 9.9.9.0/24 -m comment --comment "mydocker old: x" -j MASQUERADE`,
