@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mydocker/mydocker/image"
+	"github.com/mydocker/mydocker/network"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -25,6 +26,7 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (id string, warnin
 	}
 	defer done()
 	d, warnings, err := e.create(ctx, o, false)
+	defer d.unlock()
 	if err == nil {
 		err = e.keepDefinition(d)
 	}
@@ -34,7 +36,8 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (id string, warnin
 	return d.ID, warnings, nil
 }
 
-// create checks everything first and then acts: claim the name, write the definition. A failure takes both back.
+// create checks everything first and then acts: claim the name, write the definition. A failure takes both back. The container
+// is locked afterwards: the caller unlocks it.
 func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *Definition, warnings []string, err error) {
 	fail := func(err error) (*Definition, []string, error) {
 		return nil, warnings, exitWith(125, err)
@@ -99,8 +102,13 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.forget(d))
+			d.unlock()
 		}
 	}()
+	// From here on others can find it. Until it has been started, or told to the user, it is ours alone.
+	if d.held, err = state.AcquireLock(e.path(d.ID, lockFile)); err != nil {
+		return fail(err)
+	}
 	if d.Name, err = e.claimName(o.Name, d.ID); err != nil {
 		return fail(err)
 	}
@@ -292,6 +300,140 @@ func sortedUnique(list []string) []string {
 	}
 	sort.Strings(out)
 	return out
+}
+
+// Network modes that are no network.
+const (
+	modeNone      = "none"
+	modeHost      = "host"
+	modeContainer = "container:"
+	modePath      = "ns:"
+)
+
+// hasOwnSandbox says whether the container gets a network namespace of its own making.
+func hasOwnSandbox(mode string) bool {
+	return mode != modeHost && !strings.HasPrefix(mode, modeContainer) && !strings.HasPrefix(mode, modePath)
+}
+
+// isNetwork says whether the mode names a network to attach to.
+func isNetwork(mode string) bool { return hasOwnSandbox(mode) && mode != modeNone }
+
+// checkNetworks refuses what cannot work before anything is made.
+func (e *Engine) checkNetworks(o *CreateOptions) error {
+	if o.Network == "" || o.Network == "default" {
+		o.Network = "bridge"
+	}
+	if !isNetwork(o.Network) && len(o.Networks) > 0 {
+		return fmt.Errorf("conflicting options: --network %s cannot be combined with other networks", o.Network)
+	}
+	switch {
+	case o.Network == modeHost && (len(o.Ports) > 0 || o.PublishAll):
+		o.Ports, o.PublishAll = nil, false // as Docker: the ports are the host's already
+	case strings.HasPrefix(o.Network, modeContainer):
+		if len(o.Ports) > 0 || o.PublishAll {
+			return errors.New("conflicting options: port publishing and the container type network mode; publish on the container whose network is joined")
+		}
+		target, err := e.Find(strings.TrimPrefix(o.Network, modeContainer))
+		if err != nil {
+			return fmt.Errorf("--network %s: %w", o.Network, err)
+		}
+		o.Network = modeContainer + target.ID
+		o.Hostname = target.Options.Hostname
+	case strings.HasPrefix(o.Network, modePath):
+		p := strings.TrimPrefix(o.Network, modePath)
+		if _, err := os.Stat(p); err != nil || !filepath.IsAbs(p) {
+			return fmt.Errorf("--network %s: no network namespace is there (ip netns list shows the named ones under /run/netns)", o.Network)
+		}
+	}
+	for _, l := range o.Links {
+		ref, _, err := splitLink(l)
+		if err == nil {
+			_, err = e.Find(ref)
+		}
+		if err != nil {
+			return fmt.Errorf("--link: %w", err)
+		}
+	}
+	for _, x := range o.ExtraHosts {
+		if err := network.CheckExtraHost(x); err != nil {
+			return err
+		}
+	}
+	for i, ref := range o.networkRefs() {
+		n, err := e.networks.Network(ref)
+		if err != nil {
+			return err
+		}
+		ip, ip6, mac := o.IP, o.IP6, o.MacAddress
+		if i > 0 {
+			ip, ip6, mac = o.Networks[i-1].IP, o.Networks[i-1].IP6, o.Networks[i-1].MAC
+		}
+		if err := n.CheckJoin(ip, ip6, mac); err != nil {
+			return err
+		}
+	}
+	if err := e.networks.CheckShape(o.Shape); err != nil {
+		return err
+	}
+	for _, n := range o.Networks {
+		if err := e.networks.CheckShape(n.Shape); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// networkRefs are the networks to attach to, in the order of their interfaces.
+func (o *CreateOptions) networkRefs() []string {
+	if !isNetwork(o.Network) {
+		return nil
+	}
+	refs := []string{o.Network}
+	for _, n := range o.Networks {
+		refs = append(refs, n.Network)
+	}
+	return refs
+}
+
+// publishesOn is the place, in networkRefs, of the network that a container's ports are published by: the first that can; -1
+// if none can.
+func (e *Engine) publishesOn(o *CreateOptions) int {
+	return slices.IndexFunc(o.networkRefs(), func(ref string) bool {
+		n, err := e.networks.Network(ref)
+		return err == nil && n.Publishes()
+	})
+}
+
+// proxied says whether the ports are published by a proxy.
+func (e *Engine) proxied(o *CreateOptions) bool {
+	if o.UserlandProxy != nil {
+		return *o.UserlandProxy
+	}
+	return e.config.UserlandProxy
+}
+
+// endpoints are the attachments of a container.
+func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network.EndpointOptions {
+	o := &d.Options
+	if !isNetwork(o.Network) {
+		return nil
+	}
+	list := []network.EndpointOptions{{
+		ContainerID: d.ID, ContainerName: d.Name, Network: o.Network, Interface: "eth0",
+		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape,
+	}}
+	for i, n := range o.Networks {
+		list = append(list, network.EndpointOptions{
+			ContainerID: d.ID, ContainerName: d.Name, Network: n.Network, Interface: fmt.Sprintf("eth%d", i+1),
+			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape,
+		})
+	}
+	if len(ports) > 0 {
+		if i := e.publishesOn(o); i >= 0 {
+			list[i].Ports, list[i].Proxy = ports, e.proxied(o)
+		}
+	}
+	return list
 }
 
 // checkMounts refuses bind sources that are missing when --mount was used.

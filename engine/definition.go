@@ -32,6 +32,16 @@ type Definition struct {
 	AnonymousVolumes []string `json:",omitempty"`
 	// ByRun says that `run` made it, not `create`: a --rm container that `run` never came to start is garbage.
 	ByRun bool `json:",omitempty"`
+
+	held *state.Lock // the container's lock, from its making on until it has been started
+}
+
+// unlock lets others start, rename and remove a container that is no longer just being made. It may be called more than once.
+func (d *Definition) unlock() {
+	if d != nil && d.held != nil {
+		d.held.Release()
+		d.held = nil
+	}
 }
 
 // Command is the process's argument vector.
@@ -48,6 +58,7 @@ const (
 	logFile        = "container.log"
 	lockFile       = "lock"
 	restartFile    = "restart" // a lock
+	stoppedFile    = "stopped" // is there when a user wants the container down
 	netnsFile      = "netns"
 )
 
@@ -206,7 +217,8 @@ type Life struct {
 	Error        string `json:",omitempty"`
 	RestartCount int
 	// Stopped says that a user stopped it: no restart policy but "always" after a reboot may bring it back.
-	Stopped bool `json:",omitempty"`
+	// It is a file of its own, so that the one who stops and the monitor do not overwrite each other's word.
+	Stopped bool `json:"-"`
 }
 
 func (e *Engine) readLife(id string) (Life, error) {
@@ -215,6 +227,8 @@ func (e *Engine) readLife(id string) (Life, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
+	_, statErr := os.Stat(e.path(id, stoppedFile))
+	l.Stopped = statErr == nil
 	return l, err
 }
 

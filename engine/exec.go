@@ -25,6 +25,9 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	if err != nil {
 		return 1, err
 	}
+	if err := e.afterStart(d); err != nil {
+		return 1, err
+	}
 	c, err := e.running(d)
 	if err != nil {
 		return 1, err
@@ -34,11 +37,11 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	}
 	p, err := e.execProcess(d, c, o)
 	if err != nil {
-		return 125, exitWith(125, err)
+		return e.execFailure(d, c, exitWith(125, err))
 	}
 	ex := e.newExec(d, o.Args)
 	if o.Detach {
-		return e.execDetached(d, ex, p)
+		return e.execDetached(d, c, ex, p)
 	}
 	if o.TTY {
 		code, err := execTerminal(ctx, c, p, o, s)
@@ -51,7 +54,7 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	}
 	proc, err := c.Exec(ctx, opts)
 	if err != nil {
-		return startFailure(err)
+		return e.execFailure(d, c, err)
 	}
 	begin, stop := relaySignals(proc.Signal)
 	begin()
@@ -78,6 +81,14 @@ func (e *Engine) newExec(d *Definition, args []string) *execRun {
 
 func (x *execRun) ended(code int) {
 	x.e.containerEvent(x.d, "exec_die", "execID", x.id, "exitCode", strconv.Itoa(code))
+}
+
+// execFailure is startFailure, or that the container has ended meanwhile.
+func (e *Engine) execFailure(d *Definition, c *container.Container, err error) (int, error) {
+	if down := e.unlessDown(d, c, err); down != err {
+		return 1, down
+	}
+	return startFailure(err)
 }
 
 func startFailure(err error) (int, error) {
@@ -210,7 +221,7 @@ type detachedExec struct {
 }
 
 // execDetached lets a second process of ours be the parent, so that the command has somebody to wait for it.
-func (e *Engine) execDetached(d *Definition, x *execRun, p *specs.Process) (int, error) {
+func (e *Engine) execDetached(d *Definition, c *container.Container, x *execRun, p *specs.Process) (int, error) {
 	process, err := json.Marshal(detachedExec{x.id, p})
 	if err != nil {
 		return 125, exitWith(125, err)
@@ -224,6 +235,9 @@ func (e *Engine) execDetached(d *Definition, x *execRun, p *specs.Process) (int,
 		return 125, exitWith(125, err)
 	}
 	if err := h.wait(); err != nil {
+		if down := e.unlessDown(d, c, err); down != err {
+			return 1, down
+		}
 		return exitCode(err), err
 	}
 	return 0, nil

@@ -92,12 +92,19 @@ func (e *Engine) gcContainers() (known map[string]bool, removed []string, err er
 }
 
 func (e *Engine) gcContainer(d *Definition) (did string, err error) {
-	held, err := state.Held(e.monitorLock(d.ID))
-	if err != nil || held {
-		return "", err
-	}
 	_, dirErr := os.Stat(e.monitorDir(d.ID))
 	had := dirErr == nil
+	if had {
+		// Nobody begins to look after it while it is released.
+		l, err := state.TryLock(e.monitorLock(d.ID))
+		if errors.Is(err, state.ErrLocked) {
+			return "", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		defer l.Release()
+	}
 	if _, runErr := e.running(d); runErr == nil && !d.Options.AutoRemove {
 		return "", nil // its monitor is gone, it is not: that is for `stop` or `rm -f` to end
 	}

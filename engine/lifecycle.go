@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"time"
@@ -81,6 +82,9 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 	if err != nil {
 		return err
 	}
+	if err := e.afterStart(d); err != nil {
+		return err
+	}
 	c, err := e.running(d)
 	if err != nil {
 		return fmt.Errorf("cannot kill container %s: %w", ref, err)
@@ -90,7 +94,7 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 			return err
 		}
 	}
-	if err := c.Kill(sig); err != nil {
+	if err := unlessEnded(c.Kill(sig)); err != nil {
 		return fmt.Errorf("kill %s: %w", d.Name, err)
 	}
 	e.containerEvent(d, "kill", "signal", strconv.Itoa(int(sig)))
@@ -102,12 +106,23 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 
 // markStopped tells the monitor that the user wants the container down, so that no policy restarts it.
 func (e *Engine) markStopped(id string) error {
-	life, err := e.readLife(id)
+	f, err := os.OpenFile(e.path(id, stoppedFile), os.O_WRONLY|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return noSuchContainer(ShortID(id)) // removed meanwhile
+	}
 	if err != nil {
 		return err
 	}
-	life.Stopped = true
-	return e.writeLife(id, life)
+	return f.Close()
+}
+
+// unmarkStopped is for a monitor that begins.
+func (e *Engine) unmarkStopped(id string) error {
+	err := os.Remove(e.path(id, stoppedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
 }
 
 // Stop ends a container: its stop signal first, KILL when that has not ended it in time. timeout is in seconds; nil means
@@ -131,37 +146,58 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout *int, signal stri
 	if timeout != nil {
 		seconds = *timeout
 	}
+	if err := e.afterStart(d); err != nil {
+		return err
+	}
 	if !e.busy(d.ID) {
 		return nil
 	}
 	if err := e.markStopped(d.ID); err != nil {
 		return err
 	}
-	c, err := e.running(d)
-	var down *NotRunning
-	if errors.As(err, &down) {
-		return e.waitReleased(ctx, d.ID) // between two restarts, or just ending
+	stopped := false
+	err = e.bringDown(ctx, d, func(c *container.Container) error {
+		if err := endProcess(ctx, c, sig, seconds); err != nil {
+			return fmt.Errorf("stop %s: %w", d.Name, err)
+		}
+		stopped = true
+		return nil
+	})
+	if err == nil && stopped {
+		e.containerEvent(d, "stop")
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+// bringDown ends a container's process and waits until its monitor has let go. A monitor that was just about to start it once
+// more, by its policy, has not seen in time that it should be down: then the process is ended again.
+func (e *Engine) bringDown(ctx context.Context, d *Definition, end func(*container.Container) error) error {
+	for {
+		c, err := e.running(d)
+		var down *NotRunning
+		switch {
+		case err == nil:
+			if err := end(c); err != nil {
+				return err
+			}
+		case !errors.As(err, &down):
+			return err
+		}
+		if released, err := e.waitReleasedFor(ctx, d.ID, 50*time.Millisecond); released || err != nil {
+			return err
+		}
+		if written, err := e.readLife(d.ID); err != nil || !written.Stopped {
+			return err // it was down, and somebody has started it anew
+		}
 	}
-	if err := endProcess(ctx, c, sig, seconds); err != nil {
-		return fmt.Errorf("stop %s: %w", d.Name, err)
-	}
-	e.containerEvent(d, "stop")
-	return e.waitReleased(ctx, d.ID)
 }
 
 func endProcess(ctx context.Context, c *container.Container, sig unix.Signal, seconds int) error {
 	if c.Status() == container.Paused {
-		// A frozen process takes no signal but the one that ends it.
-		if err := c.Kill(unix.SIGKILL); err != nil {
-			return err
-		}
-		return c.Resume()
+		return killProcess(ctx, c) // a frozen process takes no signal but the one that ends it
 	}
-	if err := c.Kill(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	if err := c.Kill(sig); err != nil {
+		return unlessEnded(err)
 	}
 	patience := time.Duration(seconds) * time.Second
 	if seconds < 0 {
@@ -171,12 +207,31 @@ func endProcess(ctx context.Context, c *container.Container, sig unix.Signal, se
 	if err != nil || ended {
 		return err
 	}
-	if err := c.Kill(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	return killProcess(ctx, c)
+}
+
+// killProcess ends a process without asking it. One that is frozen, or is being frozen at this moment, dies when it is thawed.
+func killProcess(ctx context.Context, c *container.Container) error {
+	if err := c.Kill(unix.SIGKILL); err != nil {
+		return unlessEnded(err)
 	}
-	ended, err = waitPid(ctx, c, 30*time.Second)
-	if err == nil && !ended {
-		err = errors.New("its process has not ended 30 s after SIGKILL; it hangs in the kernel (cat /proc/PID/stack)")
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		if c.Status() == container.Paused {
+			if err := unlessEnded(c.Resume()); err != nil {
+				return err
+			}
+		}
+		if ended, err := waitPid(ctx, c, 100*time.Millisecond); ended || err != nil {
+			return err
+		}
+	}
+	return errors.New("its process has not ended 30 s after SIGKILL; it hangs in the kernel (cat /proc/PID/stack)")
+}
+
+// unlessEnded forgives a signal that came too late.
+func unlessEnded(err error) error {
+	if errors.Is(err, os.ErrProcessDone) || errors.Is(err, container.ErrNotRunning) || errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
 	return err
 }
@@ -222,12 +277,19 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 		return err
 	}
 	defer l.Release()
+	if d, err = e.readDefinition(d.ID); err != nil { // as it is now that nobody else changes it
+		return err
+	}
+	if name == d.Name {
+		return fmt.Errorf("renaming container %s: the new name is the old one", d.Name)
+	}
 	if err := e.claimGivenName(name, d.ID); err != nil {
 		return err
 	}
 	old := d.Name
 	if e.busy(d.ID) && hasOwnSandbox(d.Options.Network) {
-		if err := e.networks.RenameSandbox(old, name); err != nil {
+		// Between two runs of a restart policy there is none; nobody starts it while we have the lock.
+		if err := e.networks.RenameSandbox(old, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
 		}
 	}
@@ -272,11 +334,40 @@ func (e *Engine) withRunning(ref string, do func(*Definition, *container.Contain
 	if err != nil {
 		return err
 	}
+	if err := e.afterStart(d); err != nil {
+		return err
+	}
 	c, err := e.running(d)
 	if err != nil {
 		return err
 	}
-	return do(d, c)
+	return e.unlessDown(d, c, do(d, c))
+}
+
+// afterStart waits until nobody is just starting the container: its first process is there already, but what is done to it would
+// make the start fail.
+func (e *Engine) afterStart(d *Definition) error {
+	l, err := e.lock(d.ID)
+	if err != nil {
+		return err
+	}
+	return l.Release()
+}
+
+// unlessDown says plainly what an error means that came because the container ended meanwhile.
+func (e *Engine) unlessDown(d *Definition, was *container.Container, err error) error {
+	var down *NotRunning
+	if err == nil {
+		return nil
+	}
+	c, runErr := e.running(d)
+	switch {
+	case errors.As(runErr, &down):
+		return runErr
+	case runErr == nil && c.Pid() != was.Pid():
+		return fmt.Errorf("container %s has ended meanwhile and been started again: try once more", d.Name)
+	}
+	return err
 }
 
 // Port lists what a container publishes.

@@ -53,7 +53,10 @@ func (e *Engine) newMonitor(d *Definition) (_ *monitor, err error) {
 			m.close()
 		}
 	}()
-	if m.lock, err = e.lockMonitor(d.ID); err != nil {
+	if m.lock, err = e.lockMonitor(d); err != nil {
+		return nil, err
+	}
+	if err = e.unmarkStopped(d.ID); err != nil {
 		return nil, err
 	}
 	if err = m.openLog(); err != nil {
@@ -63,11 +66,26 @@ func (e *Engine) newMonitor(d *Definition) (_ *monitor, err error) {
 	return m, m.listen()
 }
 
-// lockMonitor takes the lock of a container's monitor. Who held it before has removed the directory with the file, so what
-// we waited for may be the lock of nothing: then once more.
-func (e *Engine) lockMonitor(id string) (*state.Lock, error) {
+// errRuns says that a container needs no monitor: another has it running.
+var errRuns = errors.New("it runs already")
+
+// lockMonitor takes the lock of a container's monitor. A former monitor that is releasing is waited for; one that waits for the
+// next run of a restart policy is asked to go. Who held the lock before has removed the directory with the file, so what we got
+// may be the lock of nothing: then once more.
+func (e *Engine) lockMonitor(d *Definition) (*state.Lock, error) {
+	id := d.ID
 	for {
-		l, err := state.AcquireLock(e.monitorLock(id))
+		l, err := state.TryLock(e.monitorLock(id))
+		if errors.Is(err, state.ErrLocked) {
+			if _, err := e.running(d); err == nil {
+				return nil, errRuns
+			}
+			if err := e.markStopped(id); err != nil {
+				return nil, err
+			}
+			time.Sleep(2 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -173,12 +191,15 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 		at = new(begun)
 	}
 	backoff := at.backoff
+	unlock := func() {}
 	for restarts := at.restarts; ; restarts++ {
 		l, life := at.live, at.life
 		at.live = nil
 		if l == nil {
 			var err error
-			if l, life, err = m.start(restarts); err != nil && restarts == 0 {
+			l, life, err = m.start(restarts)
+			unlock()
+			if err != nil && restarts == 0 {
 				started(err)
 				return life, l, err
 			}
@@ -211,9 +232,34 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 		if !m.pauseBeforeRestart(backoff.next(life)) {
 			return life, nil, nil
 		}
-		if fresh, err := m.e.readDefinition(m.d.ID); err == nil {
-			m.d = fresh // renamed, or updated
+		var wanted bool
+		if unlock, wanted = m.lockForRestart(); !wanted {
+			return life, nil, nil
 		}
+	}
+}
+
+// lockForRestart keeps others from renaming and removing the container while it is started once more. wanted says that nobody
+// wants it down, or gone, by now.
+func (m *monitor) lockForRestart() (unlock func(), wanted bool) {
+	for ; ; time.Sleep(2 * time.Millisecond) {
+		fresh, err := m.e.readDefinition(m.d.ID)
+		if written, lifeErr := m.e.readLife(m.d.ID); err != nil || lifeErr != nil || written.Stopped {
+			return nil, false
+		}
+		l, err := state.TryLock(m.e.path(m.d.ID, lockFile))
+		if errors.Is(err, state.ErrLocked) {
+			continue
+		}
+		if err != nil {
+			return nil, false
+		}
+		if fresh, err = m.e.readDefinition(m.d.ID); err != nil {
+			l.Release()
+			return nil, false
+		}
+		m.d = fresh // renamed, or updated
+		return func() { l.Release() }, true
 	}
 }
 
@@ -286,13 +332,10 @@ func (m *monitor) ended(life Life, exit container.Exit, err error) (Life, error)
 	return m.remember(life), err
 }
 
-// remember records how it ended, keeping what a `stop` wrote meanwhile.
+// remember records how it ended.
 func (m *monitor) remember(life Life) Life {
 	if m.d.Options.AutoRemove {
 		return life // gone in a moment
-	}
-	if written, err := m.e.readLife(m.d.ID); err == nil {
-		life.Stopped = written.Stopped
 	}
 	if err := m.e.writeLife(m.d.ID, life); err != nil {
 		life.Error = fmt.Sprintf("the end could not be recorded: %v", err)
@@ -377,6 +420,10 @@ func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error))
 		return err
 	}
 	m, err := e.newMonitor(d)
+	if errors.Is(err, errRuns) && patient == nil {
+		tell(nil) // that is what was asked for
+		return nil
+	}
 	if err != nil {
 		tell(exitWith(125, err))
 		return err

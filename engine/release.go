@@ -79,7 +79,9 @@ func (e *Engine) releaseKernel(id, name string) error {
 func (e *Engine) releaseRun(id, name string) error {
 	err := e.deleteProcess(id)
 	err = errors.Join(err, e.networks.Release(context.Background(), id))
-	if name != "" && e.ownsName(name, id) {
+	if sb, findErr := e.networks.Sandbox(id); findErr == nil {
+		err = errors.Join(err, e.networks.DeleteSandbox(sb.Name)) // by whatever name it is called now
+	} else if name != "" && e.ownsName(name, id) {
 		err = errors.Join(err, e.networks.DeleteSandbox(name))
 	}
 	if err != nil {
@@ -154,12 +156,16 @@ func (e *Engine) forgetRecords(d *Definition) error {
 		return e.unclaimName(d)
 	}
 	for _, entry := range entries {
-		if entry.Name() != definitionFile {
+		if entry.Name() != definitionFile && entry.Name() != lockFile {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove the files of container %s: %w", d.Name, err)
+	}
+	// The lock after the definition: who gets it then sees that there is nothing to be locked.
+	if err := os.Remove(filepath.Join(dir, definitionFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if err := errors.Join(os.RemoveAll(dir), e.unclaimName(d)); err != nil {
 		return err

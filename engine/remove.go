@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/container"
 )
@@ -35,13 +31,17 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 		return err
 	}
 	defer l.Release()
-	if e.busy(d.ID) {
-		if err := e.waitReleased(ctx, d.ID); err != nil {
-			return err
-		}
+	if d, err = e.readDefinition(d.ID); err != nil { // as it is now that nobody else changes it
+		return err
 	}
-	if c, err := e.running(d); err == nil && !o.Force {
-		return fmt.Errorf("container %s was started meanwhile (pid %d): stop it first (mydocker stop %s)", d.Name, c.Pid(), d.Name)
+	err = e.bringDown(ctx, d, func(c *container.Container) error {
+		if !o.Force {
+			return fmt.Errorf("container %s was started meanwhile (pid %d): stop it first (mydocker stop %s)", d.Name, c.Pid(), d.Name)
+		}
+		return killProcess(ctx, c)
+	})
+	if err != nil {
+		return err
 	}
 	err = errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name))
 	if err != nil {
@@ -57,22 +57,11 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 
 // forceDown kills the container and waits until its monitor has let go.
 func (e *Engine) forceDown(ctx context.Context, d *Definition) error {
+	if err := e.afterStart(d); err != nil {
+		return err
+	}
 	if err := e.markStopped(d.ID); err != nil {
 		return err
 	}
-	c, err := e.running(d)
-	if err == nil {
-		if err := c.Kill(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("kill %s: %w", d.Name, err)
-		}
-		if c.Status() == container.Paused {
-			if err := c.Resume(); err != nil {
-				return err
-			}
-		}
-		if _, err := waitPid(ctx, c, 30*time.Second); err != nil {
-			return err
-		}
-	}
-	return e.waitReleased(ctx, d.ID)
+	return e.bringDown(ctx, d, func(c *container.Container) error { return killProcess(ctx, c) })
 }

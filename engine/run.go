@@ -25,8 +25,10 @@ func (e *Engine) Run(ctx context.Context, o RunOptions, s Streams) (code int, er
 	if err != nil {
 		return exitCode(err), err
 	}
+	defer d.unlock()
 	if e.needsMonitorProcess(d) {
-		code, err = e.startAttached(ctx, d, attachOptions{in: o.OpenStdin, keys: o.DetachKeys, noProxy: o.NoSigProxy}, s, busy)
+		begun := func() { busy(); d.unlock() }
+		code, err = e.startAttached(ctx, d, attachOptions{in: o.OpenStdin, keys: o.DetachKeys, noProxy: o.NoSigProxy}, s, begun)
 	} else {
 		code, err = e.runHere(ctx, d, o, s, busy)
 	}
@@ -72,6 +74,7 @@ func (e *Engine) RunDetached(ctx context.Context, o RunOptions) (id string, warn
 	if err != nil {
 		return "", warnings, err
 	}
+	defer d.unlock()
 	if err := monitor.startContainer(d); err != nil {
 		return "", warnings, e.forgetFailed(d, err)
 	}
@@ -130,6 +133,7 @@ func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Str
 		begin, stop = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
 	}
 	life, l, err := m.run(nil, func(startErr error) {
+		d.unlock()
 		if startErr != nil {
 			return
 		}

@@ -108,22 +108,31 @@ func waitPid(ctx context.Context, c *container.Container, patience time.Duration
 // waitReleased waits until nobody looks after the container any more: then its name, address and ports are free. A
 // container whose monitor was killed is released here.
 func (e *Engine) waitReleased(ctx context.Context, id string) error {
-	for {
+	_, err := e.waitReleasedFor(ctx, id, 1<<63-1)
+	return err
+}
+
+// waitReleasedFor is waitReleased within limits.
+func (e *Engine) waitReleasedFor(ctx context.Context, id string, patience time.Duration) (released bool, err error) {
+	for began := time.Now(); ; {
 		held, err := state.Held(e.monitorLock(id))
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !held {
 			break
 		}
+		if time.Since(began) > patience {
+			return false, nil
+		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
 	if _, err := os.Stat(e.monitorDir(id)); errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return true, nil
 	}
-	return e.releaseOrphan(id)
+	return true, e.releaseOrphan(id)
 }
