@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ iptables -t nat -A PREROUTING -p tcp --dport 9999 -j DNAT --to-destination 10.7.
 iptables -A FORWARD -i virbr0 -j ACCEPT
 nft add table inet firewalld; nft add chain inet firewalld filter_FORWARD; nft add rule inet firewalld filter_FORWARD ip saddr 192.0.2.9 drop
 nft add table inet mine; nft add chain inet mine c; nft add rule inet mine c ip saddr 192.0.2.8 drop
-mkdir -p /sys/fs/cgroup/memory/docker/whytest0123456789 /sys/fs/cgroup/memory/kubepods/whytest /sys/fs/cgroup/memory/whytest-byhand
+mkdir -p $CG/docker/whytest0123456789 $CG/kubepods/whytest $CG/whytest-byhand
 `
 
 const noHands = `
@@ -45,8 +46,8 @@ iptables -D FORWARD -i virbr0 -j ACCEPT; iptables -t nat -D POSTROUTING -s 172.3
 iptables -t nat -D PREROUTING -p tcp --dport 9999 -j DNAT --to-destination 10.7.0.2:99
 for c in DOCKER DOCKER-USER NETAVARK_FORWARD KUBE-FORWARD LIBVIRT_FWI ufw-before-forward MINE; do iptables -F $c; iptables -X $c; done
 nft delete table inet firewalld; nft delete table inet mine
-rmdir /sys/fs/cgroup/memory/docker/whytest0123456789 /sys/fs/cgroup/memory/kubepods/whytest /sys/fs/cgroup/memory/whytest-byhand
-rmdir --ignore-fail-on-non-empty /sys/fs/cgroup/memory/docker /sys/fs/cgroup/memory/kubepods
+rmdir $CG/docker/whytest0123456789 $CG/kubepods/whytest $CG/whytest-byhand
+rmdir --ignore-fail-on-non-empty $CG/docker $CG/kubepods
 `
 
 func TestWhy(t *testing.T) {
@@ -54,8 +55,12 @@ func TestWhy(t *testing.T) {
 	my(t, "network", "create", "--subnet", "10.74.0.0/24", "whynet")
 	id := strings.TrimSpace(my(t, "run", "-d", "--name", "asked", "-m", "64m", "-net", "whynet", "-p", "8074:80", "-v", "whydata:/data", "busybox", "sleep", "100"))
 	pid := strings.TrimSpace(my(t, "inspect", "-f", "{{.State.Pid}}", "asked"))
-	shell(t, manyHands)
-	defer shell(t, noHands)
+	cgroup, limit := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+	if _, err := os.Stat(cgroup); err != nil { // version 2
+		cgroup, limit = "/sys/fs/cgroup", "memory.max"
+	}
+	shell(t, "CG="+cgroup+manyHands)
+	defer shell(t, "CG="+cgroup+noHands)
 	for _, c := range []struct {
 		ask   string // words are split at " | "
 		wants []string
@@ -75,7 +80,7 @@ func TestWhy(t *testing.T) {
 		{"asked:/data", []string{"a volume: ", "/volumes/whydata/_data"}},
 		{"asked:/proc/sys/kernel", []string{"mount /proc/sys  proc", "read-only in the container"}},
 		{"/run/netns/asked", []string{"mount /run/netns/asked  nsfs", "mydocker, for container asked\n", "alive without a process"}},
-		{"/mydocker/" + id, []string{"cgroup /sys/fs/cgroup/memory/mydocker/" + id, "mydocker, for container asked\n", "limit: memory.limit_in_bytes = 67108864", "processes in it: 1\n"}},
+		{"/mydocker/" + id, []string{"cgroup " + cgroup + "/mydocker/" + id, "mydocker, for container asked\n", "limit: " + limit + " = 67108864", "processes in it: 1\n"}},
 		// Others'.
 		{"docker0", []string{"made by     Docker\n", "the name docker0: Docker gives such names"}},
 		{"veth1a2b3c4", []string{"made by     Docker\n", "it is plugged into docker0", "a port of the bridge docker0"}},
@@ -110,7 +115,7 @@ func TestWhy(t *testing.T) {
 		{"10.200.0.0/16", []string{"route 10.200.0.0/16 via 10.7.0.2 dev v0", "somebody by hand", "ip route del 10.200.0.0/16 via 10.7.0.2 dev v0\n"}},
 		{"default", []string{"for everything for which there is no better route"}},
 		{"/proc", []string{"mount /proc  proc", "the system, when it started", "processes, and the kernel's settings"}},
-		{"/whytest-byhand", []string{"cgroup /sys/fs/cgroup/memory/whytest-byhand", "somebody by hand"}},
+		{"/whytest-byhand", []string{"cgroup " + cgroup + "/whytest-byhand", "somebody by hand"}},
 		{"lo", []string{"link lo (device)  (host)\n", "the kernel itself", "127.0.0.1"}},
 	} {
 		out := my(t, "why", c.ask)

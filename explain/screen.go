@@ -1,6 +1,8 @@
 package explain
 
 import (
+	"errors"
+	"io/fs"
 	"strings"
 
 	"github.com/mydocker/mydocker/lang"
@@ -53,6 +55,9 @@ func liveLines(names []string, texts *lang.Catalogue, m *Machine) string {
 // liveValue reads one value. What cannot be read says why: a learner without root sees what is kept from him.
 func liveValue(name string, texts *lang.Catalogue, m *Machine) []string {
 	values, err := liveValues()[name](m)
+	if errors.Is(err, fs.ErrPermission) {
+		return []string{texts.Text("explain.not-root")}
+	}
 	if err != nil {
 		return []string{texts.Text("explain.unavailable", "reason", err)}
 	}
