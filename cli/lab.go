@@ -150,6 +150,9 @@ func labStartVerb() *verb {
 		if err != nil {
 			return err
 		}
+		if box, err := r.desk.Store.Find(p.Sandbox); err == nil {
+			r.s.warn(box.Notes)
+		}
 		fmt.Fprintf(r.s.streams.Out, "# %s\n\n%s\n\n", l.Title, l.Intro)
 		r.step(l, 0)
 		r.say("started", "lab", l.Name, "sandbox", p.Sandbox)

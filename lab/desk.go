@@ -256,7 +256,7 @@ func (d *Desk) Solve(name string) (done Answer, output string, err error) {
 		p.Solved = append(p.Solved, p.Step)
 	}
 	if code != 0 {
-		err = fmt.Errorf("the solution ends with status %d here: something of what was done before is in its way; `mydocker lab reset %s` begins anew: %s", code, lab.Name, output)
+		err = fmt.Errorf("the solution ends with status %d here: %s: if something that was done before is in its way, `mydocker lab reset %s` begins anew", code, output, lab.Name)
 	}
 	return done, output, errors.Join(err, d.Notebook.write(p))
 }

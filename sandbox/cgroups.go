@@ -87,7 +87,9 @@ func chooseGroups(name string, rootless bool) (groups []string, note string) {
 	return groups, note
 }
 
-// delegated is the directory of our own group in the unified hierarchy, if we may make groups in it.
+// delegated is the directory in the unified hierarchy in which we may make groups: that of the group above our own, if it is ours
+// and no process is in it. Below our own group there is no place: it has processes, ours at least, and so cannot hand
+// controllers on (cgroups(7), "no internal processes").
 func delegated(h hierarchy) string {
 	if !h.v2 || h.target != "/sys/fs/cgroup" {
 		return ""
@@ -97,15 +99,20 @@ func delegated(h hierarchy) string {
 		return ""
 	}
 	for line := range strings.Lines(string(data)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			dir := filepath.Join(h.target, path)
-			for _, file := range []string{dir, dir + "/cgroup.procs", dir + "/cgroup.subtree_control"} {
-				if unix.Access(file, unix.W_OK) != nil {
-					return ""
-				}
-			}
-			return dir
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if !ok || path == "/" {
+			continue
 		}
+		dir := filepath.Dir(filepath.Join(h.target, path))
+		for _, file := range []string{dir, dir + "/cgroup.procs", dir + "/cgroup.subtree_control"} {
+			if unix.Access(file, unix.W_OK) != nil {
+				return ""
+			}
+		}
+		if members, err := os.ReadFile(dir + "/cgroup.procs"); err != nil || len(members) > 0 {
+			return ""
+		}
+		return dir
 	}
 	return ""
 }

@@ -118,7 +118,7 @@ func wireHost(address, address6 string) error {
 
 // settled waits until a link that has been set up is also shown as up: the kernel notices a carrier a moment later.
 func settled(name string) error {
-	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		link, err := netlink.LinkByName(name)
 		if err != nil {
 			return err

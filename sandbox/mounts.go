@@ -153,8 +153,13 @@ func memory(dir string, mode os.FileMode, r *Record, hostname string) error {
 	if err := os.Mkdir(staged, 0o755); err != nil {
 		return err
 	}
-	if dir == "/etc" {
+	switch dir {
+	case "/etc":
 		if err := copyReadable(dir, staged); err != nil {
+			return err
+		}
+	case "/var":
+		if err := os.Symlink("/run", staged+"/run"); err != nil { // where older texts look: /var/run/netns
 			return err
 		}
 	}
