@@ -102,3 +102,22 @@ func (f *containerFiles) view() (root *os.File, done func() error, err error) {
 	}
 	return root, func() error { return errors.Join(root.Close(), remove()) }, nil
 }
+
+// isCopied says whether a container's root file system is a copy, because overlayfs cannot be mounted where it lies.
+func (s *session) isCopied(e *engine.Engine, ref string) bool {
+	d, err := e.Find(ref)
+	if err != nil {
+		return false // what is wrong with it, others say
+	}
+	_, copied := image.Copied(e.Root.Container(d.ID))
+	return copied
+}
+
+// warnIfCopied says it, for the monitor that mounted it without anybody to talk to.
+func (s *session) warnIfCopied(e *engine.Engine, id string) {
+	if d, err := e.Find(id); err == nil {
+		if warning, copied := image.Copied(e.Root.Container(d.ID)); copied {
+			s.warn([]string{warning})
+		}
+	}
+}

@@ -77,6 +77,11 @@ func diskRows(e *engine.Engine) ([]dfRow, error) {
 	for _, sum := range list {
 		used[sum.ImageID] = true
 		size, err := diskUsage(filepath.Join(sum.Dir, "upper"))
+		if err == nil {
+			var copied int64 // where overlayfs cannot be used
+			copied, err = diskUsage(filepath.Join(sum.Dir, "copied"))
+			size += copied
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +95,7 @@ func diskRows(e *engine.Engine) ([]dfRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	if images, err = imageUsage(e.Root.Lib, all, used); err != nil {
+	if images, err = imageUsage(store, all, used); err != nil {
 		return nil, err
 	}
 	dirs, err := e.Volumes()
@@ -113,7 +118,7 @@ func diskRows(e *engine.Engine) ([]dfRow, error) {
 
 // imageUsage measures the layers, each once, however many images share it. A layer can be reclaimed when no image in use has
 // it.
-func imageUsage(lib string, all []*image.Image, used map[string]bool) (u usage, err error) {
+func imageUsage(store *image.Store, all []*image.Image, used map[string]bool) (u usage, err error) {
 	needed := make(map[image.Digest]bool)
 	for _, img := range all {
 		u.total++
@@ -125,7 +130,7 @@ func imageUsage(lib string, all []*image.Image, used map[string]bool) (u usage, 
 		}
 	}
 	for layer, isNeeded := range needed {
-		size, err := diskUsage(filepath.Join(lib, "layers", layer.Encoded(), "fs"))
+		size, err := store.LayerSize(layer)
 		if err != nil {
 			return u, err
 		}

@@ -89,7 +89,11 @@ func (s *session) info() (*infoJSON, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &infoJSON{ServerVersion: s.version, Containers: len(containers), Images: len(images), Driver: "overlay2", LoggingDriver: "json-file",
+	driver, _, err := store.Driver()
+	if err != nil {
+		return nil, err
+	}
+	i := &infoJSON{ServerVersion: s.version, Containers: len(containers), Images: len(images), Driver: driver, LoggingDriver: "json-file",
 		CgroupDriver: "cgroupfs", CgroupVersion: "1", DefaultRuntime: "mydocker", KernelVersion: s.versions().Client.KernelVersion,
 		OperatingSystem: operatingSystem(), OSType: runtime.GOOS, Architecture: s.machine(), NCPU: runtime.NumCPU(), MemTotal: hostMemory(),
 		Name: name, DockerRootDir: s.root.Lib, RunDir: s.root.Run}

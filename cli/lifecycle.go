@@ -45,10 +45,19 @@ func startVerb() *verb {
 				return err
 			}
 			if beside {
-				return status(e.Start(context.Background(), refs[0], o, s.streams))
+				wasCopied := s.isCopied(e, refs[0])
+				code, err := e.Start(context.Background(), refs[0], o, s.streams)
+				if err == nil && !wasCopied {
+					s.warnIfCopied(e, refs[0])
+				}
+				return status(code, err)
 			}
 			return s.eachPrinted(refs, func(ref string) error {
+				wasCopied := s.isCopied(e, ref)
 				_, err := e.Start(context.Background(), ref, o, s.streams)
+				if err == nil && !wasCopied {
+					s.warnIfCopied(e, ref)
+				}
 				return err
 			})
 		},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/docker/go-units"
 
@@ -207,6 +208,7 @@ func sizeText(e *engine.Engine, s *engine.Summary) (string, error) {
 
 // diskUsage adds up the sizes of the files under dir; what vanishes while we look counts nothing.
 func diskUsage(dir string) (total int64, err error) {
+	seen := make(map[uint64]bool) // files with several names
 	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -216,6 +218,13 @@ func diskUsage(dir string) (total int64, err error) {
 		}
 		info, err := entry.Info()
 		if err == nil {
+			st, ok := info.Sys().(*syscall.Stat_t)
+			if ok && st.Nlink > 1 && seen[st.Ino] {
+				return nil
+			}
+			if ok && st.Nlink > 1 {
+				seen[st.Ino] = true
+			}
 			total += info.Size()
 		}
 		if errors.Is(err, fs.ErrNotExist) {

@@ -80,6 +80,7 @@ func run(s *session, c *urfave.Context) error {
 		})
 		s.warn(warnings)
 		if id != "" {
+			s.warnIfCopied(e, id)
 			_, printErr := fmt.Fprintln(s.streams.Out, id)
 			err = errors.Join(err, printErr)
 		}

@@ -12,6 +12,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Load reads the images of an archive file (`docker save`, or an OCI layout, packed or not) or of a directory with an
@@ -61,12 +63,25 @@ func (s *Store) loading(ctx context.Context, work func() ([]*Image, error)) ([]*
 	if err == nil {
 		images, err = work()
 	}
-	err = errors.Join(err, hold.Release())
+	err = errors.Join(wayOut(err), hold.Release())
 	if err != nil {
 		_, sweepErr := s.Collect(context.WithoutCancel(ctx))
 		return nil, errors.Join(err, sweepErr)
 	}
 	return images, nil
+}
+
+// wayOut adds to an error what its reader can do.
+func wayOut(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("%w; make room, for instance by `mydocker system prune`; nothing of the image was kept", err)
+	case errors.Is(err, tar.ErrHeader):
+		return fmt.Errorf("%w: this is no tar archive of an image or layer", err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: what should be read ends too early; fetch or save it again", err)
+	}
+	return err
 }
 
 // content is where an image that is being added has its parts.

@@ -63,6 +63,20 @@ func (r Rootfs) isCopied() bool {
 	return err == nil
 }
 
+// Copied says of a container, by its directory, whether its root file system is a copy, and why: the warning of those who
+// have left the mounting to another process. It costs one system call where overlayfs works.
+func Copied(dir string) (warning string, copied bool) {
+	r := Rootfs{Upper: filepath.Join(dir, "upper")}
+	if !r.isCopied() {
+		return "", false
+	}
+	return copyWarning(dir, probeOverlay(dir)), true
+}
+
+func copyWarning(dir string, why error) string {
+	return fmt.Sprintf("overlayfs cannot be mounted in %s: the image's layers are copied, which takes time and room (%v)", filepath.Dir(dir), why)
+}
+
 // mountCopy copies the layers, unless that was done at an earlier start, and makes a detached bind mount of the copy:
 // cp -a LAYERS… DIR/copied; open_tree(DIR/copied, OPEN_TREE_CLONE)
 func (r Rootfs) mountCopy() (*os.File, error) {

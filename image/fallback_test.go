@@ -60,7 +60,7 @@ func TestFallbackOnAnOverlay(t *testing.T) {
 		}
 		f.Close()
 	}
-	if len(warned) != 1 || !strings.Contains(warned[0], "overlayfs cannot be used") {
+	if len(warned) != 1 || !strings.Contains(warned[0], "overlayfs cannot be mounted") {
 		t.Errorf("warned %q, want once", warned)
 	}
 	if _, err := r.Diff(); !errors.Is(err, errCopied) {

@@ -287,7 +287,7 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 	defer arriving.Close()
 	plainText, kind, err := decompress(arriving)
 	if err != nil {
-		return unpacked{}, err
+		return unpacked{}, whatBroke(ctx, arriving, err)
 	}
 	defer plainText.Close()
 	counted := &hashReader{r: plainText, room: room + trailing}
@@ -301,7 +301,7 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 	}
 	ahead.Close()
 	if err != nil {
-		return unpacked{}, err
+		return unpacked{}, whatBroke(ctx, arriving, err)
 	}
 	// The compressed stream has an end of its own, at which its checksum is compared.
 	if _, err := io.Copy(io.Discard, arriving); err != nil {
@@ -314,6 +314,18 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 		return unpacked{}, fmt.Errorf("the unpacked content has the digest %s, but the image promises %s", got, j.source.diffID)
 	}
 	return content, nil
+}
+
+// whatBroke finds out why an archive cannot be unpacked: it is read to its end, where it turns out whether it is what was
+// promised. If not, that is the reason, and nothing of it is kept for a next try.
+func whatBroke(ctx context.Context, archive io.Reader, err error) error {
+	if ctx.Err() != nil || errors.Is(err, unix.ENOSPC) {
+		return err
+	}
+	if _, damaged := io.Copy(io.Discard, archive); damaged != nil {
+		return damaged
+	}
+	return err
 }
 
 // trailing is how much may follow the end of an archive, in bytes: padding is a few KiB.

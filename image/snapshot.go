@@ -147,7 +147,7 @@ func (r Rootfs) mountOrCopy() (*os.File, error) {
 		return nil, err // overlayfs works: this container's layers are what is wrong
 	}
 	if r.Warn != nil {
-		r.Warn(fmt.Sprintf("overlayfs cannot be used on %s (%v): the image's layers are copied, which takes time and room", filepath.Dir(r.Upper), probeErr))
+		r.Warn(copyWarning(filepath.Dir(r.Upper), probeErr))
 	}
 	mount, copyErr := r.mountCopy()
 	if copyErr != nil {

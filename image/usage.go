@@ -148,6 +148,15 @@ func (s *Store) DiskUsage() (*Usage, error) {
 	return usage, err
 }
 
+// LayerSize is the sum of the sizes of a layer's files in bytes.
+func (s *Store) LayerSize(chainID Digest) (int64, error) {
+	r, err := s.readLayer(chainID)
+	if err != nil {
+		return 0, err
+	}
+	return r.Size, nil
+}
+
 // diskBytes is what layers and archives take together.
 func (s *Store) diskBytes() (int64, error) {
 	usage, err := s.DiskUsage()

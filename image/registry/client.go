@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -216,9 +218,20 @@ func (c *Client) transport(e endpoint) (http.RoundTripper, error) {
 		ReadBufferSize:        64 << 10,
 	}
 	guarded := &plainGuard{inner: t, allowed: e.insecure}
-	retry := transport.NewRetry(guarded, transport.WithRetryBackoff(transport.Backoff{Duration: 300 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}),
+	retry := transport.NewRetry(guarded, transport.WithRetryPredicate(passes), transport.WithRetryBackoff(transport.Backoff{Duration: 300 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}),
 		transport.WithRetryStatusCodes(http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout))
 	return transport.NewUserAgent(retry, c.options.UserAgent), nil
+}
+
+// passes says of a failure whether it may pass by itself. A name that cannot be resolved has been asked for several times.
+func passes(err error) bool {
+	var dns *net.DNSError
+	var temporary interface{ Temporary() bool }
+	if errors.As(err, &dns) {
+		return false
+	}
+	return errors.As(err, &temporary) && temporary.Temporary() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // certificates are those of the host's own, and those that the administrator has put down for this registry.

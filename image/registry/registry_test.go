@@ -836,3 +836,46 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 }
+
+// TestRottenLayer: a layer that was damaged in the registry is told as that, not as what unpacking stumbles over, and its
+// beginning is not kept: when the registry has the right one again, the next pull succeeds.
+func TestRottenLayer(t *testing.T) {
+	host := serve(t, "")
+	from, _ := newStore(t)
+	img := importFiles(t, from, host+"/rotten:1", map[string]string{"f": strings.Repeat(noise(t, 1000), 3000)})
+	if _, err := newClient(t, Options{}).Push(context.Background(), from, host+"/rotten:1", PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse("http://" + host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rotten atomic.Bool
+	rotten.Store(true)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if rotten.Load() && strings.Contains(r.Request.URL.Path, "/blobs/") && r.ContentLength > 5000 {
+			data, err := io.ReadAll(r.Body)
+			if err != nil {
+				return err
+			}
+			copy(data[len(data)/2:], make([]byte, 100))
+			r.Body = io.NopCloser(bytes.NewReader(data))
+		}
+		return nil
+	}
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	to, dir := newStore(t)
+	ref := strings.TrimPrefix(server.URL, "http://") + "/rotten:1"
+	if _, err := newClient(t, Options{}).Pull(context.Background(), to, ref, PullOptions{}); err == nil || !strings.Contains(err.Error(), "arrived damaged") {
+		t.Errorf("a damaged layer: %v", err)
+	}
+	if left, err := filepath.Glob(dir + "/lib/images/ingest/*"); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	rotten.Store(false)
+	if pulled, err := newClient(t, Options{}).Pull(context.Background(), to, ref, PullOptions{}); err != nil || pulled.ID != img.ID {
+		t.Error(pulled, err)
+	}
+}
