@@ -21,10 +21,7 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	if err != nil {
 		return err
 	}
-	if n.Driver == network.DriverHost || n.Driver == network.DriverNull {
-		return fmt.Errorf("network %s is a mode, not a network that can be joined: start another container with --network %s", n.Name, n.Name)
-	}
-	if err := n.CheckJoin(a.IP, a.IP6, a.MAC); err != nil {
+	if err := e.checkConnect(n, a); err != nil {
 		return err
 	}
 	l, err := e.lock(d.ID)
@@ -42,18 +39,6 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	for _, r := range o.networkRefs() {
 		if have, err := e.networks.Network(r); err == nil && have.ID == n.ID {
 			return fmt.Errorf("container %s is already connected to network %s", d.Name, n.Name)
-		}
-	}
-	if err := e.networks.CheckShape(a.Shape); err != nil {
-		return err
-	}
-	for _, s := range a.Links {
-		ref, _, err := splitLink(s)
-		if err == nil {
-			_, err = e.Find(ref)
-		}
-		if err != nil {
-			return fmt.Errorf("--link: %w", err)
 		}
 	}
 	before := *o
@@ -88,6 +73,26 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	}
 	e.networkEvent("connect", n, d)
 	return nil
+}
+
+// checkConnect refuses what no container could have on a network.
+func (e *Engine) checkConnect(n *network.Network, a NetworkAttachment) error {
+	if n.Driver == network.DriverHost || n.Driver == network.DriverNull {
+		return fmt.Errorf("network %s is a mode, not a network that can be joined: start another container with --network %s", n.Name, n.Name)
+	}
+	if err := n.CheckJoin(a.IP, a.IP6, a.MAC); err != nil {
+		return err
+	}
+	for _, s := range a.Links {
+		ref, _, err := splitLink(s)
+		if err == nil {
+			_, err = e.Find(ref)
+		}
+		if err != nil {
+			return fmt.Errorf("--link: %w", err)
+		}
+	}
+	return e.networks.CheckShape(a.Shape)
 }
 
 // writeBeside writes the definition down while something else is done: the disk takes its time.

@@ -360,6 +360,10 @@ func (e *Engine) unlessDown(d *Definition, was *container.Container, err error) 
 	if err == nil {
 		return nil
 	}
+	// A process that is just ending has nothing left that could be joined, and is not dead yet.
+	if _, waitErr := waitPid(context.Background(), was, 100*time.Millisecond); waitErr != nil {
+		return errors.Join(err, waitErr)
+	}
 	c, runErr := e.running(d)
 	switch {
 	case errors.As(runErr, &down):
