@@ -269,7 +269,8 @@ func TestWithoutRoot(t *testing.T) {
 	must(t, err)
 	data, err := os.ReadFile(self)
 	must(t, err)
-	program := filepath.Join(dir, "mydocker")
+	program := filepath.Join(dir, "bin", "mydocker")
+	must(t, os.Mkdir(filepath.Dir(program), 0o755))
 	must(t, os.WriteFile(program, data, 0o755))
 	user := func(args ...string) string {
 		cmd := exec.Command(program, args...)
