@@ -118,8 +118,18 @@ func runTool(ctx context.Context, o BootstrapOptions, out io.Writer, name string
 	// Its own mounts must not outlive it on the host.
 	c.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 	if err := c.Run(); err != nil {
-		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, lines[len(lines)-1])
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, complaint(said.String()))
 	}
 	return nil
+}
+
+// complaint is the line that tells what went wrong: the first with an E: in front, as Debian's tools write it, else the last.
+func complaint(said string) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	for _, line := range lines {
+		if text, ok := strings.CutPrefix(line, "E: "); ok {
+			return text
+		}
+	}
+	return lines[len(lines)-1]
 }

@@ -323,3 +323,28 @@ func TestHardLinkIntoALowerLayer(t *testing.T) {
 	}
 	checkWhole(t, s)
 }
+
+// TestHostileLayersTogether: what one layer links, the next one writes through; each is harmless alone.
+func TestHostileLayersTogether(t *testing.T) {
+	s := newStore(t)
+	outside := filepath.Join(filepath.Dir(s.root.Lib), "outside")
+	if err := os.WriteFile(outside, []byte("alive"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, layers := range map[string][][]byte{
+		"through a link below":          {tarOf(t, file{name: "d", typ: tar.TypeSymlink, link: filepath.Dir(outside)}), tarOf(t, file{name: "d/outside", body: "dead"})},
+		"through a climbing link below": {tarOf(t, file{name: "d", typ: tar.TypeSymlink, link: "../../.."}), tarOf(t, file{name: "d/outside", body: "dead"})},
+		"over a link below":             {tarOf(t, file{name: "f", typ: tar.TypeSymlink, link: outside}), tarOf(t, file{name: "f", body: "dead"})},
+		"hard link to a link below":     {tarOf(t, file{name: "f", typ: tar.TypeSymlink, link: outside}), tarOf(t, file{name: "h", typ: tar.TypeLink, link: "f"}, file{name: "h", body: "dead"})},
+		"hard link through one below":   {tarOf(t, file{name: "d", typ: tar.TypeSymlink, link: filepath.Dir(outside)}), tarOf(t, file{name: "h", typ: tar.TypeLink, link: "d/outside"}, file{name: "h", body: "dead"})},
+		"whiteout through one below":    {tarOf(t, file{name: "d", typ: tar.TypeSymlink, link: filepath.Dir(outside)}), tarOf(t, file{name: "d/.wh.outside"})},
+	} {
+		images, err := s.LoadStream(context.Background(), bytes.NewReader(layered(t, "hostile:1", layers...)))
+		if err == nil {
+			mounted(t, s, images[0])
+		}
+		if data, readErr := os.ReadFile(outside); readErr != nil || string(data) != "alive" {
+			t.Errorf("%s: outside is %q, %v (%v)", name, data, readErr, err)
+		}
+	}
+}
