@@ -33,7 +33,7 @@ func works(o options) []work {
 		{"exec CONTAINER true", measureExec},
 		{"run -d of 50 containers", measureFifty},
 		{fmt.Sprintf("the next run when %d containers exist", o.many), measureNext},
-	}, slices.Concat(networkWorks(), ociWorks(), imageWorks())...)
+	}, slices.Concat(networkWorks(), ociWorks(), imageWorks(), learnWorks())...)
 }
 
 // interleaved runs the same work by each contestant in turn, o.rounds times, after one round that does not count.
