@@ -91,6 +91,19 @@ func (s *session) sandboxes() (*sandbox.Store, error) {
 	return store, err
 }
 
+// sweepSandboxes removes what killed sandboxes have left, and tells which they were.
+func (s *session) sweepSandboxes() (removed []string, err error) {
+	store, err := sandbox.Open(s.root.Run)
+	if err != nil {
+		return nil, err
+	}
+	names, err := store.Sweep()
+	for _, name := range names {
+		removed = append(removed, "sandbox "+name)
+	}
+	return removed, err
+}
+
 // findSandbox is the one that is meant: by its name; or the one that we are in; or the only one.
 func (s *session) findSandbox(name string) (*sandbox.Sandbox, error) {
 	if in, inside := sandbox.Inside(); in != nil && (name == "" || name == inside) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -14,8 +15,8 @@ import (
 func gcVerb() *verb {
 	return &verb{
 		name: "gc", summary: "Remove what a crash left behind", usage: "[OPTIONS]",
-		about: `Namespaces, links, rules, addresses, ports, mounts and cgroups that belong to no living container are removed. It
-is never needed after an orderly end, and safe at any time.
+		about: `Namespaces, links, rules, addresses, ports, mounts and cgroups that belong to no living container are removed, and
+what killed sandboxes have left. It is never needed after an orderly end, and safe at any time.
 
 Examples:
   $ mydocker gc`,
@@ -28,6 +29,8 @@ Examples:
 				return err
 			}
 			removed, err := e.GC(context.Background())
+			swept, sweepErr := s.sweepSandboxes()
+			removed, err = append(removed, swept...), errors.Join(err, sweepErr)
 			if !c.Bool("quiet") {
 				for _, line := range removed {
 					if _, err := fmt.Fprintln(s.streams.Out, line); err != nil {

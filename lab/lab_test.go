@@ -408,6 +408,67 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// The doctor, asked in the sandbox, names what a student has to mend; and finds nothing where nothing is wrong.
+func TestDoctorAgrees(t *testing.T) {
+	d := newDesk(t)
+	l, _, err := d.Start("nat-out")
+	must(t, err)
+	want := []string{"No fault found.", "ip-forward-off", "masquerade-missing", "forward-policy", "No fault found."}
+	for i, step := range l.Steps[:5] {
+		out, _, err := bench(t, d).Run("mydocker doctor || true", "")
+		must(t, err)
+		if !strings.HasPrefix(out, want[i]) {
+			t.Errorf("before step %d (%s): %s", i+1, step.Title, out)
+		}
+		r, err := d.Check("", do(t, d, step.Solution, true))
+		must(t, err)
+		if r.Failed != nil {
+			t.Fatal(r.Failed.Fail)
+		}
+	}
+}
+
+// What a killed sandbox has left goes with gc.
+func TestGCRemovesKilledSandboxes(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "mydocker")
+	self, err := os.Executable()
+	must(t, err)
+	must(t, os.Symlink(self, program))
+	run := func(args ...string) string {
+		out, err := exec.Command(program, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, out)
+		}
+		return string(out)
+	}
+	run("sandbox", "up", "killed")
+	status := strings.Fields(run("sandbox", "status", "killed"))
+	out, err := exec.Command("kill", "-9", status[len(status)-1]).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	for try := 0; !strings.Contains(run("gc"), "sandbox killed\n"); try++ { // it takes the kernel a moment to end all of it
+		if try > 100 {
+			t.Fatal("gc does not remove it")
+		}
+	}
+	if left, err := filepath.Glob("/sys/fs/cgroup/*/mydocker-sandbox-killed-*"); err != nil || len(left) > 0 {
+		t.Error(left, err)
+	}
+}
+
+// BenchmarkCheck is what a student waits for.
+func BenchmarkCheck(b *testing.B) {
+	d := newDesk(b)
+	_, _, err := d.Start("cable")
+	must(b, err)
+	for b.Loop() {
+		if r, err := d.Check("", ""); err != nil || r.Failed == nil {
+			b.Fatal(r, err)
+		}
+	}
+}
+
 // What docs/labs.md says to teachers is so: its example is a lab, and its words for checks are those that there are.
 func TestTeachersManual(t *testing.T) {
 	data, err := os.ReadFile("../docs/labs.md")
