@@ -75,7 +75,7 @@ func (x *exam) leaks() error {
 		known[e.HostLink], ids[e.ID[:12]] = true, true
 	}
 	for _, l := range x.w.Host.Links {
-		if l.Kind == "veth" && isHostLink(l.Name) && !known[l.Name] && !l.Owner.Ours() {
+		if l.Kind == "veth" && isHostLink(l.Name) && !known[l.Name] && !l.Owner.Ours() && !lives(l) {
 			x.add(Finding{ID: "leaked-link", Object: l.Name, About: []string{l.Name, "host"}, Values: []any{"link", l.Name},
 				Evidence: []Evidence{{"ip -br link show " + l.Name, cableName(l)}, {"ls /run/mydocker/endpoints/*", ""}}, Commands: []string{"ip link del " + l.Name}})
 		}
@@ -91,6 +91,11 @@ func (x *exam) leaks() error {
 		}
 	}
 	return nil
+}
+
+// lives says whether somebody is at the other end: a container of a mydocker with other directories.
+func lives(l *world.Link) bool {
+	return l.Peer != nil && l.Peer.Namespace != l.Namespace && len(l.Peer.Namespace.Processes) > 0
 }
 
 func cableName(l *world.Link) string {

@@ -29,7 +29,7 @@ func (x *exam) services() error {
 			x.service(p)
 		}
 		for _, s := range listeners(p.router, p.proto, p.port) {
-			if !s.Address.Addr().IsLoopback() && (p.endpoint == nil || x.foreign(s)) {
+			if !s.Address.Addr().IsLoopback() && x.competes(p, s) {
 				x.taken(p.name(), p.router, s, p.about())
 			}
 		}
@@ -47,6 +47,15 @@ func (x *exam) services() error {
 		}
 	}
 	return nil
+}
+
+// competes says whether the program that listens is another than the one that is published. Docker's proxy listens for the container.
+func (x *exam) competes(p *publication, s world.Socket) bool {
+	if p.endpoint != nil {
+		return x.foreign(s)
+	}
+	who, ok := x.w.Holder(s.Inode)
+	return !ok || who.Name != "docker-proxy"
 }
 
 // foreign says whether the socket is not one of ours: the monitor holds the sockets of published ports, and may serve them itself.

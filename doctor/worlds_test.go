@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -235,4 +236,19 @@ func FuzzSplit(f *testing.F) {
 		}
 		harmless(s)
 	})
+}
+
+// The documents name every fault.
+func TestDocuments(t *testing.T) {
+	for _, file := range []string{"../docs/doctor.md", "../docs/doctor.zh-CN.md"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range Faults() {
+			if !strings.Contains(string(text), "| `"+id+"` |") {
+				t.Errorf("%s does not name the fault %s", file, id)
+			}
+		}
+	}
 }

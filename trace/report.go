@@ -38,7 +38,7 @@ func (t *Trace) Show(out io.Writer, texts *lang.Catalogue, ask io.Reader) (right
 			}
 		}
 		if s.Before != (Addresses{}) {
-			fmt.Fprintln(out, "            ", texts.Text("trace.translated", "before", s.Before, "after", s.Packet))
+			fmt.Fprintln(out, "              ", texts.Text("trace.translated", "before", s.Before, "after", s.Packet))
 		}
 		fmt.Fprintln(out, s.line(texts))
 	}
@@ -65,9 +65,9 @@ func (s Step) line(texts *lang.Catalogue) string {
 			link = texts.Text("trace.port", "link", s.Link, "bridge", s.Master)
 		}
 		where := texts.Text("trace."+s.Kind, "link", link)
-		return fmt.Sprintf("  %-8s %-34s %s%s", s.Space, where, s.Packet, brackets(s.Flags))
+		return fmt.Sprintf("  %s %s %s%s", lang.Pad(s.Space, 10), lang.Pad(where, 38), s.Packet, brackets(s.Flags))
 	case "policy":
-		return fmt.Sprintf("  %-8s   %s: %s", s.Space, s.Chain, texts.Text("trace.policy", "verdict", s.Verdict))
+		return fmt.Sprintf("  %s   %s: %s", lang.Pad(s.Space, 10), s.Chain, texts.Text("trace.policy", "verdict", s.Verdict))
 	}
 	owner := s.Owner
 	if owner == "" {
@@ -78,9 +78,9 @@ func (s Step) line(texts *lang.Catalogue) string {
 		rule = "?"
 	}
 	if s.Verdict == strings.Replace(rule, "-j", "jump", 1) { // the rule says no more
-		return fmt.Sprintf("  %-8s   %s: %s  (%s)", s.Space, s.Chain, s.Verdict, owner)
+		return fmt.Sprintf("  %s   %s: %s  (%s)", lang.Pad(s.Space, 10), s.Chain, s.Verdict, owner)
 	}
-	return fmt.Sprintf("  %-8s   %s: %s  (%s)\n             %s", s.Space, s.Chain, s.Verdict, owner, rule)
+	return fmt.Sprintf("  %s   %s: %s  (%s)\n               %s", lang.Pad(s.Space, 10), s.Chain, s.Verdict, owner, rule)
 }
 
 func brackets(flags string) string {

@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What docs/doctor.md shows is what comes out, on a fresh host.
+func TestDoctorDocIsTrue(t *testing.T) {
+	if !onFreshHost(t) {
+		return
+	}
+	define := "mydocker() { " + binary + ` "$@"; }` + "\n"
+	for _, step := range console(t, "../../docs/doctor.md") {
+		out, _ := exec.Command("bash", "-c", define+step.command).CombinedOutput() // some are meant to fail
+		got := strings.TrimRight(string(out), "\n")
+		if !regexp.MustCompile(pattern(step.output)).MatchString(masked(got)) {
+			t.Errorf("$ %s\nprints:\n%s\ndocs/doctor.md shows:\n%s", step.command, got, step.output)
+		}
+	}
+	if !slices.Equal(console(t, "../../docs/doctor.md"), console(t, "../../docs/doctor.zh-CN.md")) {
+		t.Error("the console blocks of docs/doctor.md and docs/doctor.zh-CN.md differ")
+	}
+}
+
+// The exit status says whether there are faults; --fix mends them.
+func TestDoctorAndTrace(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "br0")
+	c := web(t, "web", "-net", "br0", "-p", "8080:80")
+	db := sleeper(t, "db", "-net", "br0")
+	r := my(t, "doctor")
+	equal(t, "doctor: "+r.out+r.err, r.code, 0)
+
+	sh(t, "iptables -t nat -F MYDOCKER; ip -n db route del default")
+	r = my(t, "doctor", "--json")
+	equal(t, "doctor with faults", r.code, 1)
+	type report struct {
+		Healthy  bool
+		Findings []struct {
+			ID, Object, Cause, Mend string
+			Commands                []string
+		}
+	}
+	found := fromJSON[report](t, r.out)
+	if found.Healthy || len(found.Findings) != 2 {
+		t.Errorf("doctor --json: %s", r.out)
+	}
+	r = my(t, "doctor", "web")
+	if r.code != 1 || !strings.Contains(r.out, "dnat-missing port 8080/tcp") || strings.Contains(r.out, "no-default-route") {
+		t.Errorf("doctor web: %d %s", r.code, r.out)
+	}
+	r = my(t, "--lang", "zh", "doctor", "db")
+	if r.code != 1 || !strings.Contains(r.out, "没有默认路由") {
+		t.Errorf("doctor in Chinese: %d %s", r.code, r.out)
+	}
+	r = my(t, "doctor", "--fix")
+	if r.code != 0 || !strings.Contains(r.out, "+ ip -n db route add default via ") || !strings.Contains(r.out, "No fault found.") {
+		t.Errorf("doctor --fix: %d %s%s", r.code, r.out, r.err)
+	}
+	match(t, "the port works again", mustGet(t, "http://10.99.0.1:8080/"), ".")
+	match(t, "db's default route", db.in("ip route"), "default via")
+	refused(t, 125, []string{"nobody"}, "doctor", "nobody")
+
+	r = my(t, "trace", "db", "web:80")
+	if r.code != 0 || !strings.Contains(r.out, "the connection stands") || !strings.Contains(r.out, c.ip()+":80") {
+		t.Errorf("trace: %d %s%s", r.code, r.out, r.err)
+	}
+	sh(t, "sysctl -qw net.ipv4.ip_forward=0")
+	r = my(t, "trace", "db", "outside/icmp")
+	sh(t, "sysctl -qw net.ipv4.ip_forward=1")
+	if r.code != 1 || !strings.Contains(r.out, "Lost in host") || !strings.Contains(r.out, "ip-forward-off") {
+		t.Errorf("trace without forwarding: %d %s%s", r.code, r.out, r.err)
+	}
+	refused(t, 125, []string{"nobody"}, "trace", "db", "nobody")
+}
