@@ -121,7 +121,7 @@ func TestSync(t *testing.T) {
 			web := start(t, m, "web", "br0", "8080:80", "127.0.0.1:8443:443")
 			peer := start(t, m, "peer", "br0")
 			serve(t, web, "tcp", ":80", "web")
-			want := snapshot(t)
+			want := settled(t)
 			run(t, "bash", "-euc", harm)
 			harmed := snapshot(t)
 			commands, err := m.Sync(ctx, true)

@@ -184,6 +184,22 @@ func snapshot(t testing.TB) string {
 	return strings.Join(lines, "\n")
 }
 
+// settled is a snapshot of a host on which nothing changes by itself any more: the routes to IPv6 addresses come when their
+// link has a carrier.
+func settled(t testing.TB) string {
+	t.Helper()
+	last := snapshot(t)
+	for range 20 {
+		time.Sleep(50 * time.Millisecond)
+		now := snapshot(t)
+		if now == last && !strings.Contains(run(t, "ip", "-6", "-o", "addr"), "tentative") {
+			break
+		}
+		last = now
+	}
+	return last
+}
+
 // eventually gives the kernel the moment that it needs to let links die.
 func eventually(t testing.TB, want string) string {
 	t.Helper()
