@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"time"
 
@@ -126,24 +125,6 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	return &createJob{runtime: r, options: o, spec: spec, rootPath: root, container: c, group: group, v2: v2, filter: filter}, nil
 }
 
-// openGroup names the container's group.
-func (r *Runtime) openGroup(s *specs.Spec, o *CreateOptions) (cgroups.Manager, *cgroups.Scope, error) {
-	path := s.Linux.CgroupsPath
-	if o.Systemd {
-		scope, err := cgroups.ParseScope(path, o.ID)
-		if err != nil {
-			return nil, nil, fmt.Errorf("config.json: %w", err)
-		}
-		group, err := cgroups.OpenScope(scope, r.Watch)
-		return group, &scope, err
-	}
-	if path == "" {
-		path = "/mydocker-runtime/" + o.ID // not the engine's own directory, in which its gc removes what it does not know
-	}
-	group, err := cgroups.Open(filepath.Clean("/"+path), r.Watch)
-	return group, nil, err
-}
-
 // record takes the id: of several who try, one succeeds. From here on somebody knows of whatever will exist.
 func (j *createJob) record() error {
 	data, err := json.MarshalIndent(j.container.state, "", "  ")
@@ -251,36 +232,6 @@ func (j *createJob) launchAndPrepare() error {
 		err = j.group.Set(withDefaultDevices(j.spec.Linux.Resources))
 	}
 	return errors.Join(err, <-rootfs)
-}
-
-// holdScope gives systemd a process to make a scope with, until the container's own is in it.
-func (j *createJob) holdScope() (release func(), err error) {
-	group, ok := j.group.(*cgroups.SystemdGroup)
-	if !ok {
-		return func() {}, nil
-	}
-	holder, err := holdProcess()
-	if err != nil {
-		return func() {}, err
-	}
-	group.Holder = holder.pid
-	return holder.Release, nil
-}
-
-// withDefaultDevices lets the container use the devices that every container has: the config need not name them, and an
-// engine's config does not. Nothing else is allowed but what it names.
-func withDefaultDevices(r *specs.LinuxResources) *specs.LinuxResources {
-	full := specs.LinuxResources{}
-	if r != nil {
-		full = *r
-	}
-	rules := DefaultDeviceRules()
-	if len(full.Devices) == 0 {
-		full.Devices = rules
-	} else {
-		full.Devices = slices.Concat(full.Devices, rules[1:])
-	}
-	return &full
 }
 
 func (j *createJob) callRootfs() (err error) {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -92,4 +94,18 @@ func (c *Container) kernelFaces() (*specs.Linux, error) {
 		return nil, err
 	}
 	return spec.Linux, nil
+}
+
+// runOn lets the calling thread run on these processors only: `taskset -c LIST`. Its children begin there.
+func runOn(list string) error {
+	mask, err := parseRanges(list)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETAFFINITY, 0, uintptr(len(mask)), uintptr(unsafe.Pointer(&mask[0])))
+	runtime.KeepAlive(mask)
+	if errno != 0 {
+		return fmt.Errorf("run on the processors %s: %w", list, errno)
+	}
+	return nil
 }

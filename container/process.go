@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -214,20 +213,6 @@ func onThrowawayThread(fn func() error) error {
 		result <- fn()
 	}()
 	return <-result
-}
-
-// runOn lets the calling thread run on these processors only: `taskset -c LIST`. Its children begin there.
-func runOn(list string) error {
-	mask, err := parseRanges(list)
-	if err != nil {
-		return err
-	}
-	_, _, errno := unix.RawSyscall(unix.SYS_SCHED_SETAFFINITY, 0, uintptr(len(mask)), uintptr(unsafe.Pointer(&mask[0])))
-	runtime.KeepAlive(mask)
-	if errno != 0 {
-		return fmt.Errorf("run on the processors %s: %w", list, errno)
-	}
-	return nil
 }
 
 // joinNamespaces puts the calling thread into namespaces that exist; what it forks is born there.
