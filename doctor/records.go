@@ -72,7 +72,7 @@ func (x *exam) leaks() error {
 	}
 	known, ids := map[string]bool{}, map[string]bool{}
 	for _, e := range append(released, x.w.Endpoints...) {
-		known[e.HostLink], ids[e.ID[:12]] = true, true
+		known[e.HostLink], ids[short(e.ID)] = true, true
 	}
 	for _, l := range x.w.Host.Links {
 		if l.Kind == "veth" && isHostLink(l.Name) && !known[l.Name] && !l.Owner.Ours() && !lives(l) {
@@ -87,7 +87,7 @@ func (x *exam) leaks() error {
 	for _, e := range x.w.Endpoints {
 		if c := x.w.Container(e.ContainerID); c.State != "" && !c.Running() && c.State != "restarting" {
 			x.add(Finding{ID: "leaked-endpoint", Object: e.ContainerName, About: []string{e.ContainerName, e.NetworkName}, Values: []any{"container", e.ContainerName, "network", e.NetworkName, "state", c.State},
-				Evidence: []Evidence{{"ls /run/mydocker/endpoints/" + e.NetworkID[:12] + "*", e.ContainerID[:12]}}, Commands: []string{"mydocker gc"}})
+				Evidence: []Evidence{{"ls /run/mydocker/endpoints/" + short(e.NetworkID) + "*", short(e.ContainerID)}}, Commands: []string{"mydocker gc"}})
 		}
 	}
 	return nil
@@ -97,6 +97,9 @@ func (x *exam) leaks() error {
 func lives(l *world.Link) bool {
 	return l.Peer != nil && l.Peer.Namespace != l.Namespace && len(l.Peer.Namespace.Processes) > 0
 }
+
+// short is an id as it is shown.
+func short(id string) string { return id[:min(len(id), 12)] }
 
 func cableName(l *world.Link) string {
 	if l.Peer == nil {

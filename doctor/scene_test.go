@@ -62,15 +62,20 @@ func (s *scene) clear() {
 	if err := errors.Join(errs...); err != nil && !s.t.Failed() {
 		s.t.Log("clean up:", err)
 	}
-	must(s.t, `for n in $(ip netns list | awk '{print $1}' | grep -v '^lan$'); do ip netns del $n; done
-		for l in $(ip -o link | awk -F': ' '{print $2}' | sed 's/@.*//' | grep -v -e '^lo$' -e '^eth0$'); do ip link del $l 2>/dev/null || true; done
-		for p in iptables ip6tables; do for t in raw mangle nat filter; do $p -t $t -F; $p -t $t -X; done; done
-		for c in INPUT FORWARD OUTPUT; do iptables -P $c ACCEPT; done; nft flush ruleset
-		if [ -s /proc/net/ip_tables_names ]; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
-		ip addr flush dev eth0; ip addr add 10.99.0.1/24 dev eth0; ip link set eth0 mtu 1500 nomaster up; ip route replace default via 10.99.0.2
+	must(s.t, `ip netns list | awk '$1 != "lan" {print "netns del " $1}' > /run/batch
+		ip -o link | awk -F': ' '{sub(/@.*/, "", $2); if ($2 != "lo" && $2 != "eth0") print "link del " $2}' >> /run/batch
+		echo 'addr flush dev eth0
+		addr add 10.99.0.1/24 dev eth0
+		link set eth0 mtu 1500 nomaster up
+		route replace default via 10.99.0.2' | cat /run/batch - | ip -force -batch - 2>/dev/null || true
 		ip -n lan route flush table main; ip -n lan route add 10.99.0.0/24 dev eth0
+		nft flush ruleset
+		if [ -s /proc/net/ip_tables_names ]; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
 		sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.eth0.forwarding=0
 		conntrack -F 2>/dev/null; rm -rf /etc/netns; mkdir /etc/netns`)
+	if out := output(s.t, "ip -br addr show eth0; ip route show default; ip -o link | wc -l"); !strings.Contains(out, "10.99.0.1/24") || !strings.Contains(out, "default via") || !strings.HasSuffix(out, "\n2\n") {
+		s.t.Fatalf("the host is not as it was: %s", out)
+	}
 }
 
 func (s *scene) network(o network.CreateOptions) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"slices"
 	"syscall"
@@ -280,14 +281,9 @@ func parseMark(data []byte, key Key) (m mark, ok bool) {
 		return m, false
 	}
 	m.family = map[byte]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_INET: "inet", unix.NFPROTO_BRIDGE: "bridge", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_NETDEV: "netdev"}[data[0]]
-	attributes, err := nl.ParseRouteAttr(data[4:])
-	if err != nil {
-		return m, false
-	}
 	var network, transport []byte
-	for _, a := range attributes {
-		v := a.Value
-		switch a.Attr.Type &^ unix.NLA_F_NESTED {
+	for kind, v := range attributes(data[4:]) {
+		switch kind {
 		case 1:
 			m.table = text(v)
 		case 2:
@@ -335,14 +331,26 @@ func number(v []byte) (n uint64) {
 
 // verdict is NFTA_VERDICT_CODE of a nested attribute.
 func verdict(v []byte) int32 {
-	inner, err := nl.ParseRouteAttr(v)
-	if err != nil {
-		return -1
-	}
-	for _, a := range inner {
-		if a.Attr.Type == unix.NFTA_VERDICT_CODE {
-			return int32(number(a.Value))
+	for kind, value := range attributes(v) {
+		if kind == unix.NFTA_VERDICT_CODE {
+			return int32(number(value))
 		}
 	}
 	return -1
+}
+
+// attributes are netlink's (netlink(7)): length and type of two bytes each, the value, and up to three bytes to the next word.
+func attributes(data []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(data) >= 4 {
+			length := int(binary.NativeEndian.Uint16(data))
+			if length < 4 || length > len(data) {
+				return
+			}
+			if !yield(binary.NativeEndian.Uint16(data[2:])&0x3fff, data[4:length]) { // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
+				return
+			}
+			data = data[min((length+3)&^3, len(data)):]
+		}
+	}
 }
