@@ -44,6 +44,10 @@ lint: need-go ## gofmt, go vet, staticcheck
 race: need-go ## the tests of the packages under the race detector (root; needs a C compiler)
 	@./test/install-deps.sh --check
 	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(TESTFLAGS) $$($(GO) list ./... | grep -v /test/)
+	CGO_ENABLED=1 $(GO) build -race -tags urfave_cli_no_docs -o bin/mydocker-race .
+	rm -rf bin/races && mkdir bin/races
+	MYDOCKER=$(CURDIR)/bin/mydocker-race GORACE="log_path=$(CURDIR)/bin/races/race" MYDOCKER_TEST_SLOW=10 \
+	    $(GO) test -count=1 -timeout 20m -run 'TestStress|TestConcurrency' ./test/e2e
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target for FUZZTIME (5s)

@@ -84,7 +84,7 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 		Path: e.Executable, Args: []string{"mydocker", verb}, Dir: "/", Stdin: theirs, ExtraFiles: append([]*os.File{w}, extra...),
 		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
 		// A number of processors: Go need not look for one in /proc/self/mountinfo, nor prepare for all of a large machine.
-		Env:         []string{"PATH=" + os.Getenv("PATH"), "GOGC=off", "GOMAXPROCS=4"},
+		Env:         helperEnv("GOGC=off", "GOMAXPROCS=4"),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}}
 	if e.Watch != nil {
@@ -95,6 +95,16 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 		return nil, fmt.Errorf("start `mydocker %s`: %w", verb, err)
 	}
 	return h, nil
+}
+
+// helperEnv is the environment of our own processes: nothing of the caller's but PATH, and where a mydocker that was built with
+// the race detector is to write what it finds.
+func helperEnv(more ...string) []string {
+	env := append([]string{"PATH=" + os.Getenv("PATH")}, more...)
+	if race, ok := os.LookupEnv("GORACE"); ok {
+		env = append(env, "GORACE="+race)
+	}
+	return env
 }
 
 // dismiss lets go of the helper: one without orders ends.

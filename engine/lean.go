@@ -148,7 +148,7 @@ func (m *monitor) passOn(l *live, sock *os.File, s *leanState) (err error) {
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(m.e.Executable, []string{"mydocker", "monitor", s.ID, strconv.Itoa(letter)}, []string{"PATH=" + os.Getenv("PATH"), "GOGC=20", "GOMAXPROCS=2"})
+	return syscall.Exec(m.e.Executable, []string{"mydocker", "monitor", s.ID, strconv.Itoa(letter)}, helperEnv("GOGC=20", "GOMAXPROCS=2"))
 }
 
 // leaveLetter writes the state where the next self finds it: a file in memory, at the descriptor that is returned.

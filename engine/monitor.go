@@ -289,8 +289,9 @@ func (m *monitor) stand(l *live, life Life) (Life, error) {
 
 // keep puts the definition on the disk beside whatever else happens.
 func (m *monitor) keep() {
+	d := m.d
 	go func() {
-		if err := m.e.keepDefinition(m.d); err != nil && !errors.Is(err, os.ErrNotExist) { // removed meanwhile
+		if err := m.e.keepDefinition(d); err != nil && !errors.Is(err, os.ErrNotExist) { // removed meanwhile
 			m.complain(err)
 		}
 	}()
