@@ -275,6 +275,9 @@ func (v *View) addPort(w *world.World, p Port, to netip.Addr) {
 	for _, n := range w.Namespaces {
 		if n != w.Host && n.Owns(to) && !to.IsLoopback() {
 			p.Space = n.Name()
+			if p.Owner == "mydocker" && n.Owner.Ours() { // one rule for all ports, which are in a map
+				p.Owner = n.Owner.String()
+			}
 		}
 	}
 	same := func(o Port) bool { return o.From == p.From && o.To == p.To }

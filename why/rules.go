@@ -78,7 +78,7 @@ func (p pattern) fits(r *world.Rule) bool {
 		return p.words[0] == r.Comment // a single word could be anything
 	}
 	have := strings.Fields(strings.ReplaceAll(r.Text, `"`, ""))
-	if p.whole { // the kernel shows more than was typed ("-m tcp"), and in another order: all words must be there
+	if p.whole || len(p.words) >= 4 { // the kernel shows more than was typed ("-m tcp"), and in another order: all words must be there
 		return sameRule(p.words, have)
 	}
 	return strings.Contains(" "+strings.Join(have, " ")+" ", " "+strings.Join(p.words, " ")+" ")

@@ -17,15 +17,16 @@ func TestPatterns(t *testing.T) {
 		`-A POSTROUTING -s 10.0.0.1/32 -p tcp -m comment --comment "two words" --dport 80 -j MASQUERADE`: true,
 		"-A POSTROUTING -s 10.0.0.1 -p tcp --dport 81 -j MASQUERADE":                                     false,
 		"-A PREROUTING -s 10.0.0.1 -p tcp --dport 80 -j MASQUERADE":                                      false,
-		"-t filter --dport 80":    false,
-		"--dport 80":              true,
-		"--dport 8":               false,
-		"two words":               true,
-		"MASQUERADE":              false,
-		"-A POSTROUTING":          false,
-		"":                        false,
-		"dport 80 -m comment":     false,
-		"-m tcp --dport 80 -m co": false,
+		"-t filter --dport 80":     false,
+		"--dport 80":               true,
+		"--dport 8":                false,
+		"two words":                true,
+		"-j MASQUERADE --dport 80": true, // in any order, when there are enough words
+		"MASQUERADE":               false,
+		"-A POSTROUTING":           false,
+		"":                         false,
+		"dport 80 -m comment":      false,
+		"-m tcp --dport 80 -m co":  false,
 	} {
 		if got := newPattern(text).fits(rule); got != want {
 			t.Errorf("%q: %v", text, got)
