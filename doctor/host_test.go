@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "mount proc:", err)
 		os.Exit(1)
 	}
-	if err := shell(`mount -t tmpfs tmpfs /run; mkdir /run/etc; cp -a /etc/. /run/etc/ 2>/dev/null || true; mount --bind /run/etc /etc; mkdir -p /run/netns /run/lock; ip link set lo up
+	if err := shell(`modprobe -q br_netfilter || true; mount -t tmpfs tmpfs /run; mkdir /run/etc; cp -a /etc/. /run/etc/ 2>/dev/null || true; mount --bind /run/etc /etc; mkdir -p /run/netns /run/lock; ip link set lo up
 		ip netns add lan; ip link add eth0 type veth peer name eth0 netns lan
 		ip addr add 10.99.0.1/24 dev eth0; ip link set eth0 up; ip -n lan addr add 10.99.0.2/24 dev eth0; ip -n lan link set eth0 up
 		ip route add default via 10.99.0.2; ip -n lan link set lo up; ip -n lan addr add 203.0.113.9/32 dev lo

@@ -71,7 +71,7 @@ func (s *scene) clear() {
 		ip -n lan route flush table main; ip -n lan route add 10.99.0.0/24 dev eth0
 		nft flush ruleset
 		if [ -s /proc/net/ip_tables_names ]; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
-		sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.eth0.forwarding=0
+		sysctl -qew net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.eth0.forwarding=0
 		conntrack -F 2>/dev/null; rm -rf /etc/netns; mkdir /etc/netns`)
 	if out := output(s.t, "ip -br addr show eth0; ip route show default; ip -o link | wc -l"); !strings.Contains(out, "10.99.0.1/24") || !strings.Contains(out, "default via") || !strings.HasSuffix(out, "\n2\n") {
 		s.t.Fatalf("the host is not as it was: %s", out)
