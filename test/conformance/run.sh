@@ -19,6 +19,7 @@ done
 out=$(mktemp -d "${TMPDIR:-/tmp}/conformance.XXXXXX")
 trap 'rm -rf --one-file-system "$out"' EXIT
 mkdir "$out/bin" "$out/tmp"
+chmod 755 "$out" # a user of a user namespace has to find its bundle
 tools=$(cd "$here" && go list -m -f '{{.Dir}}' github.com/opencontainers/runtime-tools 2>/dev/null)
 if [[ -z $tools ]]; then
     (cd "$here" && go mod download github.com/opencontainers/runtime-tools)
