@@ -40,14 +40,14 @@ func TestTopology(t *testing.T) {
 	if len(v.Ports) != 1 || v.Ports[0].Owner != "container drawing" || v.Ports[0].Space != "drawing" {
 		t.Errorf("ports: %+v", v.Ports)
 	}
-	my(t, "--firewall", "nftables", "network", "create", "drawn2")
+	my(t, "--firewall", "nftables", "network", "create", "--subnet", "10.75.0.0/24", "drawn2")
 	my(t, "run", "-d", "--name", "drawing2", "-net", "drawn2", "-p", "8073-8074:80-81", "busybox", "sleep", "100")
 	text = my(t, "topology", "--faults=false", "--width", "200")
-	match(t, "ports in a map of nftables", text, `│ \*:8073/tcp → 172\.[0-9.]+:80 \(drawing2\) +│\n│ \*:8074/tcp → 172\.[0-9.]+:81 \(drawing2\) +│`)
+	match(t, "ports in a map of nftables", text, `│ \*:8073/tcp → 10\.75\.0\.2:80 \(drawing2\) +│\n│ \*:8074/tcp → 10\.75\.0\.2:81 \(drawing2\) +│`)
 	if err := json.Unmarshal([]byte(my(t, "topology", "--format", "json")), &v); err != nil || v.Ports[len(v.Ports)-1].Owner != "container drawing2" {
 		t.Errorf("%v %+v", err, v.Ports)
 	}
-	match(t, "why", my(t, "why", "ip saddr 172.18.0.0/16 oifname != drawn2 masquerade"), `made by +mydocker, for network drawn2\n`)
+	match(t, "why", my(t, "why", "ip saddr 10.75.0.0/24 oifname != drawn2 masquerade"), `made by +mydocker, for network drawn2\n`)
 	my(t, "rm", "-f", "drawing2")
 	my(t, "network", "rm", "drawn2")
 	match(t, "svg", my(t, "topology", "--format", "svg"), `^<svg xmlns(.*\n)+.*container drawing(.*\n)+.*</svg>\n$`)
