@@ -132,7 +132,11 @@ func (f *finder) mounted() error {
 			continue
 		}
 		if n := f.add(path, ""); n != nil && len(n.Names) == 0 {
-			n.Names = append(n.Names, path)
+			name := filepath.Base(path)
+			if f.w.Namespace(name) != nil { // another has that name already
+				name = path
+			}
+			n.Names = append(n.Names, name)
 		}
 	}
 	return nil

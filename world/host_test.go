@@ -196,3 +196,18 @@ func TestOwners(t *testing.T) {
 		})
 	}
 }
+
+// A namespace that another program has pinned elsewhere is called by its file's name, or by the whole path where that name is taken.
+func TestPinnedElsewhere(t *testing.T) {
+	must(t, `ip netns add far; mkdir -p /run/elsewhere; for n in mine lan; do touch /run/elsewhere/$n; done
+		mount --bind /run/netns/far /run/elsewhere/mine; ip netns add other; mount --bind /run/netns/other /run/elsewhere/lan
+		umount /run/netns/far /run/netns/other; rm /run/netns/far /run/netns/other`)
+	t.Cleanup(func() { must(t, `umount /run/elsewhere/mine /run/elsewhere/lan; rm -r /run/elsewhere`) })
+	w := read(t, testRoot(t))
+	if n := w.Namespace("mine"); n == nil || n.Path != "/run/elsewhere/mine" || n.Link("lo") == nil {
+		t.Errorf("mine is %+v", n)
+	}
+	if n := w.Namespace("/run/elsewhere/lan"); n == nil || n == w.Namespace("lan") {
+		t.Errorf("a second lan is %+v", n)
+	}
+}
