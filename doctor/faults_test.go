@@ -202,6 +202,8 @@ func (s *scene) limited(controller string, settings map[string]string, script st
 	base := "/sys/fs/cgroup"
 	if _, err := os.Stat(filepath.Join(base, controller)); err == nil {
 		base = filepath.Join(base, controller)
+	} else if err := os.WriteFile(filepath.Join(base, "cgroup.subtree_control"), []byte("+"+controller), 0o644); err != nil { // as the product does
+		s.t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp(base, "doctor-test")
 	if err != nil {
