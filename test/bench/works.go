@@ -32,6 +32,9 @@ func works(o options) []work {
 		}},
 		{"exec CONTAINER true", measureExec},
 		{"run -d of 50 containers", measureFifty},
+		{"pipe into run -i", measurePipe},
+		{"log at full speed", measureLog},
+		{"ps -a of 1000 containers", measurePs},
 		{fmt.Sprintf("the next run when %d containers exist", o.many), measureNext},
 	}, slices.Concat(networkWorks(), ociWorks(), imageWorks(), learnWorks())...)
 }
