@@ -92,6 +92,7 @@ func (l *settings) v1Memory(m *specs.LinuxMemory) {
 	if m.UseHierarchy != nil && *m.UseHierarchy {
 		l.add("memory", "memory.use_hierarchy", "1", "groups below count in it, as they always do since Linux 5.11")
 	}
+	//lint:ignore SA1019 deprecated for those who write configs; a runtime may not ignore it
 	l.number("memory", "memory.kmem.limit_in_bytes", m.Kernel, "limit of the kernel's own memory, which Linux has no more since 5.16")
 	l.number("memory", "memory.kmem.tcp.limit_in_bytes", m.KernelTCP, "limit of TCP buffers")
 	if m.Swappiness != nil {

@@ -70,6 +70,7 @@ func (l *settings) v2Memory(m *specs.LinuxMemory) error {
 	if m.Reservation != nil && *m.Reservation != 0 {
 		l.add("memory", "memory.low", orMax(*m.Reservation), "what it keeps when memory is short")
 	}
+	//lint:ignore SA1019 deprecated for those who write configs; a runtime may not ignore it
 	for name, n := range map[string]*int64{"kernel": m.Kernel, "kernelTCP": m.KernelTCP} {
 		if n != nil && *n != 0 {
 			return fmt.Errorf("resources.memory.%s: cgroup v2 cannot do that: %w", name, ErrUnavailable)

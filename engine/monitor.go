@@ -243,7 +243,7 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 // wants it down, or gone, by now.
 func (m *monitor) lockForRestart() (unlock func(), wanted bool) {
 	for ; ; time.Sleep(2 * time.Millisecond) {
-		fresh, err := m.e.readDefinition(m.d.ID)
+		_, err := m.e.readDefinition(m.d.ID) // gone, when the container is
 		if written, lifeErr := m.e.readLife(m.d.ID); err != nil || lifeErr != nil || written.Stopped {
 			return nil, false
 		}
@@ -254,7 +254,8 @@ func (m *monitor) lockForRestart() (unlock func(), wanted bool) {
 		if err != nil {
 			return nil, false
 		}
-		if fresh, err = m.e.readDefinition(m.d.ID); err != nil {
+		fresh, err := m.e.readDefinition(m.d.ID)
+		if err != nil {
 			l.Release()
 			return nil, false
 		}

@@ -30,10 +30,7 @@ func openTerminal(in, out *os.File) (*terminal, error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		return nil, fmt.Errorf("unlock the terminal: %w", err)
 	}
-	peer, err := unix.IoctlRetInt(fd, unix.TIOCGPTPEER|0)
-	if err != nil || peer < 0 {
-		peer, err = openPeer(fd)
-	}
+	peer, err := openPeer(fd)
 	if err != nil {
 		return nil, fmt.Errorf("open the terminal: %w", err)
 	}

@@ -22,15 +22,14 @@ func (a Addresses) String() string {
 
 // Frame is one packet at one link.
 type Frame struct {
-	Space    *world.Namespace
-	Link     *world.Link // nil: a link that is new
-	Out      bool        // it leaves by the link
-	Time     time.Time
-	Data     []byte // from the Ethernet header on
-	Answer   bool   // it goes back
-	Flags    string // of TCP: SYN, SYN ACK, RST; of ICMP: echo, reply, unreachable
-	Packet   Addresses
-	sameWire string
+	Space  *world.Namespace
+	Link   *world.Link // nil: a link that is new
+	Out    bool        // it leaves by the link
+	Time   time.Time
+	Data   []byte // from the Ethernet header on
+	Answer bool   // it goes back
+	Flags  string // of TCP: SYN, SYN ACK, RST; of ICMP: echo, reply, unreachable
+	Packet Addresses
 }
 
 // parseFrame understands the probe and its answer; other packets, and the rest of a TCP connection, are not ours.

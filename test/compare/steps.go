@@ -16,9 +16,6 @@ type step struct {
 	anyOrder bool
 }
 
-// do is a step that is only needed by others.
-func do(line string) step { return step{name: line, args: strings.Fields(line)} }
-
 func see(name string, compare way, line string) step {
 	return step{name: name, compare: compare, args: strings.Fields(line)}
 }
