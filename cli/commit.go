@@ -63,10 +63,11 @@ func commit(s *session, c *urfave.Context) (err error) {
 	ctx, stop := interruptible()
 	defer stop()
 	if c.Bool("pause") && files.pid != 0 && !shown.State.Paused {
-		if err := e.Pause(ctx, d.ID); err != nil {
-			return err
+		thaw, freezeErr := e.Freeze(d)
+		if freezeErr != nil {
+			return freezeErr
 		}
-		defer func() { err = errors.Join(err, e.Unpause(context.WithoutCancel(ctx), d.ID)) }()
+		defer func() { err = errors.Join(err, thaw()) }()
 	}
 	img, err := store.Commit(ctx, image.CommitOptions{
 		Rootfs: files.rootfs, Base: base, Config: imageConfig(base, shown), Reference: reference, Author: c.String("author"),

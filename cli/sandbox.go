@@ -26,7 +26,7 @@ func sandboxGroup() *verb {
 
 // sandboxRole is one of the processes that a sandbox is made of; no user starts it.
 func sandboxRole(name string) *verb {
-	return &verb{name: name, hidden: true, bare: true, max: -1, run: func(_ *session, c *urfave.Context) error {
+	return &verb{name: name, summary: "Be a part of a sandbox", hidden: true, bare: true, max: -1, run: func(_ *session, c *urfave.Context) error {
 		code, mine := sandbox.Main(append([]string{name}, c.Args().Slice()...))
 		if !mine {
 			return fmt.Errorf("sandbox %s is not for users", name)
