@@ -99,9 +99,25 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 	}
 	e.containerEvent(d, "kill", "signal", strconv.Itoa(int(sig)))
 	if sig == unix.SIGKILL {
-		return e.waitReleased(ctx, d.ID)
+		return e.awaitKilled(ctx, d, c)
 	}
 	return nil
+}
+
+// awaitKilled waits until a killed container is gone. A frozen process dies only when it is let go on, and somebody may have
+// paused the container in the moment of its death.
+func (e *Engine) awaitKilled(ctx context.Context, d *Definition, c *container.Container) error {
+	for {
+		released, err := e.waitReleasedFor(ctx, d.ID, 50*time.Millisecond)
+		if released || err != nil {
+			return err
+		}
+		if c.Status() == container.Paused {
+			if err := c.Resume(); err != nil && c.Status() == container.Paused {
+				return fmt.Errorf("kill %s: let it go on, so that it can die: %w", d.Name, err)
+			}
+		}
+	}
 }
 
 // markStopped tells the monitor that the user wants the container down, so that no policy restarts it.
