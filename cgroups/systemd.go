@@ -1,6 +1,7 @@
 package cgroups
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -121,6 +122,18 @@ type auxiliary struct {
 	Properties []property
 }
 
+// systemdPatience is how long an answer of systemd may take.
+const systemdPatience = 20 * time.Second
+
+// again asks once more where no answer came: for calls that may be made twice.
+func again(method string, args ...any) error {
+	err := call(method, args...)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = call(method, args...)
+	}
+	return err
+}
+
 // call talks to systemd's manager object. Absent is reported as fs.ErrNotExist.
 func call(method string, args ...any) error {
 	conn, err := connect()
@@ -129,7 +142,9 @@ func call(method string, args ...any) error {
 	}
 	defer conn.Close()
 	manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-	err = manager.Call("org.freedesktop.systemd1.Manager."+method, 0, args...).Err
+	ctx, cancel := context.WithTimeout(context.Background(), systemdPatience)
+	defer cancel()
+	err = manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager."+method, 0, args...).Err
 	var answer dbus.Error
 	if errors.As(err, &answer) && (answer.Name == "org.freedesktop.systemd1.NoSuchUnit" || strings.HasSuffix(answer.Name, "UnknownObject")) {
 		return fs.ErrNotExist
@@ -273,9 +288,9 @@ func (g *SystemdGroup) Delete() error {
 	}
 	op := plan.Step{Cmd: "systemctl stop " + g.scope.Unit, Reason: "the container has ended"}
 	err := plan.Do(g.watch, op, func() error {
-		err := ignoreAbsent(call("StopUnit", g.scope.Unit, "replace"))
+		err := ignoreAbsent(again("StopUnit", g.scope.Unit, "replace"))
 		if err == nil {
-			err = ignoreAbsent(call("ResetFailedUnit", g.scope.Unit))
+			err = ignoreAbsent(again("ResetFailedUnit", g.scope.Unit))
 		}
 		return err
 	})
