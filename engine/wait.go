@@ -105,14 +105,8 @@ func waitPid(ctx context.Context, c *container.Container, patience time.Duration
 	}
 }
 
-// waitReleased waits until nobody looks after the container any more: then its name, address and ports are free. A
-// container whose monitor was killed is released here.
-func (e *Engine) waitReleased(ctx context.Context, id string) error {
-	_, err := e.waitReleasedFor(ctx, id, 1<<63-1)
-	return err
-}
-
-// waitReleasedFor is waitReleased within limits.
+// waitReleasedFor waits until nobody looks after the container any more, but not longer than patience: then its name, address
+// and ports are free. A container whose monitor was killed is released here.
 func (e *Engine) waitReleasedFor(ctx context.Context, id string, patience time.Duration) (released bool, err error) {
 	for began := time.Now(); ; {
 		held, err := state.Held(e.monitorLock(id))
