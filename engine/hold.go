@@ -13,26 +13,6 @@ import (
 // cp, commit, diff, export.
 func (e *Engine) Hold(d *Definition) (*state.Lock, error) { return e.lock(d.ID) }
 
-// Freeze pauses a running container for one who holds it, and gives the function that lets it go on. Pause and Unpause would
-// wait for the lock that the caller has.
-func (e *Engine) Freeze(d *Definition) (thaw func() error, err error) {
-	c, err := e.running(d)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Pause(); err != nil {
-		return nil, err
-	}
-	e.containerEvent(d, "pause")
-	return func() error {
-		if err := c.Resume(); err != nil {
-			return err
-		}
-		e.containerEvent(d, "unpause")
-		return nil
-	}, nil
-}
-
 // Attachments are the volumes and bind mounts that a container has when it runs.
 func (e *Engine) Attachments(d *Definition) []image.Attachment {
 	var list []image.Attachment

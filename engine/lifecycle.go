@@ -317,34 +317,6 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 	return state.Unclaim(e.nameFile(old), d.ID)
 }
 
-// Pause freezes all processes of a container; Unpause lets them go on.
-func (e *Engine) Pause(ctx context.Context, ref string) error {
-	return e.withRunning(ref, func(d *Definition, c *container.Container) error {
-		if c.Status() == container.Paused {
-			return fmt.Errorf("container %s is already paused", d.Name)
-		}
-		if err := c.Pause(); err != nil {
-			return err
-		}
-		e.containerEvent(d, "pause")
-		return nil
-	})
-}
-
-// Unpause lets a paused container go on.
-func (e *Engine) Unpause(ctx context.Context, ref string) error {
-	return e.withRunning(ref, func(d *Definition, c *container.Container) error {
-		if c.Status() != container.Paused {
-			return fmt.Errorf("container %s is not paused", d.Name)
-		}
-		if err := c.Resume(); err != nil {
-			return err
-		}
-		e.containerEvent(d, "unpause")
-		return nil
-	})
-}
-
 func (e *Engine) withRunning(ref string, do func(*Definition, *container.Container) error) error {
 	d, err := e.Find(ref)
 	if err != nil {

@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/mydocker/mydocker/container"
+)
+
+// What becomes of a container whose start has failed, or whose process has ended.
+
+// startError gives an error of bringUp its exit status: 127 and 126 for the command, 125 for the rest.
+func startError(err error) error {
+	var command *container.CommandError
+	if errors.As(err, &command) {
+		return &ExitError{Code: command.Code, Err: err}
+	}
+	return exitWith(125, err)
+}
+
+func (m *monitor) failed(life Life, err error) Life {
+	life.FinishedAt = now()
+	life.Error = err.Error()
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		life.ExitCode = exit.Code
+	}
+	return m.remember(life)
+}
+
+func (m *monitor) ended(life Life, exit container.Exit, err error) (Life, error) {
+	life.FinishedAt = now()
+	life.ExitCode = exit.Code
+	life.OOMKilled = exit.OOMKilled
+	if m.log != nil {
+		m.log.endLines()
+	}
+	m.e.endEvents(m.d, exit.Code, exit.OOMKilled)
+	return m.remember(life), err
+}
+
+// remember records how it ended.
+func (m *monitor) remember(life Life) Life {
+	if m.d.Options.AutoRemove {
+		return life // gone in a moment
+	}
+	if err := m.e.writeLife(m.d.ID, life); err != nil {
+		life.Error = fmt.Sprintf("the end could not be recorded: %v", err)
+	}
+	return life
+}
