@@ -163,14 +163,18 @@ func (r Reference) Name() string { return r.Domain + "/" + r.Path }
 // String is the whole name in full.
 func (r Reference) String() string { return r.Name() + r.suffix() }
 
-// FamiliarName is the repository as people write it: nginx.
+// FamiliarName is the repository as people write it: nginx. A path on Docker Hub that begins as a host's name does keeps
+// its domain (docker.io/0.0/x: without it, 0.0 would be the registry).
 func (r Reference) FamiliarName() string {
 	if r.Domain != defaultDomain {
 		return r.Name()
 	}
 	short, ok := strings.CutPrefix(r.Path, "library/")
 	if !ok || strings.Contains(short, "/") {
-		return r.Path
+		short = r.Path
+	}
+	if _, rest := splitDomain(short); rest != short {
+		return r.Name()
 	}
 	return short
 }
