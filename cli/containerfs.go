@@ -66,21 +66,33 @@ func (f *containerFiles) look() error {
 
 // inside opens the root that the container's processes see, with its volumes; paths below it have to be resolved in it. A
 // container that does not run has its root file system and volumes mounted for this, where nobody else sees them.
-func (f *containerFiles) inside() (root *os.File, err error) {
+func (f *containerFiles) inside() (tree image.Tree, err error) {
 	if f.pid != 0 {
-		return os.Open(fmt.Sprintf("/proc/%d/root", f.pid))
+		if tree.Owners, err = image.OwnersOf(f.pid); err == nil {
+			tree.Root, err = os.Open(fmt.Sprintf("/proc/%d/root", f.pid))
+		}
+		return tree, err
 	}
+	users, owners, err := f.engine.UserNamespace(f.definition)
+	if err != nil {
+		return tree, err
+	}
+	if users != nil {
+		defer users.Close()
+	}
+	tree.Owners, f.rootfs.UserNS = owners, users
 	bare, err := f.rootfs.Mount(f.engine.Watch)
 	if err != nil {
-		return nil, err
+		return tree, err
 	}
-	volumes := f.engine.Attachments(f.definition)
+	volumes := f.engine.Attachments(f.definition, users)
 	if len(volumes) == 0 {
-		return bare, nil
+		tree.Root = bare
+		return tree, nil
 	}
 	// The work directory is the container's own and holds no mount.
-	root, err = image.Attach(bare, f.rootfs.Work, volumes)
-	return root, errors.Join(err, bare.Close())
+	tree.Root, err = image.Attach(bare, f.rootfs.Work, volumes, owners)
+	return tree, errors.Join(err, bare.Close())
 }
 
 // view mounts what the container's root file system is now, for reading: the image's layers and the container's own as layers

@@ -129,11 +129,11 @@ func (s *session) containerTree(ref string) (image.Tree, func() error, error) {
 	if err != nil {
 		return image.Tree{}, nil, err
 	}
-	root, err := files.inside()
+	tree, err := files.inside()
 	if err != nil {
 		return image.Tree{}, nil, errors.Join(err, files.close())
 	}
-	return image.Tree{Root: root}, func() error { return errors.Join(root.Close(), files.close()) }, nil
+	return tree, func() error { return errors.Join(tree.Root.Close(), files.close()) }, nil
 }
 
 func hostTree() (image.Tree, error) {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"os"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -13,13 +14,18 @@ import (
 // cp, commit, diff, export.
 func (e *Engine) Hold(d *Definition) (*state.Lock, error) { return e.lock(d.ID) }
 
-// Attachments are the volumes and bind mounts that a container has when it runs.
-func (e *Engine) Attachments(d *Definition) []image.Attachment {
+// Attachments are the volumes and bind mounts that a container has when it runs. users is its user namespace, or nil.
+func (e *Engine) Attachments(d *Definition, users *os.File) []image.Attachment {
 	var list []image.Attachment
 	for _, m := range e.mounts(d) {
-		if m.Type == "bind" {
-			list = append(list, image.Attachment{Source: m.Source, Target: m.Destination, ReadOnly: readOnlyMount(m)})
+		if m.Type != "bind" {
+			continue
 		}
+		a := image.Attachment{Source: m.Source, Target: m.Destination, ReadOnly: readOnlyMount(m)}
+		if isOurs(m, e.Root.Lib+"/") {
+			a.UserNS = users
+		}
+		list = append(list, a)
 	}
 	return list
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/container"
+	"github.com/mydocker/mydocker/image"
 )
 
 // --userns-remap: the container's root is nobody on the host, namely one of the sub-ids of a user, as in Docker. The layers
@@ -165,12 +166,38 @@ func (r *remapped) apply(s *specs.Spec, lib string, sharesNet bool) {
 	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 	for i, m := range s.Mounts {
 		switch {
-		case m.Type == "bind" && strings.HasPrefix(m.Source, lib):
+		case isOurs(m, lib):
 			s.Mounts[i].Options = append(slices.Clone(m.Options), "idmap")
 		case m.Type == "sysfs" && sharesNet:
 			s.Mounts[i] = specs.Mount{Destination: m.Destination, Type: "bind", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro", "rprivate"}}
 		}
 	}
+}
+
+// isOurs says of a mount that its files are ours, not the user's own.
+func isOurs(m specs.Mount, lib string) bool {
+	return m.Type == "bind" && strings.HasPrefix(m.Source, lib)
+}
+
+// UserNamespace makes a user namespace like the one that a container has when it runs, for those who work on its files; nil is
+// none.
+func (e *Engine) UserNamespace(d *Definition) (*os.File, image.Owners, error) {
+	if !remaps(&d.Options) {
+		return nil, image.Owners{}, nil
+	}
+	uids, gids, err := remapping(d.Options.Security.UsernsRemap)
+	if err != nil {
+		return nil, image.Owners{}, err
+	}
+	ns, err := container.UserNamespace(uids, gids)
+	return ns, image.Owners{Users: idMaps(uids), Groups: idMaps(gids)}, err
+}
+
+func idMaps(list []specs.LinuxIDMapping) (maps []user.IDMap) {
+	for _, m := range list {
+		maps = append(maps, user.IDMap{ID: int64(m.ContainerID), ParentID: int64(m.HostID), Count: int64(m.Size)})
+	}
+	return maps
 }
 
 // shiftBack gives files that were copied out of the container's root, where they were seen through the mapping, the owners

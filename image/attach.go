@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,6 +13,8 @@ import (
 type Attachment struct {
 	Source, Target string
 	ReadOnly       bool
+	// UserNS, if not nil, is a user namespace through whose mapping the owners are shown, as Rootfs.UserNS.
+	UserNS *os.File
 }
 
 // Attach puts volumes into a root file system that is held by a descriptor, as they would be while its container runs, for
@@ -21,24 +22,16 @@ type Attachment struct {
 //
 //	unshare -m; mount --make-rprivate /; mount --move ROOT PLACE; mount --rbind SOURCE PLACE/TARGET ...
 //
-// place is a directory that nobody else uses.
-func Attach(root *os.File, place string, volumes []Attachment) (*os.File, error) {
-	type result struct {
-		tree *os.File
-		err  error
-	}
-	done := make(chan result)
-	go func() {
-		// The thread has changed its namespaces and is never given back: it ends with this goroutine.
-		runtime.LockOSThread()
-		tree, err := attachInPrivate(root, place, volumes)
-		done <- result{tree, err}
-	}()
-	got := <-done
-	return got.tree, got.err
+// place is a directory that nobody else uses. Mount points that are missing are made, and belong to the container's root.
+func Attach(root *os.File, place string, volumes []Attachment, owners Owners) (tree *os.File, err error) {
+	err = throwAway(func() (err error) {
+		tree, err = attachInPrivate(root, place, volumes, owners)
+		return err
+	})
+	return tree, err
 }
 
-func attachInPrivate(root *os.File, place string, volumes []Attachment) (*os.File, error) {
+func attachInPrivate(root *os.File, place string, volumes []Attachment, owners Owners) (*os.File, error) {
 	// Opened before the mounts there are: a source is looked up on the host as it is.
 	var sources []int
 	defer func() {
@@ -53,20 +46,17 @@ func attachInPrivate(root *os.File, place string, volumes []Attachment) (*os.Fil
 		return nil, fmt.Errorf("make the mounts private: %w", err)
 	}
 	for _, v := range volumes {
-		fd, err := unix.OpenTree(unix.AT_FDCWD, v.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+		fd, err := v.open()
 		if err != nil {
 			return nil, fmt.Errorf("bind mount %s: %w", v.Source, err)
 		}
 		sources = append(sources, fd)
-		if v.ReadOnly {
-			attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-			if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-				return nil, fmt.Errorf("make the mount of %s read-only: %w", v.Source, err)
-			}
-		}
 	}
 	if err := unix.MoveMount(int(root.Fd()), "", unix.AT_FDCWD, place, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return nil, fmt.Errorf("mount the root file system: %w", err)
+	}
+	if err := owners.become(); err != nil {
+		return nil, err
 	}
 	for i, v := range volumes {
 		if err := attach(place, sources[i], v); err != nil {
@@ -78,6 +68,29 @@ func attachInPrivate(root *os.File, place string, volumes []Attachment) (*os.Fil
 		return nil, fmt.Errorf("take the mounts out of their namespace: %w", err)
 	}
 	return os.NewFile(uintptr(tree), "rootfs"), nil
+}
+
+// open makes a detached bind mount of the source, as it will look.
+func (v Attachment) open() (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, v.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, err
+	}
+	if v.ReadOnly {
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("make it read-only: %w", err)
+		}
+	}
+	if v.UserNS != nil {
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(v.UserNS.Fd())}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("map its owners: %w", err)
+		}
+	}
+	return fd, nil
 }
 
 // attach mounts one source. The place for it is made if the image has none, links resolved inside the root.

@@ -32,7 +32,12 @@ type CopyOptions struct {
 
 // Tree is a root file system that files are copied out of or into: a mounted overlay, /proc/PID/root of a running
 // container, or the host's own root. Paths are resolved inside, whatever links there are: openat2(RESOLVE_IN_ROOT).
-type Tree struct{ Root *os.File }
+//
+// Owners in an archive are the container's own, whoever they are on the host.
+type Tree struct {
+	Root   *os.File
+	Owners Owners
+}
 
 // Stat looks at a path without following its last part.
 func (t Tree) Stat(name string) (*PathStat, error) {
@@ -88,7 +93,7 @@ func contentOnly(name string) bool { return name == "." || strings.HasSuffix(nam
 // the content of a directory is archived without it.
 func (t Tree) Read(ctx context.Context, name, rename string, w io.Writer, o CopyOptions) error {
 	writer := newTreeWriter(ctx, w)
-	writer.resetOwner = !o.Archive
+	writer.resetOwner, writer.owners = !o.Archive, t.Owners
 	if err := t.read(writer, name, rename, o); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
@@ -147,6 +152,18 @@ func (t Tree) resolved(fd int) (string, error) {
 // Write unpacks an archive into a directory that exists. Links in the tree are followed inside it; nothing is written
 // outside. A directory is not replaced by a file, nor a file by a directory.
 func (t Tree) Write(ctx context.Context, dir string, r io.Reader) error {
+	if t.Owners.none() {
+		return t.write(ctx, dir, r)
+	}
+	return throwAway(func() error {
+		if err := t.Owners.become(); err != nil {
+			return err
+		}
+		return t.write(ctx, dir, r)
+	})
+}
+
+func (t Tree) write(ctx context.Context, dir string, r io.Reader) error {
 	fd, err := openInRoot(int(t.Root.Fd()), clean(dir), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("open directory %s: %w", dir, err)
@@ -157,7 +174,7 @@ func (t Tree) Write(ctx context.Context, dir string, r io.Reader) error {
 		return err
 	}
 	u := newUnpacker(fd, room)
-	u.plain = true
+	u.plain, u.owners = true, t.Owners
 	defer u.forgetDir()
 	if err := u.unpack(ctx, tar.NewReader(r)); err != nil {
 		return fmt.Errorf("write into %s: %w", dir, err)

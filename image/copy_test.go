@@ -61,7 +61,7 @@ func openTree(t *testing.T, dir string) Tree {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	return Tree{f}
+	return Tree{Root: f}
 }
 
 func TestCopyFollowsAndKeeps(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
@@ -239,19 +238,12 @@ func explainFS(fd int, what string, err error) error {
 // mountAsWhole is for kernels before 6.8: one mount(2), whose options must fit into a page, in a mount namespace of a
 // thread of its own, from which open_tree(2) takes the mount out again.
 func (r Rootfs) mountAsWhole() (*os.File, error) {
-	type result struct {
-		mount *os.File
-		err   error
-	}
-	done := make(chan result)
-	go func() {
-		// The thread has changed its namespaces and is never given back: it ends with this goroutine.
-		runtime.LockOSThread()
-		mount, err := r.mountInPrivate()
-		done <- result{mount, err}
-	}()
-	got := <-done
-	return got.mount, got.err
+	var mount *os.File
+	err := throwAway(func() (err error) {
+		mount, err = r.mountInPrivate()
+		return err
+	})
+	return mount, err
 }
 
 // mapOwners puts an id-mapped view over the directories that hold the layers. Nobody else sees this mount namespace.
@@ -285,18 +277,7 @@ func becomeOwner(dir string) error {
 	if err := unix.Stat(dir, &st); err != nil {
 		return &fs.PathError{Op: "stat", Path: dir, Err: err}
 	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var caps [2]unix.CapUserData
-	if err := unix.Capget(&header, &caps[0]); err != nil {
-		return fmt.Errorf("read the capabilities: %w", err)
-	}
-	if _, err := unix.SetfsgidRetGid(int(st.Gid)); err != nil {
-		return err
-	}
-	if _, err := unix.SetfsuidRetUid(int(st.Uid)); err != nil {
-		return err
-	}
-	return unix.Capset(&header, &caps[0]) // leaving root has dropped those that concern files
+	return fileUser(int(st.Uid), int(st.Gid))
 }
 
 // mountInPrivate equals: unshare -m; mount --make-rprivate /; cd /proc/thread-self/fd; mount -t overlay … DIR

@@ -23,6 +23,8 @@ type treeWriter struct {
 	buf  []byte
 	// layer reads overlay's own marks and writes them as whiteouts: the tree is the upper directory of an overlay.
 	layer bool
+	// owners says who the users of a container with a user namespace are on the host; empty: the same.
+	owners Owners
 	// resetOwner writes root as everybody's owner.
 	resetOwner bool
 }
@@ -110,7 +112,7 @@ func (t *treeWriter) writeEntry(dir int, base, name string) error {
 
 // header describes an entry; nil means that it has no place in an archive.
 func (t *treeWriter) header(dir int, base, name string, st *unix.Stat_t) (*tar.Header, error) {
-	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: inside(t.owners.Users, st.Uid), Gid: inside(t.owners.Groups, st.Gid),
 		ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX}
 	if t.resetOwner {
 		h.Uid, h.Gid = 0, 0
@@ -182,7 +184,7 @@ func (t *treeWriter) addXattrs(h *tar.Header, file, name string) error {
 		if h.PAXRecords == nil {
 			h.PAXRecords = map[string]string{}
 		}
-		h.PAXRecords[xattrRecord+key] = string(value[:n])
+		h.PAXRecords[xattrRecord+key] = string(t.owners.toContainer(key, value[:n]))
 	}
 	return nil
 }

@@ -33,6 +33,8 @@ type unpacker struct {
 	dirs    map[string]*tar.Header // attributes of directories, set last: making a file in one changes its time
 	implied map[string]bool        // directories that have no entry of their own
 	buf     []byte
+	// owners says who the users of a container with a user namespace are on the host; empty: the same.
+	owners Owners
 	// plain unpacks files, not a layer: whiteouts are names like others, and what is there is respected (cp).
 	plain bool
 	// flatten does what whiteouts say, instead of writing them down.

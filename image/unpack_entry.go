@@ -64,16 +64,14 @@ func (u *unpacker) makeFile(dir int, name, base string, h *tar.Header, content i
 	if err := u.fill(fd, h, content); err != nil {
 		return err
 	}
-	if h.Uid != 0 || h.Gid != 0 {
-		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
-			return fmt.Errorf("chown %d:%d: %w", h.Uid, h.Gid, err)
-		}
+	if err := u.chown(h, func(uid, gid int) error { return unix.Fchown(fd, uid, gid) }); err != nil {
+		return err
 	}
 	// After chown, which clears the set-user-id bits and the capabilities.
 	if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
 		return fmt.Errorf("chmod %o: %w", h.Mode&0o7777, err)
 	}
-	if err := setXattrs(h, func(key string, value []byte) error { return unix.Fsetxattr(fd, key, value, 0) }); err != nil {
+	if err := u.setXattrs(h, func(key string, value []byte) error { return unix.Fsetxattr(fd, key, value, 0) }); err != nil {
 		return err
 	}
 	return setTimes(dir, base, h)
@@ -168,10 +166,8 @@ func (u *unpacker) makeOther(dir int, name, base string, h *tar.Header, create f
 	if err := u.replace(dir, name, base, create); err != nil {
 		return err
 	}
-	if h.Uid != 0 || h.Gid != 0 {
-		if err := unix.Fchownat(dir, base, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return fmt.Errorf("chown %d:%d: %w", h.Uid, h.Gid, err)
-		}
+	if err := u.chown(h, func(uid, gid int) error { return unix.Fchownat(dir, base, uid, gid, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		return err
 	}
 	if h.Typeflag != tar.TypeSymlink {
 		// mknod obeys the umask; nobody else writes here, so the name still is what was just made.
@@ -179,7 +175,7 @@ func (u *unpacker) makeOther(dir int, name, base string, h *tar.Header, create f
 			return fmt.Errorf("chmod %o: %w", h.Mode&0o7777, err)
 		}
 	}
-	err := setXattrs(h, func(key string, value []byte) error { return unix.Lsetxattr(procPath(dir, base), key, value, 0) })
+	err := u.setXattrs(h, func(key string, value []byte) error { return unix.Lsetxattr(procPath(dir, base), key, value, 0) })
 	if err != nil {
 		return err
 	}
@@ -229,7 +225,7 @@ func (u *unpacker) finishDirs() error {
 			continue // a later entry has replaced it, or a directory above it
 		}
 		if err == nil {
-			err = errors.Join(finishDir(fd, h), unix.Close(fd))
+			err = errors.Join(u.finishDir(fd, h), unix.Close(fd))
 		}
 		if err != nil {
 			return fmt.Errorf("unpack directory %q: %w", h.Name, err)
@@ -238,16 +234,14 @@ func (u *unpacker) finishDirs() error {
 	return nil
 }
 
-func finishDir(fd int, h *tar.Header) error {
-	if h.Uid != 0 || h.Gid != 0 {
-		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
-			return fmt.Errorf("chown %d:%d: %w", h.Uid, h.Gid, err)
-		}
+func (u *unpacker) finishDir(fd int, h *tar.Header) error {
+	if err := u.chown(h, func(uid, gid int) error { return unix.Fchown(fd, uid, gid) }); err != nil {
+		return err
 	}
 	if err := unix.Fchmod(fd, uint32(h.Mode&0o7777)); err != nil {
 		return fmt.Errorf("chmod %o: %w", h.Mode&0o7777, err)
 	}
-	if err := setXattrs(h, func(key string, value []byte) error { return unix.Fsetxattr(fd, key, value, 0) }); err != nil {
+	if err := u.setXattrs(h, func(key string, value []byte) error { return unix.Fsetxattr(fd, key, value, 0) }); err != nil {
 		return err
 	}
 	return setTimes(fd, ".", h)
@@ -257,13 +251,13 @@ const xattrRecord = "SCHILY.xattr."
 
 // setXattrs sets the extended attributes of an entry. Those by which overlayfs steers itself are not taken from an
 // archive: trusted.overlay.redirect could show a file of another place.
-func setXattrs(h *tar.Header, set func(key string, value []byte) error) error {
+func (u *unpacker) setXattrs(h *tar.Header, set func(key string, value []byte) error) error {
 	for record, value := range h.PAXRecords {
 		key, ok := strings.CutPrefix(record, xattrRecord)
 		if !ok || strings.HasPrefix(key, "trusted.overlay.") || strings.HasPrefix(key, "user.overlay.") {
 			continue
 		}
-		err := set(key, []byte(value))
+		err := set(key, u.owners.toHost(key, []byte(value)))
 		// A kernel without SELinux has no place for its labels, and a symbolic link has none for user attributes:
 		// as with Docker, such attributes are left out. What gives a program its rights is never left out silently.
 		if (errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM)) && key != "security.capability" {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -60,4 +61,56 @@ func TestUsernsRemap(t *testing.T) {
 	refused(t, 125, []string{"/etc/subuid", "nobodyknows"}, "run", "--rm", "--userns-remap", "nobodyknows", "busybox", "true")
 	refused(t, 125, []string{"privileged mode is incompatible with user namespaces"}, "run", "--rm", "--privileged", "--userns-remap", "default", "busybox", "true")
 	refused(t, 125, []string{"cannot share the host's network namespace"}, "run", "--rm", "--net", "host", "--userns-remap", "default", "busybox", "true")
+}
+
+// mydocker cp with a container whose root is nobody on the host, running and stopped, in both directions: owners are the
+// container's own, in its root file system, in a volume and in what the host lends.
+func TestCopyRemapped(t *testing.T) {
+	cleanHost(t)
+	subIDs(t, "dockremap")
+	dir := t.TempDir()
+	sh(t, "cd "+dir+" && mkdir tree lent && echo one > tree/one && echo two > tree/two && chown 5:6 tree/two && chmod 640 tree/two && chown 100000:100000 lent")
+	powers := []byte{1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} // cap_net_bind_service, revision 2
+	if err := unix.Setxattr(dir+"/tree/two", "security.capability", powers, 0); err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, "copied", "--userns-remap", "default", "-v", "copyvol:/data", "-v", dir+"/lent:/lent", "busybox", "sleep", "1000")
+	must(t, "exec", c.name, "sh", "-c", "mkdir /own && echo x > /own/seven && chown 7:8 /own/seven && cp -a /own /data/")
+	for _, running := range []bool{true, false} {
+		what := "running"
+		if !running {
+			what = "stopped"
+			must(t, "stop", "-t", "0", c.name)
+		}
+		for _, place := range []string{"/own", "/data", "/lent", ""} {
+			must(t, "cp", dir+"/tree/.", c.name+":"+place+"/"+what)
+			must(t, "cp", "-a", dir+"/tree/.", c.name+":"+place+"/"+what+"-a")
+		}
+		sh(t, "tar -C "+dir+" --numeric-owner -cf - tree/two | "+binary+" cp - "+c.name+":/own/"+what)
+		for _, place := range []string{"/own", "/data"} {
+			equal(t, "owner in an archive, "+what+place, sh(t, binary+" cp -a "+c.name+":"+place+"/. - | tar --numeric-owner -tv | grep seven | awk '{print $2}'"), "7/8")
+		}
+		out := filepath.Join(dir, "out-"+what)
+		must(t, "cp", "-a", c.name+":/own", out)
+		must(t, "cp", c.name+":/own/seven", out+"/plain")
+		equal(t, "owners on the host, "+what, sh(t, "cd "+out+" && stat -c %u:%g . seven plain"), "0:0\n7:8\n0:0")
+	}
+	must(t, "start", c.name)
+	for _, what := range []string{"running", "stopped"} {
+		for _, place := range []string{"/own/", "/data/", "/lent/", "/"} {
+			plain, kept := place+what, place+what+"-a"
+			equal(t, "owners in "+plain, must(t, "exec", c.name, "stat", "-c", "%u:%g %a", plain, plain+"/one", kept+"/one", kept+"/two"),
+				"0:0 755\n0:0 644\n0:0 644\n5:6 640")
+		}
+		equal(t, "a file of a piped archive", must(t, "exec", c.name, "cat", "/own/"+what+"/tree/two"), "two")
+	}
+	// Powers of a file hold in the container, not beyond: they belong to its root (xattr revision 3, with his id).
+	file := filepath.Join("/proc", c.inspect("{{.State.Pid}}"), "root/own/running-a/two")
+	value := make([]byte, 100)
+	n, err := unix.Getxattr(file, "security.capability", value)
+	if want := append([]byte{1, 0, 0, 3, 0, 4}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xa0, 0x86, 1, 0); err != nil || !bytes.Equal(value[:n], want) {
+		t.Errorf("the powers of a file: %x, want %x (%v)", value[:max(n, 0)], want, err)
+	}
+	must(t, "rm", "-f", "-v", c.name)
+	must(t, "volume", "rm", "copyvol")
 }
