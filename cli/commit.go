@@ -11,6 +11,7 @@ import (
 	"github.com/docker/go-units"
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/image"
 )
@@ -64,10 +65,14 @@ func commit(s *session, c *urfave.Context) (err error) {
 	defer stop()
 	if c.Bool("pause") && files.pid != 0 && !shown.State.Paused {
 		thaw, freezeErr := e.Freeze(d)
-		if freezeErr != nil {
+		switch {
+		case errors.Is(freezeErr, cgroups.ErrUnavailable) && !c.IsSet("pause"): // without root: no cgroup, no freezer
+			s.warn([]string{"the container goes on while it is committed, because it cannot be paused here"})
+		case freezeErr != nil:
 			return freezeErr
+		default:
+			defer func() { err = errors.Join(err, thaw()) }()
 		}
-		defer func() { err = errors.Join(err, thaw()) }()
 	}
 	img, err := store.Commit(ctx, image.CommitOptions{
 		Rootfs: files.rootfs, Base: base, Config: imageConfig(base, shown), Reference: reference, Author: c.String("author"),

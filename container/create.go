@@ -74,6 +74,10 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	if err := Validate(spec); err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
+	spec, err := fit(spec)
+	if err != nil {
+		return nil, err
+	}
 	bundle, err := filepath.Abs(o.Bundle)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/userns"
 )
 
 // parentOf opens the directory in which a node is to be made, and makes it where it is missing.
@@ -23,6 +25,9 @@ func (in *initializer) makeDevice(s step) error {
 	}
 	defer unix.Close(dir)
 	err = unix.Mknodat(dir, name, uint32(s.Num[0]), int(s.Num[1]))
+	if err == unix.EPERM && userns.Inside() {
+		return in.bindDevice(s)
+	}
 	if err == unix.EEXIST {
 		var st unix.Stat_t
 		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -45,9 +50,21 @@ func (in *initializer) makeDevice(s step) error {
 	return unix.Fchownat(dir, name, int(s.Num[2]), int(s.Num[3]), unix.AT_SYMLINK_NOFOLLOW)
 }
 
-// bindDevice serves user namespaces, in which mknod is refused: the host's own node is bound.
+// bindDevice serves user namespaces, in which mknod is refused: the host's own node of that name is bound, if it is that device.
 func (in *initializer) bindDevice(s step) error {
-	return in.bind(step{Kind: stepBind, Source: s.Source, Target: s.Target})
+	source := s.Source
+	if source == "" {
+		source = s.Target
+	}
+	var st unix.Stat_t
+	err := unix.Stat(source, &st)
+	if err == nil && s.Num[1] != 0 && st.Rdev != s.Num[1] {
+		return fmt.Errorf("in a user namespace no device can be made, and the host's %s is another one", source)
+	}
+	if err != nil {
+		return fmt.Errorf("in a user namespace no device can be made, only the host's be shown: %s: %w", source, err)
+	}
+	return in.bind(step{Kind: stepBind, Source: source, Target: s.Target})
 }
 
 func (in *initializer) symlink(s step) error {

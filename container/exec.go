@@ -199,7 +199,11 @@ func (e *execJob) openTerminal() error {
 
 // writeProgram makes the list of system calls that the new process will make.
 func (e *execJob) writeProgram(paths, env []string) error {
-	process := *e.process
+	fitted, err := e.container.fitExec(e.process)
+	if err != nil {
+		return err
+	}
+	process := *fitted
 	if process.Capabilities == nil {
 		own, err := e.container.capabilities()
 		if err != nil {

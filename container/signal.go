@@ -55,7 +55,13 @@ func (c *Container) KillAll(sig unix.Signal) error {
 	if err != nil {
 		return err
 	}
-	return m.Signal(sig)
+	err = m.Signal(sig)
+	for _, pid := range c.ungrouped() {
+		if killErr := unix.Kill(pid, sig); killErr != unix.ESRCH {
+			err = errors.Join(err, killErr)
+		}
+	}
+	return err
 }
 
 // Pause freezes all processes of the container; Resume lets them go on.
@@ -106,7 +112,8 @@ func (c *Container) Processes() ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Procs()
+	pids, err := m.Procs()
+	return append(pids, c.ungrouped()...), err
 }
 
 func (c *Container) cgroup() (cgroups.Manager, error) {

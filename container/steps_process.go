@@ -12,6 +12,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/userns"
 )
 
 // privilegeSteps take powers away, in an order in which each can still be done. They are done by the last program
@@ -58,6 +60,9 @@ func privilegeSteps(p *specs.Process, linux *specs.Linux, filtered bool, warn fu
 	user := step{Kind: stepUser, Num: [6]uint64{uint64(p.User.UID), uint64(p.User.GID)}, Reason: "the user and its groups; no group of the caller stays"}
 	for _, g := range p.User.AdditionalGids {
 		user.Data = append(user.Data, strconv.FormatUint(uint64(g), 10))
+	}
+	if userns.Inside() && !userns.MaySetGroups() {
+		user.Num[2] = 1
 	}
 	list = append(list, user)
 	if p.Capabilities != nil {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/userns"
 )
 
 // Owners say who the users and groups of a container with a user namespace are on the host: user_namespaces(7), "/proc/PID/uid_map".
@@ -114,12 +116,26 @@ func (u *unpacker) chown(h *tar.Header, change func(uid, gid int) error) error {
 	gid, also := outside(u.owners.Groups, h.Gid)
 	err := error(unix.EOVERFLOW)
 	if ok && also {
-		err = change(uid, gid)
+		err = giveTo(uid, gid, change)
 	}
 	if err != nil {
 		return fmt.Errorf("chown %d:%d: %w", h.Uid, h.Gid, err)
 	}
 	return nil
+}
+
+// giveTo is chown UID:GID. An owner that does not exist in a user namespace with few ids becomes root, as fakeroot would have it: the
+// file keeps its mode, and programs that run as root in there find it. (`mydocker sandbox up` says that there are few ids.)
+func giveTo(uid, gid int, chown func(uid, gid int) error) error {
+	if userns.Inside() {
+		if !userns.HasUser(uint32(uid)) {
+			uid = 0
+		}
+		if !userns.HasGroup(uint32(gid)) {
+			gid = 0
+		}
+	}
+	return chown(uid, gid)
 }
 
 // Two extended attributes have ids in them.

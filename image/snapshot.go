@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/plan"
+	"github.com/mydocker/mydocker/userns"
 )
 
 // Rootfs is what one container's overlay is stacked of: kernel, Documentation/filesystems/overlayfs.rst.
@@ -71,6 +72,9 @@ func makeLike(dir string, st *unix.Stat_t) error {
 // flags are set in any case: a renamed directory or a changed mode must be written to the upper layer as a whole,
 // whatever the kernel's build prefers, or the upper layer alone would not tell what the container changed (commit).
 func (r Rootfs) flags() [][2]string {
+	if userns.Inside() {
+		return [][2]string{{"index", "off"}} // the others are off without being asked where it is userxattr
+	}
 	return [][2]string{{"redirect_dir", "off"}, {"metacopy", "off"}, {"index", "off"}}
 }
 
@@ -83,6 +87,9 @@ func (r Rootfs) options(lower []string) string {
 	options := "lowerdir=" + strings.Join(escaped, ":") + ",upperdir=" + escapeOption(r.Upper) + ",workdir=" + escapeOption(r.Work)
 	for _, flag := range r.flags() {
 		options += "," + flag[0] + "=" + flag[1]
+	}
+	if userns.Inside() {
+		options += ",userxattr"
 	}
 	if r.Volatile {
 		options += ",volatile"
@@ -196,6 +203,11 @@ func (r Rootfs) mountByParts() (*os.File, error) {
 	for _, p := range parameters {
 		if err := unix.FsconfigSetString(fd, p[0], p[1]); err != nil {
 			return nil, explainFS(fd, "set "+p[0]+"="+p[1], err)
+		}
+	}
+	if userns.Inside() { // its marks are "user." attributes: "trusted." ones are for the machine's root (Linux 5.11)
+		if err := unix.FsconfigSetFlag(fd, "userxattr"); err != nil {
+			return nil, explainFS(fd, "set userxattr", err)
 		}
 	}
 	if r.Volatile {

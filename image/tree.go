@@ -213,7 +213,7 @@ func isOpaque(fd int) bool {
 		return true
 	}
 	value := make([]byte, 2)
-	n, err := unix.Fgetxattr(fd, opaqueXattr, value)
+	n, err := unix.Fgetxattr(fd, opaqueXattr(), value)
 	return err == nil && string(value[:n]) == "y"
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/userns"
 )
 
 // unpacker writes one layer's archive into a directory in the form that overlayfs stacks. The archive is hostile until
@@ -134,6 +136,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	case tar.TypeSymlink:
 		return u.makeOther(dir, name, base, h, func() error { return unix.Symlinkat(h.Linkname, dir, base) })
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+		if h.Typeflag != tar.TypeFifo && userns.Inside() {
+			return nil // no device can be made here, nor used from a layer; Docker without root leaves them out too
+		}
 		return u.makeOther(dir, name, base, h, func() error {
 			return unix.Mknodat(dir, base, deviceMode(h), int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))))
 		})

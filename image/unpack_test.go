@@ -153,7 +153,7 @@ func TestWhiteouts(t *testing.T) {
 		}
 		got := "directory"
 		buf := make([]byte, 4)
-		if n, err := unix.Lgetxattr(path, opaqueXattr, buf); err == nil && string(buf[:n]) == "y" {
+		if n, err := unix.Lgetxattr(path, opaqueXattr(), buf); err == nil && string(buf[:n]) == "y" {
 			got = "opaque"
 		} else if isWhiteout(&st) {
 			got = "whiteout"

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/userns"
 )
 
 // What a layer removes from the layers below it is written in two ways.
@@ -18,8 +20,15 @@ const (
 	whiteoutPrefix = ".wh."
 	opaqueMarker   = ".wh..wh..opq"
 	aufsPrefix     = ".wh..wh."
-	opaqueXattr    = "trusted.overlay.opaque"
 )
+
+// opaqueXattr is overlayfs's mark, as the overlay is mounted (Rootfs.flags).
+func opaqueXattr() string {
+	if userns.Inside() {
+		return "user.overlay.opaque"
+	}
+	return "trusted.overlay.opaque"
+}
 
 // whiteout puts a whiteout of an archive on disk.
 func (u *unpacker) whiteout(dir int, name, base string) error {
@@ -60,7 +69,7 @@ func (u *unpacker) whiteout(dir int, name, base string) error {
 
 // markOpaque is setfattr -n trusted.overlay.opaque -v y DIR.
 func markOpaque(dir int) error {
-	err := unix.Setxattr(procPath(dir, "."), opaqueXattr, []byte("y"), 0)
+	err := unix.Setxattr(procPath(dir, "."), opaqueXattr(), []byte("y"), 0)
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOTSUP) {
 		return keepMarker(dir, opaqueMarker)
 	}

@@ -45,7 +45,11 @@ func (sb *Sandbox) Exec(cmd Command) (int, error) {
 	r := request{Place: cmd.Place, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, Terminal: cmd.Terminal}
 	files := []*os.File{cmd.In, cmd.Out, cmd.Err}
 	if cmd.Terminal {
-		t, err := openTerminal(cmd.In, cmd.Out)
+		pid, err := sb.Pid()
+		if err != nil {
+			return 125, err
+		}
+		t, err := openTerminal(fmt.Sprintf("/proc/%d/root/dev/pts", pid), cmd.In, cmd.Out)
 		if err != nil {
 			return 125, err
 		}

@@ -119,7 +119,8 @@ func mountOverlays(r *Record, hostname string) error {
 			continue
 		}
 		cover := overlay
-		if crowded && r.Rootless { // the kernel lets no user look under a mount, by an overlay neither
+		// The kernel lets no user look under a mount, nor into another's closed directory, by an overlay neither.
+		if r.Rootless && (crowded || unix.Access(dir, unix.R_OK|unix.X_OK) != nil) {
 			cover = memory
 		}
 		if err := cover(dir, info.Mode().Perm()|info.Mode()&os.ModeSticky, r, hostname); err != nil {

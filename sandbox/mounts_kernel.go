@@ -14,7 +14,7 @@ import (
 
 // mountDev leaves out the disks, and all else that a learner could harm with a slip.
 func mountDev() error {
-	devices := []string{"null", "zero", "full", "random", "urandom", "tty", "ptmx", "fuse", "net/tun", "kmsg", "pts"}
+	devices := []string{"null", "zero", "full", "random", "urandom", "tty", "fuse", "net/tun", "kmsg"}
 	staged := layers + "/dev"
 	if err := os.Mkdir(staged, 0o755); err != nil {
 		return err
@@ -23,7 +23,7 @@ func mountDev() error {
 		return err
 	}
 	for _, name := range devices {
-		info, err := os.Stat("/dev/" + name)
+		_, err := os.Stat("/dev/" + name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -34,22 +34,24 @@ func mountDev() error {
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 			return err
 		}
-		if info.IsDir() {
-			err = os.Mkdir(target, 0o755)
-		} else {
-			err = os.WriteFile(target, nil, 0o666)
-		}
-		if err != nil {
+		if err := os.WriteFile(target, nil, 0o666); err != nil {
 			return err
 		}
 		if err := do("/dev/"+name, target, "", unix.MS_BIND, ""); err != nil {
 			return err
 		}
 	}
-	for name, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
+	for name, target := range map[string]string{"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
 		if err := os.Symlink(target, filepath.Join(staged, name)); err != nil {
 			return err
 		}
+	}
+	// Terminals of its own: the kernel looks for the one that /dev/ptmx makes beside it, and not beside a bind mount of it.
+	if err := os.Mkdir(staged+"/pts", 0o755); err != nil {
+		return err
+	}
+	if err := do("devpts", staged+"/pts", "devpts", unix.MS_NOSUID|unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620"); err != nil {
+		return err
 	}
 	if err := os.Mkdir(staged+"/shm", 0o777|os.ModeSticky); err != nil {
 		return err

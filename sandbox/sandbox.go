@@ -125,7 +125,6 @@ func (sb *Sandbox) plan() error {
 	if os.Geteuid() != 0 {
 		sb.Rootless = true
 		sb.Ranged = haveRanges()
-		sb.Notes = append(sb.Notes, "containers do not start here: what is built by hand works (namespaces, links, routes, rules), `mydocker run` needs a sandbox that root has made")
 		if !sb.Ranged {
 			sb.Notes = append(sb.Notes, "there is one user id only, root: programs that change to another user fail (ranges of ids need newuidmap, and a line for this user in /etc/subuid and /etc/subgid)")
 		}

@@ -20,8 +20,10 @@ type terminal struct {
 	drained      chan struct{}
 }
 
-func openTerminal(in, out *os.File) (*terminal, error) {
-	outer, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+// openTerminal makes one among those of the sandbox, so that its programs find it under the name that they are told. dev is the
+// sandbox's /dev/pts.
+func openTerminal(dev string, in, out *os.File) (*terminal, error) {
+	outer, err := os.OpenFile(dev+"/ptmx", os.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make a terminal: %w", err)
 	}
@@ -30,7 +32,7 @@ func openTerminal(in, out *os.File) (*terminal, error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		return nil, fmt.Errorf("unlock the terminal: %w", err)
 	}
-	peer, err := openPeer(fd)
+	peer, err := openPeer(dev, fd)
 	if err != nil {
 		return nil, fmt.Errorf("open the terminal: %w", err)
 	}
@@ -39,13 +41,13 @@ func openTerminal(in, out *os.File) (*terminal, error) {
 	return t, nil
 }
 
-// openPeer opens the inner end by its number: /dev/pts/N.
-func openPeer(fd int) (int, error) {
+// openPeer opens the inner end by its number.
+func openPeer(dev string, fd int) (int, error) {
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err != nil {
 		return -1, err
 	}
-	return unix.Open(fmt.Sprintf("/dev/pts/%d", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	return unix.Open(fmt.Sprintf("%s/%d", dev, n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 }
 
 // start hands keys in and output out, and sizes when the window changes.

@@ -24,10 +24,10 @@ var imports = map[string][]string{
 	"":          {"cli", "container", "engine"},                                                                                                                                                                         // main: the command line, or one of the program's other roles
 	"cli":       {"world", "doctor", "trace", "lab", "sandbox", "engine", "image", "network", "container", "cgroups", "state", "plan", "lang", "explain", "topology", "why", "step", "cli/remote", "cli/remote/worker"}, // flags and tables; the oci command is the container package's own
 	"engine":    {"image", "network", "container", "state", "plan"},                                                                                                                                                     // the story: brings together all that know nothing of each other
-	"image":     {"state", "plan"},                                                                                                                                                                                      // knows no container
+	"image":     {"state", "plan", "userns"},                                                                                                                                                                            // knows no container
 	"network":   {"state", "plan"},                                                                                                                                                                                      // meets container only in engine, through the OCI spec
-	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan"},                                                                                                                               // an OCI runtime that could stand alone
-	"cgroups":   {"plan"},                                                                                                                                                                                               // limits are files
+	"container": {"cgroups", "container/inherited", "container/seccomp", "state", "plan", "userns"},                                                                                                                     // an OCI runtime that could stand alone
+	"cgroups":   {"plan", "userns"},                                                                                                                                                                                     // limits are files
 	"state":     {},                                                                                                                                                                                                     // a leaf
 	"step":      {"lang", "plan"},                                                                                                                                                                                       // asks before each operation
 	"why":       {"lang", "world"},                                                                                                                                                                                      // who made what
@@ -39,7 +39,8 @@ var imports = map[string][]string{
 	"world":     {"network", "state"},                                                                                                                                                                                   // what the kernel has, read-only
 	"doctor":    {"world", "network", "state", "plan", "lang"},                                                                                                                                                          // faults, named
 	"trace":     {"world", "network", "state", "plan", "lang"},                                                                                                                                                          // a packet, followed
-	"plan":      {},                                                                                                                                                                                                     // a leaf
+	"userns":    {},
+	"plan":      {}, // a leaf
 
 	"container/inherited":   {},                    // what Go's own start-up changes, read before it does
 	"container/seccomp":     {},                    // a profile, compiled to a filter
