@@ -78,7 +78,7 @@ func copyWarning(dir string, why error) string {
 }
 
 // mountCopy copies the layers, unless that was done at an earlier start, and makes a detached bind mount of the copy:
-// cp -a LAYERS… DIR/copied; open_tree(DIR/copied, OPEN_TREE_CLONE)
+// cp -a LAYERS… DIR/copied; open_tree(DIR/copied, OPEN_TREE_CLONE); mount_setattr(…, MS_PRIVATE)
 func (r Rootfs) mountCopy() (*os.File, error) {
 	if !r.isCopied() {
 		if err := r.copyLayers(); err != nil {
@@ -88,6 +88,12 @@ func (r Rootfs) mountCopy() (*os.File, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, r.copied(), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("bind mount %s: %w", r.copied(), err)
+	}
+	// A clone is a peer of the mount that it was made of, and systemd makes the host's mounts shared: what the container mounts
+	// would appear on the host, and pivot_root(2) refuses a shared root.
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Propagation: unix.MS_PRIVATE}); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("make the mount of %s private: %w", r.copied(), err)
 	}
 	return os.NewFile(uintptr(fd), "rootfs"), nil
 }

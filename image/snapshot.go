@@ -171,6 +171,9 @@ const maxParameter = 256
 // mountByParts hands the layers over one by one, so that their number is not bounded by the length of an option
 // string: fsopen(2) and, for each layer, fsconfig "lowerdir+" (Linux 6.8).
 func (r Rootfs) mountByParts() (*os.File, error) {
+	if !kernelTakesParts() {
+		return nil, errNotByParts
+	}
 	for _, path := range append([]string{r.Upper, r.Work}, r.stack()...) {
 		if len(path) >= maxParameter {
 			return nil, errNotByParts
@@ -190,12 +193,8 @@ func (r Rootfs) mountByParts() (*os.File, error) {
 	if err := unix.FsconfigSetString(fd, "source", "overlay"); err != nil {
 		return nil, fmt.Errorf("set the source: %w", err)
 	}
-	for i, dir := range r.stack() {
-		err := unix.FsconfigSetString(fd, "lowerdir+", dir)
-		if i == 0 && errors.Is(err, unix.EINVAL) && !pathMissing(dir) {
-			return nil, errNotByParts
-		}
-		if err != nil {
+	for _, dir := range r.stack() {
+		if err := unix.FsconfigSetString(fd, "lowerdir+", dir); err != nil {
 			return nil, explainFS(fd, "take the layer "+dir, err)
 		}
 	}
@@ -225,9 +224,22 @@ func (r Rootfs) mountByParts() (*os.File, error) {
 	return os.NewFile(uintptr(mount), "overlay"), nil
 }
 
-func pathMissing(path string) bool {
-	_, err := os.Stat(path)
-	return err != nil
+// kernelTakesParts says whether overlayfs knows "lowerdir+". The kernel is asked for its release, because an older one takes any
+// option at first, and says only in the end, for the whole file system, that one of them was invalid.
+func kernelTakesParts() bool {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return false
+	}
+	return releaseTakesParts(unix.ByteSliceToString(uts.Release[:]))
+}
+
+func releaseTakesParts(release string) bool {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return false // mount(2) works everywhere
+	}
+	return major > 6 || major == 6 && minor >= 8
 }
 
 // explainFS adds what the kernel says about a failed file system call: the lines that reading the descriptor gives.
