@@ -81,6 +81,7 @@ func commit(s *session, c *urfave.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.settleLater()
 	_, err = fmt.Fprintln(s.streams.Out, img.ID)
 	return err
 }

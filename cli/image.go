@@ -26,6 +26,7 @@ func imageGroup() *verb {
 		pushVerb(),
 		rmiVerb().as("rm", "remove"),
 		saveVerb(),
+		settleVerb(),
 		tagVerb(),
 	)
 }
@@ -72,6 +73,7 @@ Examples:
 			if err != nil {
 				return err
 			}
+			s.settleLater()
 			if c.Bool("quiet") {
 				_, err = fmt.Fprintln(s.streams.Out, img.ID)
 				return err
@@ -131,6 +133,7 @@ Examples:
 			if err != nil {
 				return fmt.Errorf("%s: %w", source, err)
 			}
+			s.settleLater()
 			_, err = fmt.Fprintln(s.streams.Out, img.ID)
 			return err
 		},
@@ -182,6 +185,7 @@ Examples:
 			if err != nil {
 				return err
 			}
+			s.settleLater()
 			return s.printLoaded(loaded)
 		},
 	}

@@ -89,7 +89,11 @@ func (s *session) pull(r remote.Request, ref image.Reference, quiet bool) (remot
 	tell, done := s.watcher(quiet)
 	defer done()
 	r.Ref = ref.String()
-	return atRegistry(ctx, r, tell)
+	fetched, err := atRegistry(ctx, r, tell)
+	if err == nil && fetched.Stored {
+		s.settleLater()
+	}
+	return fetched, err
 }
 
 // pullPolicy is when and what `run` and `create` pull.
@@ -237,6 +241,7 @@ func push(s *session, c *urfave.Context) error {
 		if err != nil {
 			return err
 		}
+		s.settleLater() // its layers may have been packed for it
 		line := fmt.Sprintf("%s: digest: %s", ref.Tag, pushed.Digest)
 		if quiet {
 			line = ref.String()

@@ -75,9 +75,6 @@ func (s *Store) finish(rawManifest []byte, m *manifest, rawConfig []byte, config
 	for _, d := range m.Layers {
 		r.Blobs = append(r.Blobs, d.Digest)
 	}
-	if err := s.syncStore(); err != nil {
-		return nil, err
-	}
 	if err := s.putRecord(r, names); err != nil {
 		return nil, err
 	}

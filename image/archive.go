@@ -58,7 +58,9 @@ func (s *Store) loading(ctx context.Context, work func() ([]*Image, error)) ([]*
 	if err != nil {
 		return nil, err
 	}
-	err = s.makeLayout()
+	if err = s.ensureChecked(); err == nil {
+		err = s.makeLayout()
+	}
 	var images []*Image
 	if err == nil {
 		images, err = work()

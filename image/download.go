@@ -27,7 +27,6 @@ type download struct {
 	part     *os.File
 	kept     int64 // how much of the part was there at the start
 	offset   int64
-	begun    int64 // how far the kernel was asked to write it
 	hash     hash.Hash
 	body     io.ReadCloser
 	failures int
@@ -116,7 +115,6 @@ func (l *download) readRemote(p []byte) (int, error) {
 		}
 		l.hash.Write(p[:n])
 		l.offset += int64(n)
-		l.begun = startWriting(l.part, l.begun, l.offset)
 		l.failures = 0
 		l.fetcher.Progress.tell(l.d, "Downloading", l.offset, l.d.Size)
 	}

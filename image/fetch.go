@@ -50,6 +50,7 @@ type Fetched struct {
 	*Image
 	Digest Digest // of the manifest or index that the registry has under the name
 	Fresh  bool
+	Stored bool // something came into the store: it was not all here already
 }
 
 // Fetch makes an image of a registry part of the store. Layers come side by side, are verified and unpacked while they
@@ -159,7 +160,7 @@ func (f *fetcher) fetch(ctx context.Context, platform Platform) (*Fetched, error
 	if err != nil {
 		return nil, err
 	}
-	return &Fetched{Image: img, Digest: top, Fresh: here == nil}, nil
+	return &Fetched{Image: img, Digest: top, Fresh: here == nil, Stored: true}, nil
 }
 
 // names are the tag that was asked for, and the digest under which the registry has it.
@@ -281,16 +282,3 @@ func (c *remoteContent) load(d Descriptor) ([]byte, error) {
 }
 
 func (c *remoteContent) open(d Descriptor) (io.ReadCloser, error) { return c.fetcher.open(c.ctx, d) }
-
-// syncStore is sync -f LIB: what a record names must be on the disk before the record is.
-func (s *Store) syncStore() error {
-	dir, err := os.Open(s.layers())
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := unix.Syncfs(int(dir.Fd())); err != nil {
-		return fmt.Errorf("write the layers to the disk: %w", err)
-	}
-	return nil
-}

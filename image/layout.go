@@ -14,8 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -53,11 +51,11 @@ func (s *Store) makeLayout() error {
 	if err := s.ensureSkeleton(); err != nil {
 		return err
 	}
-	marker := filepath.Join(s.images(), "oci-layout")
-	if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	marker, content := filepath.Join(s.images(), "oci-layout"), `{"imageLayoutVersion":"1.0.0"}`
+	if there, err := os.ReadFile(marker); err == nil && string(there) == content {
+		return nil
 	}
-	return state.Replace(marker, []byte(`{"imageLayoutVersion":"1.0.0"}`), state.Durable)
+	return state.Replace(marker, []byte(content), state.Volatile)
 }
 
 func (s *Store) hasBlob(d Digest, size int64) bool {
@@ -93,13 +91,13 @@ func readSmall(r io.Reader) ([]byte, error) {
 	return data, err
 }
 
-// writeBlob stores small content that is in memory, and makes sure that it is on the disk.
+// writeBlob stores small content that is in memory.
 func (s *Store) writeBlob(data []byte) (Digest, error) {
 	d := digestOf(data)
 	if s.hasBlob(d, int64(len(data))) {
 		return d, nil
 	}
-	return d, state.Replace(s.blob(d), data, state.Durable)
+	return d, state.Replace(s.blob(d), data, state.Volatile)
 }
 
 // blobWriter takes content whose digest is perhaps not known before its end, aside, and moves it into place.
@@ -108,7 +106,6 @@ type blobWriter struct {
 	file  *os.File
 	hash  hash.Hash
 	size  int64
-	begun int64 // how far the kernel was asked to write it
 }
 
 func (s *Store) newBlob() (*blobWriter, error) {
@@ -123,22 +120,7 @@ func (w *blobWriter) Write(p []byte) (int, error) {
 	n, err := w.file.Write(p)
 	w.hash.Write(p[:n])
 	w.size += int64(n)
-	w.begun = startWriting(w.file, w.begun, w.size)
 	return n, err
-}
-
-// writeBehind is how many bytes of a large file gather before the kernel is asked to write them.
-const writeBehind = 8 << 20
-
-// startWriting asks the kernel to begin writing what was added to a file since the last time, and waits for nothing: the disk
-// then works beside the download and the unpacking, and little is left for syncStore. It returns how far it has asked.
-func startWriting(f *os.File, begun, size int64) int64 {
-	if size-begun < writeBehind {
-		return begun
-	}
-	// A hint: where it is not understood, syncStore has more to do.
-	_ = unix.SyncFileRange(int(f.Fd()), begun, size-begun, unix.SYNC_FILE_RANGE_WRITE)
-	return size
 }
 
 func (w *blobWriter) digest() Digest { return Digest("sha256:" + hex.EncodeToString(w.hash.Sum(nil))) }
@@ -199,13 +181,36 @@ func (s *Store) readIndex() (*manifest, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &manifest{SchemaVersion: 2, MediaType: mediaOCIIndex, Manifests: []Descriptor{}}, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(data, &index)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.indexPath(), err)
+		return nil, fmt.Errorf("read the images' index: %w", err)
+	}
+	if json.Unmarshal(data, &index) != nil {
+		return s.rebuildIndex() // torn by a power failure; nothing is in it that is not elsewhere
 	}
 	return &index, nil
+}
+
+// rebuildIndex makes the index anew, of the names and records. The caller has lockIndex.
+func (s *Store) rebuildIndex() (*manifest, error) {
+	records, err := s.readRecords()
+	if err != nil {
+		return nil, err
+	}
+	named, err := s.readNames()
+	if err != nil {
+		return nil, err
+	}
+	index := &manifest{SchemaVersion: 2, MediaType: mediaOCIIndex}
+	for _, r := range records {
+		tags := withoutDigests(named[r.ID])
+		for _, name := range tags {
+			index.indexed(r.descriptor(), name.String())
+		}
+		if len(tags) == 0 {
+			index.indexed(r.descriptor(), "")
+		}
+	}
+	return index, s.writeIndex(index)
 }
 
 func (s *Store) writeIndex(index *manifest) error {
@@ -216,7 +221,7 @@ func (s *Store) writeIndex(index *manifest) error {
 	if err != nil {
 		return err
 	}
-	return state.Replace(s.indexPath(), data, state.Durable)
+	return state.Replace(s.indexPath(), data, state.Volatile)
 }
 
 // indexed puts a manifest under a full name into the index; the name "" stands for an image without one.

@@ -49,7 +49,7 @@ func (s *Store) removeNames(ref string, o RemoveOptions) (removed []Removed, gon
 		return nil, false, err
 	}
 	defer lock.Release()
-	r, err := s.find(ref)
+	r, err := s.look(ref)
 	if err != nil {
 		return nil, false, err
 	}
@@ -155,19 +155,26 @@ func (s *Store) Collect(ctx context.Context) ([]Digest, error) {
 	if err := errors.Join(err, lock.Release()); err != nil {
 		return gone, err
 	}
-	// The slow part is done without the lock: what is called old- is nobody's.
+	return gone, errors.Join(err, s.removeAside()) // the slow part is done without the lock
+}
+
+// removeAside removes the layers that setAside has taken the names of: they are nobody's.
+func (s *Store) removeAside() (err error) {
 	for name := range s.entries(s.layers(), &err) {
 		if strings.HasPrefix(name, "old-") {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(s.layers(), name)))
 		}
 	}
-	return gone, err
+	return err
 }
 
 // unlinkUnreached takes away the names of unreached content, under the lock. A layer is moved aside as a whole, so
 // that half of it can never be taken for all of it.
 func (s *Store) unlinkUnreached() (gone []Digest, err error) {
 	records, err := s.readRecords()
+	if err == nil {
+		err = s.removeTorn(records)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -197,13 +204,17 @@ func (s *Store) unlinkUnreached() (gone []Digest, err error) {
 		if layers[name] || strings.HasPrefix(name, "old-") {
 			continue
 		}
-		aside := filepath.Join(s.layers(), fmt.Sprintf("old-%s-%d", name, os.Getpid()))
-		err = errors.Join(err, os.Rename(filepath.Join(s.layers(), name), aside))
+		err = errors.Join(err, s.setAside(name))
 		if isHex64(name) {
 			gone = append(gone, Digest("sha256:"+name))
 		}
 	}
 	return gone, err
+}
+
+// setAside takes a layer's name away; removeAside removes the rest.
+func (s *Store) setAside(name string) error {
+	return os.Rename(filepath.Join(s.layers(), name), filepath.Join(s.layers(), fmt.Sprintf("old-%s-%d", name, os.Getpid())))
 }
 
 // tidyIndex takes out of index.json what is no image's manifest any more: an image that was packed for a push has another.
@@ -213,6 +224,9 @@ func (s *Store) tidyIndex() error {
 		return err
 	}
 	defer lock.Release()
+	if err := s.removeDangling(); err != nil {
+		return err
+	}
 	index, err := s.readIndex()
 	if err != nil {
 		return err
@@ -223,6 +237,21 @@ func (s *Store) tidyIndex() error {
 		return nil
 	}
 	return s.writeIndex(index)
+}
+
+// removeDangling removes names that lead nowhere: a power failure can leave the name and take the record. The caller has
+// lockIndex.
+func (s *Store) removeDangling() error {
+	named, err := s.readNames()
+	for id, names := range named {
+		if _, statErr := os.Lstat(s.idPath(id)); !errors.Is(statErr, fs.ErrNotExist) {
+			continue
+		}
+		for _, name := range names {
+			err = errors.Join(err, os.Remove(s.namePath(name)))
+		}
+	}
+	return err
 }
 
 // entries is a directory's content; that it is missing is as good as empty.

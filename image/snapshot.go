@@ -31,6 +31,9 @@ type Rootfs struct {
 
 // Rootfs makes dir/upper and dir/work, on one file system as overlayfs wants it, and names the layers below them.
 func (s *Store) Rootfs(img *Image, dir string) (Rootfs, error) {
+	if err := s.ensureChecked(); err != nil {
+		return Rootfs{}, err
+	}
 	r := Rootfs{Warn: s.warn, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}
 	for i := len(img.Layers) - 1; i >= 0; i-- {
 		r.Lower = append(r.Lower, filepath.Join(s.layerDir(img.Layers[i]), "fs"))
@@ -41,7 +44,7 @@ func (s *Store) Rootfs(img *Image, dir string) (Rootfs, error) {
 	// The root of an overlay looks like its uppermost directory, so the new one must look like the image's.
 	var top unix.Stat_t
 	if err := unix.Stat(r.Lower[0], &top); err != nil {
-		return Rootfs{}, fmt.Errorf("the layers of image %s are damaged: %w; remove the image, and pull or load it again",
+		return Rootfs{}, fmt.Errorf("the layers of image %s are damaged: %w; pull or load the image again",
 			img.ID.Short(), &fs.PathError{Op: "stat", Path: r.Lower[0], Err: err})
 	}
 	if err := makeLike(r.Upper, &top); err != nil {

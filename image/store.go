@@ -29,11 +29,12 @@ type Store struct {
 	root  state.Root
 	watch plan.Watcher
 	warn  func(string)
+	boot  func() (string, error) // the identifier of this boot of the machine
 }
 
 // Open has no effect and reads nothing: directories are made by the first thing that is stored.
 func Open(root state.Root, o Options) (*Store, error) {
-	return &Store{root: root, watch: o.Watch, warn: o.Warn}, nil
+	return &Store{root: root, watch: o.Watch, warn: o.Warn, boot: readBootID}, nil
 }
 
 // record is ids/<image id>.json: all that running a container of the image needs, in one small file. A name is a
@@ -47,8 +48,10 @@ type record struct {
 	Stored       time.Time `json:"stored"`
 	Layers       []Digest  `json:"layers"`
 	// Blobs are the layers' archives, as the manifest names them.
-	Blobs  []Digest `json:"blobs"`
-	Config Config   `json:"config"`
+	Blobs []Digest `json:"blobs"`
+	// Boot is the boot of the machine in which the image was stored, until it is known to be on the disk: settle.go.
+	Boot   string `json:"boot,omitempty"`
+	Config Config `json:"config"`
 }
 
 func (r *record) image() *Image {
@@ -91,13 +94,25 @@ func (s *Store) Inspect(ref string) (*Image, error) {
 
 // find is Get on the level of records.
 func (s *Store) find(ref string) (*record, error) {
+	r, err := s.look(ref)
+	if err != nil || r.Boot == "" {
+		return r, err
+	}
+	if err := s.ensureChecked(); err != nil {
+		return nil, err
+	}
+	return s.look(ref) // a power failure may have taken it
+}
+
+// look is find without regard to power failures: for who has lockIndex, which mending takes.
+func (s *Store) look(ref string) (*record, error) {
 	if hex := strings.TrimPrefix(ref, "sha256:"); isHex64(hex) {
 		return s.readRecord(s.idPath(Digest("sha256:"+hex)), ref)
 	}
-	name, parseErr := ParseReference(ref)
-	if parseErr == nil {
-		r, err := s.readRecord(s.namePath(name), ref)
-		if !errors.Is(err, fs.ErrNotExist) {
+	name, err := ParseReference(ref)
+	if err == nil {
+		var r *record
+		if r, err = s.readRecord(s.namePath(name), ref); !errors.Is(err, fs.ErrNotExist) {
 			return r, err
 		}
 	}
@@ -111,10 +126,7 @@ func (s *Store) find(ref string) (*record, error) {
 			return s.readRecord(s.idPath(id), ref)
 		}
 	}
-	if parseErr != nil {
-		return nil, parseErr
-	}
-	return nil, notHere(ref)
+	return nil, err
 }
 
 func (s *Store) findPrefix(prefix string) (Digest, error) {
@@ -148,7 +160,9 @@ func (s *Store) readRecord(path, ref string) (*record, error) {
 		return nil, fmt.Errorf("read the record of image %q: %w", ref, err)
 	}
 	var r record
-	if err := json.Unmarshal(data, &r); err != nil {
+	if err := json.Unmarshal(data, &r); err != nil && isTorn(data) {
+		return nil, absent(fmt.Sprintf("image %q is not here any more: the machine stopped before it was on the disk; pull or load it again", ref))
+	} else if err != nil {
 		return nil, fmt.Errorf("the record %s of image %q is damaged: %w; load or pull the image again", path, ref, err)
 	}
 	return &r, nil
@@ -267,7 +281,7 @@ func (s *Store) Tag(src, dst string) error {
 		return err
 	}
 	defer lock.Release()
-	r, err := s.find(src)
+	r, err := s.look(src)
 	if err != nil {
 		return err
 	}
@@ -286,7 +300,10 @@ func (s *Store) putRecord(r *record, names []Reference) error {
 		return err
 	}
 	defer lock.Release()
-	if err := state.ReplaceJSON(s.idPath(r.ID), r, state.Durable); err != nil {
+	if r.Boot, err = s.boot(); err != nil {
+		return err
+	}
+	if err := state.ReplaceJSON(s.idPath(r.ID), r, state.Volatile); err != nil {
 		return err
 	}
 	if len(withoutDigests(names)) > 0 {

@@ -77,9 +77,6 @@ func (u *unpacker) makeFile(dir int, name, base string, h *tar.Header, content i
 	return setTimes(dir, base, h)
 }
 
-// largeFile is from how many bytes on the kernel is asked to begin writing a file to the disk at once.
-const largeFile = 1 << 20
-
 func (u *unpacker) fill(fd int, h *tar.Header, content io.Reader) error {
 	if isSparse(h) {
 		return u.fillSparse(fd, h.Size, content)
@@ -92,9 +89,6 @@ func (u *unpacker) fill(fd int, h *tar.Header, content io.Reader) error {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			if h.Size >= largeFile {
-				_ = unix.SyncFileRange(fd, 0, 0, unix.SYNC_FILE_RANGE_WRITE) // begin, as startWriting
-			}
 			return nil
 		}
 		if err != nil {

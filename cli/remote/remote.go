@@ -37,6 +37,7 @@ type Answer struct {
 	Done   bool         `json:",omitempty"`
 	Digest image.Digest `json:",omitempty"` // pull and push: of what the registry has under the name
 	Fresh  bool         `json:",omitempty"` // pull: it was not here before
+	Stored bool         `json:",omitempty"` // pull: something came into the store
 	Known  bool         `json:",omitempty"` // logout: there were credentials
 	Error  string       `json:",omitempty"`
 	Absent bool         `json:",omitempty"` // the error is an fs.ErrNotExist

@@ -4,6 +4,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/mydocker/mydocker/cli/remote"
 	"github.com/mydocker/mydocker/image"
@@ -24,7 +25,7 @@ func Do(ctx context.Context, r remote.Request, tell image.Progress) (a remote.An
 		_, err = client.Login(ctx, r.Server, r.User, r.Password)
 		return a, err
 	}
-	store, err := image.Open(r.Root, image.Options{})
+	store, err := image.Open(r.Root, image.Options{Warn: func(message string) { fmt.Fprintln(os.Stderr, "WARNING: "+message) }})
 	if err != nil {
 		return a, err
 	}
@@ -34,7 +35,7 @@ func Do(ctx context.Context, r remote.Request, tell image.Progress) (a remote.An
 		if err != nil {
 			return a, err
 		}
-		return remote.Answer{Digest: fetched.Digest, Fresh: fetched.Fresh}, nil
+		return remote.Answer{Digest: fetched.Digest, Fresh: fetched.Fresh, Stored: fetched.Stored}, nil
 	case "push":
 		a.Digest, err = client.Push(ctx, store, r.Ref, registry.PushOptions{Progress: tell})
 		return a, err
