@@ -17,7 +17,7 @@ import (
 
 // redirectScript is the rules in nft's words.
 func redirectScript(udpPort, tcpPort string) string {
-	s := "table ip mydocker-dns {\n\tchain out {\n\t\ttype filter hook output priority raw\n"
+	s := "table ip mydocker-dns {\n\tchain out {\n\t\ttype filter hook output priority raw\n\t\toif != \"lo\" accept\n"
 	for _, p := range [][2]string{{"udp", udpPort}, {"tcp", tcpPort}} {
 		s += fmt.Sprintf("\t\tip daddr %s %s dport 53 %s dport set %s\n", EmbeddedResolver, p[0], p[0], p[1])
 		s += fmt.Sprintf("\t\tip saddr %s %s sport %s %s sport set 53\n", EmbeddedResolver, p[0], p[1], p[0])
@@ -40,6 +40,12 @@ func redirectDNS(udpPort, tcpPort uint16) error {
 		Name: "out", Table: table, Type: nftables.ChainTypeFilter,
 		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw,
 	})
+	// What the container sends to others is looked at no further. In every namespace, lo is link 1.
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIF, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(1)},
+		&expr.Verdict{Kind: expr.VerdictAccept},
+	}})
 	const source, destination = 12, 16 // in the IPv4 header: RFC 791, 3.1
 	for _, p := range []struct {
 		proto    byte

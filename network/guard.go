@@ -26,6 +26,9 @@ func (m *Manager) ensureGuard(ctx context.Context, x executor, live *Network) er
 		}
 	}
 	err := m.run(ctx, x, op)
+	if err == nil {
+		return m.guardAgain(ctx, x)
+	}
 	if !noBridgeFamily(err) {
 		return err
 	}
@@ -34,6 +37,39 @@ func (m *Manager) ensureGuard(ctx context.Context, x executor, live *Network) er
 	}
 	live.Unguarded = true
 	return state.ReplaceJSON(m.livePath(live.ID), live, state.Volatile)
+}
+
+// guardAgain says of all links that are there what the table, which was gone or an older one, does not know.
+func (m *Manager) guardAgain(ctx context.Context, x executor) error {
+	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	if err != nil {
+		return err
+	}
+	missing, err := m.guardsMissing(live)
+	if err != nil {
+		return err
+	}
+	return m.run(ctx, x, missing...)
+}
+
+// guardsMissing puts in what the sets do not say of the endpoints of these networks.
+func (m *Manager) guardsMissing(live []*Network) (ops []operation, err error) {
+	there, err := guardElementsThere()
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range live {
+		eps, err := m.Endpoints(n.ID)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, e := range eps {
+			if missing := guardMissing(e, there[e.HostLink]); len(missing) > 0 {
+				ops = append(ops, guardLink{missing})
+			}
+		}
+	}
+	return ops, nil
 }
 
 // withoutGuard lets an endpoint do without, if the network has turned out to have none.
@@ -126,24 +162,11 @@ func (s *syncer) guard(live []*Network) error {
 			return err
 		}
 	}
-	there, err := guardElementsThere()
+	missing, err := s.m.guardsMissing(live)
 	if err != nil {
 		return err
 	}
-	for _, n := range live {
-		eps, err := s.m.Endpoints(n.ID)
-		if err != nil {
-			return err
-		}
-		for _, e := range eps {
-			if missing := guardMissing(e, there[e.HostLink]); len(missing) > 0 {
-				if err := s.do(guardLink{missing}); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
+	return s.do(missing...)
 }
 
 // guardMissing are the elements of an endpoint that are not there.

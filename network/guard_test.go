@@ -56,6 +56,7 @@ func checkGuard(t *testing.T, use func(*Options)) {
 		bad := map[string][]byte{
 			"another's address":                 frame(peer.MAC, mine, unix.ETH_P_IP, datagram(his, peer.Address.Addr(), "spoof")),
 			"an address outside":                frame(peer.MAC, mine, unix.ETH_P_IP, datagram(netip.MustParseAddr("10.99.0.2"), peer.Address.Addr(), "out")),
+			"IPv6 with its IPv4 inside":         frame(peer.MAC, mine, unix.ETH_P_IPV6, ipv6Packet(netip.AddrFrom16([16]byte{4: me.As4()[0], me.As4()[1], me.As4()[2], me.As4()[3]}), sixPeer, 59, nil)),
 			"another's MAC":                     frame(peer.MAC, hers, unix.ETH_P_IP, datagram(me, peer.Address.Addr(), "mac")),
 			"another's ARP":                     frame(all, mine, unix.ETH_P_ARP, arp(1, 2, mine, his, peer.MAC, peer.Address.Addr())),
 			"the gateway's ARP":                 frame(peer.MAC, mine, unix.ETH_P_ARP, arp(1, 2, mine, evil.Gateway, peer.MAC, peer.Address.Addr())),
@@ -162,7 +163,8 @@ func bridgeNetfilter(t testing.TB, value string) {
 func TestGuardWords(t *testing.T) {
 	m := newManager(t)
 	create(t, m, CreateOptions{Name: "br0", EnableIPv6: true, Options: map[string]string{OptICC: "false"}})
-	web := start(t, m, "web", "br0")
+	create(t, m, CreateOptions{Name: "br1", EnableIPv6: true})
+	web, open := start(t, m, "web", "br0"), start(t, m, "open", "br1")
 	list := func() string {
 		out := run(t, "nft", "--debug=netlink", "list", "table", "bridge", "mydocker")
 		out, _, _ = strings.Cut(out, "table bridge mydocker {") // what follows is in nft's words, which knows raw targets as numbers
@@ -175,14 +177,14 @@ func TestGuardWords(t *testing.T) {
 		})
 	}
 	want := list()
-	if n := strings.Count(want, "[ lookup "); n != 11 {
+	if n := strings.Count(want, "[ lookup "); n != 14 {
 		t.Errorf("%d lookups in\n%s", n, want)
 	}
 	if !strings.Contains(run(t, "nft", "list", "set", "bridge", "mydocker", "addresses"), fmt.Sprintf("%q . %s", web.HostLink, web.Address.Addr())) {
 		t.Error(run(t, "nft", "list", "set", "bridge", "mydocker", "addresses"))
 	}
 	run(t, "nft", "delete", "table", "bridge", "mydocker")
-	script := guardTable().Command() + "\n" + guardLink{guardElements(web.Endpoint)}.Command() + "\n"
+	script := guardTable().Command() + "\n" + guardLink{append(guardElements(web.Endpoint), guardElements(open.Endpoint)...)}.Command() + "\n"
 	if out, err := exec.Command("bash", "-euc", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s\n%s", err, out, script)
 	}
@@ -199,7 +201,7 @@ func TestGuardDocument(t *testing.T) {
 	}
 	shown := string(text)
 	for _, r := range guardRules() {
-		if r.chain != "sender" {
+		if r.chain == "alone" {
 			continue
 		}
 		words := regexp.MustCompile(`^meta protocol \w+ `).ReplaceAllString(r.text, "") // which nft does not show either
@@ -226,13 +228,14 @@ func TestGuardRepaired(t *testing.T) {
 		}
 		want := list()
 		run(t, "bash", "-euc", harm)
-		if strings.Contains(harm, "ruleset") {
+		next := strings.Contains(harm, "ruleset")
+		if next {
 			late := start(t, m, "late", "br0")
 			if err := m.Release(ctx, late.id); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if shown, err := m.Sync(ctx, true); err != nil || len(shown) == 0 {
+		if shown, err := m.Sync(ctx, true); err != nil || len(shown) == 0 != next {
 			t.Errorf("%s: %q, %v", harm, shown, err)
 		}
 		if _, err := m.Sync(ctx, false); err != nil {
@@ -245,6 +248,44 @@ func TestGuardRepaired(t *testing.T) {
 			t.Errorf("%s: a difference is left: %q, %v", harm, again, err)
 		}
 		web.closeHeld()
+		removeAll(t, m)
+	}
+}
+
+// A table that an older version has made is replaced by the next container, and by sync; who runs already is held to his
+// addresses all the time.
+func TestGuardOfOlderVersion(t *testing.T) {
+	for _, by := range []string{"next container", "sync"} {
+		m := newManager(t)
+		create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", EnableIPv6: true})
+		evil, peer := start(t, m, "evil", "br0"), start(t, m, "peer", "br0")
+		want := run(t, "nft", "-s", "list", "chain", "bridge", "mydocker", "prerouting")
+		run(t, "bash", "-euc", `nft 'flush chain bridge mydocker prerouting; flush chain bridge mydocker sender
+			add rule bridge mydocker prerouting iifname @links jump sender
+			add rule bridge mydocker sender iifname . ether saddr != @macs drop
+			add rule bridge mydocker sender ip saddr != 0.0.0.0 iifname . ip saddr != @addresses drop
+			delete set bridge mydocker senders; delete set bridge mydocker senders6; delete set bridge mydocker free'`)
+		if by == "sync" {
+			if _, err := m.Sync(context.Background(), false); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			start(t, m, "late", "br0")
+		}
+		if got := run(t, "nft", "-s", "list", "chain", "bridge", "mydocker", "prerouting"); got != want {
+			t.Errorf("by %s: %s", by, lineDiff(want, got))
+		}
+		if commands, err := m.Sync(context.Background(), true); err != nil || len(commands) > 0 {
+			t.Errorf("by %s: a difference is left: %q, %v", by, commands, err)
+		}
+		seen := crossing(t, evil, peer, map[string][]byte{
+			"good": frame(peer.MAC, evil.MAC, unix.ETH_P_IP, datagram(evil.Address.Addr(), peer.Address.Addr(), "good")),
+			"bad":  frame(peer.MAC, evil.MAC, unix.ETH_P_IP, datagram(netip.MustParseAddr("10.99.0.2"), peer.Address.Addr(), "bad")),
+		})
+		if !seen["good"] || seen["bad"] {
+			t.Errorf("by %s: %v", by, seen)
+		}
+		evil.closeHeld()
 		removeAll(t, m)
 	}
 }

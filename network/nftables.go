@@ -75,7 +75,11 @@ func (o nftTableOp) Command() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "nft 'table %s %s {\n", o.family.name, nftTable)
 	for _, s := range o.sets {
-		fmt.Fprintf(&b, "\t%s %s { %s; }\n", s.kind(), s.name, s.text)
+		size := ""
+		if s.size > 0 {
+			size = fmt.Sprintf(" size %d;", s.size)
+		}
+		fmt.Fprintf(&b, "\t%s %s { %s;%s }\n", s.kind(), s.name, s.text, size)
 	}
 	for _, c := range o.chains {
 		fmt.Fprintf(&b, "\tchain %s { %s}\n", c.name, c.text)

@@ -19,7 +19,8 @@ import (
 // dropped. On a network without traffic between containers (enable_icc=false) it lets through only what is for the gateway.
 //
 // It is a table of nftables in the bridge family with both backends, because neither iptables nor ip6tables sees ARP or a frame
-// that stays on the bridge. Its rules never change; a container is five elements of its sets.
+// that stays on the bridge. Its rules never change; a container is a few elements of its sets. Nearly all that a container sends
+// are IP packets from its own addresses: link, MAC and IP address are looked up together, and such a frame costs one look-up.
 
 // OptGuard switches the guard off, for networks whose containers are routers or share addresses among themselves.
 const OptGuard = "mydocker.bridge.guard"
@@ -48,19 +49,28 @@ func guardFor(n *Network) *Guard {
 
 func bridgeFamily() nftFamily { return nftFamily{table: nftables.TableFamilyBridge, name: "bridge"} }
 
+// guardSize is how many elements the sets have room for that every frame is looked up in. The kernel gives a set of a known
+// size a plain table, which answers faster than one that can grow; each takes 256 KB. A host has fewer containers.
+const guardSize = 1 << 14
+
 // guardSets: who may send from which link, and whom the lonely may send to.
 func guardSets() []nftMap {
+	whole := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIPAddr)
+	whole6 := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr, nftables.TypeIP6Addr)
 	mac := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeEtherAddr)
 	v4 := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIPAddr)
 	v6 := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIP6Addr)
 	const target = "typeof iifname . @th,64,128" // the address that a neighbour solicitation or advertisement speaks of
 	return []nftMap{
-		{name: "links", text: "type ifname", key: nftables.TypeIFName},
+		{name: "senders", text: "type ifname . ether_addr . ipv4_addr", key: whole, size: guardSize},
+		{name: "senders6", text: "type ifname . ether_addr . ipv6_addr", key: whole6, size: guardSize},
+		{name: "links", text: "type ifname", key: nftables.TypeIFName, size: guardSize},
 		{name: "macs", text: "type ifname . ether_addr", key: mac},
 		{name: "addresses", text: "type ifname . ipv4_addr", key: v4},
 		{name: "addresses6", text: "type ifname . ipv6_addr", key: v6},
 		{name: "targets6", text: target, key: v6},
 		{name: "lonely", text: "type ifname", key: nftables.TypeIFName},
+		{name: "free", text: "type ifname", key: nftables.TypeIFName},
 		{name: "gateways", text: "type ifname . ether_addr", key: mac},
 		{name: "gateways4", text: "type ifname . ipv4_addr", key: v4},
 		{name: "gateways6", text: target, key: v6},
@@ -78,22 +88,28 @@ func guardChains() []nftChain {
 
 func guardRules() []nftRule {
 	b := &nftBuilder{}
+	mac := field{"ether saddr", expr.PayloadBaseLLHeader, 6, 6}
+	ip := field{"ip saddr", expr.PayloadBaseNetworkHeader, 12, 4}
+	ip6 := field{"ip6 saddr", expr.PayloadBaseNetworkHeader, 8, 16}
+	b.rule("prerouting").protocol("ip", unix.ETH_P_IP).in("senders", false, mac, ip).verdict("accept")
+	// Not ICMPv6: neighbour discovery says more than who sends it.
+	b.rule("prerouting").protocol("ip6", unix.ETH_P_IPV6).notICMP6().in("senders6", false, mac, ip6).verdict("accept")
 	b.rule("prerouting").in("links", false).jump("sender")
-	b.rule("prerouting").in("lonely", false).jump("alone")
 
-	b.rule("sender").in("macs", true, field{"ether saddr", expr.PayloadBaseLLHeader, 6, 6}).verdict("drop")
+	b.rule("sender").in("free", false).jump("alone")
+	b.rule("sender").in("macs", true, mac).verdict("drop")
 	// The kernel also believes ARP with the hardware type of IEEE 802, which the rules below would read in the same way but nft not.
 	b.rule("sender").protocol("arp", unix.ETH_P_ARP).unless(field{"arp htype", expr.PayloadBaseNetworkHeader, 0, 2}, []byte{0, 1}, "1").verdict("drop")
 	b.rule("sender").protocol("arp", unix.ETH_P_ARP).in("macs", true, field{"arp saddr ether", expr.PayloadBaseNetworkHeader, 8, 6}).verdict("drop")
 	// 0.0.0.0 asks whether an address is free, and claims none.
 	b.rule("sender").protocol("arp", unix.ETH_P_ARP).unless(field{"arp saddr ip", expr.PayloadBaseNetworkHeader, 14, 4}, make([]byte, 4), "0.0.0.0").
 		in("addresses", true, field{"arp saddr ip", expr.PayloadBaseNetworkHeader, 14, 4}).verdict("drop")
-	b.rule("sender").protocol("ip", unix.ETH_P_IP).in("addresses", true, field{"ip saddr", expr.PayloadBaseNetworkHeader, 12, 4}).verdict("drop")
+	b.rule("sender").protocol("ip", unix.ETH_P_IP).in("addresses", true, ip).verdict("drop")
 	b.rule("sender").icmp6("nd-router-advert", 134).verdict("drop")
 	b.rule("sender").icmp6("nd-redirect", 137).verdict("drop")
 	b.rule("sender").icmp6("nd-neighbor-advert", 136).in("targets6", true, targetField()).verdict("drop")
-	b.rule("sender").protocol("ip6", unix.ETH_P_IPV6).unless(field{"ip6 saddr", expr.PayloadBaseNetworkHeader, 8, 16}, make([]byte, 16), "::").
-		in("addresses6", true, field{"ip6 saddr", expr.PayloadBaseNetworkHeader, 8, 16}).verdict("drop")
+	b.rule("sender").protocol("ip6", unix.ETH_P_IPV6).unless(ip6, make([]byte, 16), "::").in("addresses6", true, ip6).verdict("drop")
+	b.rule("sender").in("lonely", false).jump("alone")
 
 	b.rule("alone").in("gateways", false, field{"ether daddr", expr.PayloadBaseLLHeader, 0, 6}).verdict("accept")
 	b.rule("alone").protocol("arp", unix.ETH_P_ARP).in("gateways4", false, field{"arp daddr ip", expr.PayloadBaseNetworkHeader, 24, 4}).verdict("accept")
@@ -111,13 +127,16 @@ type field struct {
 
 func targetField() field { return field{"@th,64,128", expr.PayloadBaseTransportHeader, 8, 16} }
 
-// in looks the link that the frame came in by, and a field of it, up in a set. Each part of a key begins a register of 16 bytes.
+// in looks the link that the frame came in by, and fields of it, up in a set. The parts of a key stand one behind the other in
+// 32-bit registers: the name takes the first four, each field as many words as it has begun.
 func (b *nftBuilder) in(set string, not bool, fields ...field) *nftBuilder {
 	text := "iifname"
 	exprs := []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: unix.NFT_REG_1}}
-	for i, f := range fields {
+	at := uint32(unix.NFT_REG32_00 + unix.IFNAMSIZ/4)
+	for _, f := range fields {
 		text += " . " + f.name
-		exprs = append(exprs, &expr.Payload{DestRegister: uint32(unix.NFT_REG_2 + i), Base: f.base, Offset: f.offset, Len: f.len})
+		exprs = append(exprs, &expr.Payload{DestRegister: at, Base: f.base, Offset: f.offset, Len: f.len})
+		at += (f.len + 3) / 4
 	}
 	if not {
 		text += " !="
@@ -129,6 +148,11 @@ func (b *nftBuilder) in(set string, not bool, fields ...field) *nftBuilder {
 func (b *nftBuilder) protocol(name string, number uint16) *nftBuilder {
 	return b.say("meta protocol "+name, &expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{byte(number >> 8), byte(number)}})
+}
+
+func (b *nftBuilder) notICMP6() *nftBuilder {
+	return b.say("meta l4proto != ipv6-icmp", &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{unix.IPPROTO_ICMPV6}})
 }
 
 func (b *nftBuilder) unless(f field, value []byte, text string) *nftBuilder {
@@ -174,8 +198,17 @@ func guardElements(e *Endpoint) (all []nftElement) {
 		}
 	}
 	padded := func(mac HardwareAddr) []byte { return append(slices.Clone(mac), 0, 0) }
+	whole := func(set string, a netip.Addr) {
+		if a.IsValid() {
+			add(set, e.MAC.String()+" . "+a.String(), append(padded(e.MAC), a.AsSlice()...))
+		}
+	}
+	add("links", "", nil)
+	if e.Guard.Sender && !e.Guard.Alone {
+		whole("senders", e.Address.Addr())
+		whole("senders6", e.Address6.Addr())
+	}
 	if e.Guard.Sender {
-		add("links", "", nil)
 		add("macs", e.MAC.String(), padded(e.MAC))
 		address("addresses", "", e.Address.Addr())
 		if e.Address6.IsValid() {
@@ -185,7 +218,11 @@ func guardElements(e *Endpoint) (all []nftElement) {
 	}
 	if e.Guard.Alone {
 		mac := macFor(e.Guard.Gateway)
-		add("lonely", "", nil)
+		if e.Guard.Sender {
+			add("lonely", "", nil)
+		} else {
+			add("free", "", nil)
+		}
 		add("gateways", mac.String(), padded(mac))
 		address("gateways4", "", e.Guard.Gateway)
 		if e.Address6.IsValid() {

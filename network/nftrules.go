@@ -46,6 +46,7 @@ func (c nftChain) chain(t *nftables.Table) *nftables.Chain {
 type nftMap struct {
 	name, text string
 	key, data  nftables.SetDatatype
+	size       uint32 // for how many elements there is room; 0: it grows
 }
 
 func (s nftMap) kind() string {
@@ -60,13 +61,13 @@ func nftMaps(f nftFamily) []nftMap {
 	data := nftables.MustConcatSetType(f.address, nftables.TypeInetService)
 	a := f.address.Name
 	return []nftMap{
-		{"ports", "type inet_proto . inet_service : " + a + " . inet_service", nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeInetService), data},
-		{"addresses", "type " + a + " . inet_proto . inet_service : " + a + " . inet_service", nftables.MustConcatSetType(f.address, nftables.TypeInetProto, nftables.TypeInetService), data},
+		{name: "ports", text: "type inet_proto . inet_service : " + a + " . inet_service", key: nftables.MustConcatSetType(nftables.TypeInetProto, nftables.TypeInetService), data: data},
+		{name: "addresses", text: "type " + a + " . inet_proto . inet_service : " + a + " . inet_service", key: nftables.MustConcatSetType(f.address, nftables.TypeInetProto, nftables.TypeInetService), data: data},
 	}
 }
 
 func (s nftMap) set(t *nftables.Table) *nftables.Set {
-	return &nftables.Set{Table: t, Name: s.name, IsMap: s.data.Name != "", Concatenation: strings.Contains(s.key.Name, " . "), KeyType: s.key, DataType: s.data}
+	return &nftables.Set{Table: t, Name: s.name, IsMap: s.data.Name != "", Concatenation: strings.Contains(s.key.Name, " . "), KeyType: s.key, DataType: s.data, Size: s.size}
 }
 
 // nftNetworkRules are the rules for these networks in one family; rules.go says why each is there.
