@@ -13,7 +13,6 @@ import (
 	"github.com/mydocker/mydocker/doctor"
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/lang"
-	"github.com/mydocker/mydocker/world"
 )
 
 func doctorVerb() *verb {
@@ -137,27 +136,6 @@ func (s *session) examine(ctx context.Context, ref string) (*doctor.Report, erro
 		return r, err
 	}
 	return r.Only(w, ref)
-}
-
-// readWorld is the kernel's state with what the engine knows of the containers.
-func (s *session) readWorld(ctx context.Context) (*world.World, error) {
-	e, err := s.engine()
-	if err != nil {
-		return nil, err
-	}
-	all, err := e.Containers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	o := world.Options{Root: s.root}
-	for _, c := range all {
-		known := &world.Container{ID: c.ID, Name: strings.TrimPrefix(c.Names[0], "/"), State: c.State, Pid: c.Pid}
-		if d, err := e.Find(c.ID); err == nil { // it may have gone meanwhile
-			known.Args, known.Env, known.Wanted = d.Command(), d.Options.Env, d.Options.Ports
-		}
-		o.Containers = append(o.Containers, known)
-	}
-	return world.Read(ctx, o)
 }
 
 // paint colours a report for a terminal.

@@ -102,7 +102,7 @@ func (s *session) columns(asked int) int {
 
 // topology looks at the host, and marks what the doctor finds wrong with it.
 func (s *session) topology(ctx context.Context, texts *lang.Catalogue, faults bool) (*topology.View, error) {
-	w, err := s.lookAround(ctx)
+	w, err := s.readWorld(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
-	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/why"
-	"github.com/mydocker/mydocker/world"
 )
 
 func whyVerb() *verb {
@@ -57,7 +54,7 @@ func runWhy(s *session, c *urfave.Context) error {
 		return s.refuse(fmt.Errorf("invalid --kind %q: %s", kind, strings.Join(why.Kinds(), ", ")))
 	}
 	ctx := context.Background()
-	w, err := s.lookAround(ctx)
+	w, err := s.readWorld(ctx)
 	if err != nil {
 		return err
 	}
@@ -90,28 +87,4 @@ func leadingOptions(words []string, names ...string) (given map[string]string, r
 		given[name] = value
 	}
 	return given, words, nil
-}
-
-// lookAround reads the host's networks, and whose they are.
-func (s *session) lookAround(ctx context.Context) (*world.World, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("only root may look into the namespaces of others; try it with sudo")
-	}
-	e, err := s.engine()
-	if err != nil {
-		return nil, err
-	}
-	all, err := e.Containers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	options := world.Options{Root: s.root}
-	for _, c := range all {
-		options.Containers = append(options.Containers, worldContainer(c))
-	}
-	return world.Read(ctx, options)
-}
-
-func worldContainer(c *engine.Summary) *world.Container {
-	return &world.Container{ID: c.ID, Name: strings.TrimPrefix(c.Names[0], "/"), State: c.State, Pid: c.Pid}
 }

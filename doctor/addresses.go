@@ -25,12 +25,12 @@ func (x *exam) gateways() error {
 
 func (x *exam) gateway(st *station) {
 	s, n := st.seg, st.inner.Namespace
-	r := defaultRoute(n)
-	show := Evidence{x.ip(n) + "route", routeList(n)}
+	r := defaultRoute(n, s.six)
+	show := Evidence{x.route(n, s.six), routeList(n, s.six)}
 	if r == nil {
-		if gw := x.wantedGateway(st); gw.IsValid() && !x.hasBlackhole(n) {
+		if gw := x.wantedGateway(st); gw.IsValid() && !x.hasBlackhole(n, s.six) {
 			x.add(Finding{ID: "no-default-route", Object: st.name(), About: st.about(), Values: []any{"namespace", st.name(), "gateway", gw},
-				Evidence: []Evidence{show}, Commands: []string{fmt.Sprintf("%sroute add default via %s", x.ip(n), gw)}})
+				Evidence: []Evidence{show}, Commands: []string{fmt.Sprintf("%s add default via %s", x.route(n, s.six), gw)}})
 		}
 		return
 	}
@@ -40,10 +40,13 @@ func (x *exam) gateway(st *station) {
 	if _, there := s.owner(r.Via); there || !s.complete {
 		return
 	}
+	if len(s.subnets()) == 0 && !s.bridge.Up && s.six {
+		return // the address has gone with the switch: see bridge-down
+	}
 	if len(s.subnets()) == 0 {
-		address := netip.PrefixFrom(r.Via, st.inner.Address4().Bits())
+		address := netip.PrefixFrom(r.Via, st.prefix().Bits())
 		if st.endpoint != nil {
-			address = netip.PrefixFrom(st.endpoint.Gateway, st.endpoint.Address.Bits())
+			address = netip.PrefixFrom(st.gateway(), st.prefix().Bits())
 		}
 		x.add(Finding{ID: "bridge-without-address", Object: s.bridge.Name, About: append(s.about(), st.name()),
 			Values:   []any{"bridge", s.bridge.Name, "namespace", st.name(), "gateway", r.Via},
@@ -55,7 +58,7 @@ func (x *exam) gateway(st *station) {
 	x.add(Finding{ID: "wrong-gateway", Object: st.name(), About: st.about(),
 		Values:   []any{"namespace", st.name(), "gateway", r.Via, "right", right, "bridge", s.bridge.Name},
 		Evidence: []Evidence{show, {x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}},
-		Commands: []string{fmt.Sprintf("%sroute replace default via %s", x.ip(n), right)}})
+		Commands: []string{fmt.Sprintf("%s replace default via %s", x.route(n, s.six), right)}})
 }
 
 // wantedGateway is where a station without a default route should have one: our record says so, or the router masquerades for its subnet,
@@ -63,8 +66,8 @@ func (x *exam) gateway(st *station) {
 func (x *exam) wantedGateway(st *station) netip.Addr {
 	s := st.seg
 	if st.endpoint != nil {
-		if st.endpoint.DefaultRoute && !s.internal() {
-			return st.endpoint.Gateway
+		if st.leads() && !s.internal() {
+			return st.gateway()
 		}
 		return netip.Addr{}
 	}
@@ -85,12 +88,29 @@ func (x *exam) wantedGateway(st *station) netip.Addr {
 	return netip.Addr{}
 }
 
-func (x *exam) hasBlackhole(n *world.Namespace) bool {
-	return slices.ContainsFunc(n.Routes, func(r world.Route) bool { return isBlackhole(r) && r.Default() })
+// gateway is what the record says.
+func (st *station) gateway() netip.Addr {
+	if st.seg.six {
+		return st.endpoint.Gateway6
+	}
+	return st.endpoint.Gateway
 }
 
+// leads says whether the record wants the default route of the segment's family here.
+func (st *station) leads() bool {
+	if st.seg.six {
+		return st.endpoint.DefaultRoute6
+	}
+	return st.endpoint.DefaultRoute
+}
+
+func (x *exam) hasBlackhole(n *world.Namespace, six bool) bool {
+	return slices.ContainsFunc(n.Routes, func(r world.Route) bool { return isBlackhole(r) && r.Default() && r.To.Addr().Is6() == six })
+}
+
+// isBlackhole: the kernel's own "unreachable default" of IPv6, behind all others, is none.
 func isBlackhole(r world.Route) bool {
-	return (r.Type == "blackhole" || r.Type == "unreachable" || r.Type == "prohibit") && r.Table == 254 && r.To.Addr().Is4()
+	return (r.Type == "blackhole" || r.Type == "unreachable" || r.Type == "prohibit") && r.Table == 254 && r.Protocol != "kernel"
 }
 
 // blackholes are routes that throw away what a bridge's stations send, or what is sent to them.
@@ -99,7 +119,9 @@ func (x *exam) blackholes(n *world.Namespace) {
 		if !isBlackhole(r) {
 			continue
 		}
-		hits := r.Default() && !slices.ContainsFunc(n.Routes, func(o world.Route) bool { return o.Default() && o.Type == "unicast" && o.Metric < r.Metric })
+		hits := r.Default() && !slices.ContainsFunc(n.Routes, func(o world.Route) bool {
+			return o.Default() && o.Type == "unicast" && o.To.Addr().Is6() == r.To.Addr().Is6() && o.Metric < r.Metric
+		})
 		about := n.Names
 		for _, s := range x.segments {
 			for _, sub := range s.subnets() {
@@ -111,8 +133,8 @@ func (x *exam) blackholes(n *world.Namespace) {
 		if hits {
 			text := fmt.Sprintf("%s %s", r.Type, shortPrefix(r.To))
 			x.add(Finding{ID: "blackhole-route", Object: n.Name(), About: about, Values: []any{"namespace", n.Name(), "route", text},
-				Evidence: []Evidence{{x.ip(n) + "route show type " + r.Type, text}},
-				Commands: []string{x.ip(n) + "route del " + text}})
+				Evidence: []Evidence{{x.route(n, r.To.Addr().Is6()) + " show type " + r.Type, text}},
+				Commands: []string{x.route(n, r.To.Addr().Is6()) + " del " + text}})
 		}
 	}
 }
@@ -124,9 +146,9 @@ func shortPrefix(p netip.Prefix) string {
 	return p.String()
 }
 
-func routeList(n *world.Namespace) (text string) {
+func routeList(n *world.Namespace, six bool) (text string) {
 	for _, r := range n.Routes {
-		if r.Table != 254 || !r.To.Addr().Is4() {
+		if r.Table != 254 || r.To.Addr().Is6() != six {
 			continue
 		}
 		if text != "" {
@@ -155,7 +177,7 @@ func routeText(r world.Route) string {
 func (x *exam) addresses() error {
 	for _, s := range x.segments {
 		for _, st := range s.stations {
-			if a := st.inner.Address4(); a.IsValid() && !st.outer.Address4().IsValid() {
+			if a := st.prefix(); a.IsValid() && !st.outer.Address(s.six).IsValid() {
 				x.netmask(st, a)
 			}
 		}
@@ -179,8 +201,11 @@ func (x *exam) netmask(st *station, a netip.Prefix) {
 			right := netip.PrefixFrom(a.Addr(), sub.Bits())
 			ip := x.ip(st.inner.Namespace)
 			commands := []string{fmt.Sprintf("%saddr add %s dev %s", ip, right, st.inner.Name), fmt.Sprintf("%saddr del %s dev %s", ip, a, st.inner.Name)}
-			if r := defaultRoute(st.inner.Namespace); r != nil && r.Via.IsValid() {
-				commands = append(commands, fmt.Sprintf("%sroute replace %s", ip, routeText(*r)))
+			if s.six { // where an address is there once only, whatever its length
+				slices.Reverse(commands)
+			}
+			if r := defaultRoute(st.inner.Namespace, s.six); r != nil && r.Via.IsValid() {
+				commands = append(commands, fmt.Sprintf("%s replace %s", x.route(st.inner.Namespace, s.six), routeText(*r)))
 			}
 			x.add(Finding{ID: "wrong-netmask", Object: st.name(), About: st.about(), Evidence: show, Commands: commands,
 				Values: []any{"namespace", st.name(), "address", a, "right", right, "bridge", s.bridge.Name}})
@@ -201,7 +226,7 @@ func (x *exam) duplicates(s *segment) {
 	for _, st := range s.stations {
 		me := member{st.name(), st.inner.Name}
 		mac := st.inner.MAC.String()
-		if other, ok := byMAC[mac]; ok {
+		if other, ok := byMAC[mac]; ok && !s.six {
 			x.add(Finding{ID: "duplicate-mac", Object: mac, About: []string{me.who, other.who}, Values: []any{"mac", mac, "a", other.who, "b", me.who},
 				Evidence: []Evidence{{x.ip(st.inner.Namespace) + "link show " + st.inner.Name, "link/ether " + mac}},
 				Commands: []string{fmt.Sprintf("%slink set %s address %s", x.ip(st.inner.Namespace), st.inner.Name, freshMAC(st))}})
@@ -209,7 +234,7 @@ func (x *exam) duplicates(s *segment) {
 		byMAC[mac] = me
 		for _, a := range st.inner.Addresses {
 			ip := a.Prefix.Addr()
-			if !ip.Is4() {
+			if ip.Is6() != s.six || ip.IsLinkLocalUnicast() {
 				continue
 			}
 			if other, ok := byIP[ip]; ok {
@@ -230,7 +255,7 @@ func freshMAC(st *station) string {
 
 // moveAddress gives a station the next free address of its subnet. Our own containers' addresses are in records: they are started anew.
 func (x *exam) moveAddress(st *station, a netip.Prefix) []string {
-	if st.endpoint != nil && st.endpoint.Address.Addr() == a.Addr() {
+	if st.endpoint != nil && (st.endpoint.Address.Addr() == a.Addr() || st.endpoint.Address6.Addr() == a.Addr()) {
 		return nil
 	}
 	ip := x.ip(st.inner.Namespace)
@@ -245,8 +270,8 @@ func (x *exam) moveAddress(st *station, a netip.Prefix) []string {
 	}
 	// The old one first: with it go the addresses of the same subnet that were added later (ip-sysctl.rst, promote_secondaries).
 	commands := []string{fmt.Sprintf("%saddr del %s dev %s", ip, a, st.inner.Name), fmt.Sprintf("%saddr add %s dev %s", ip, netip.PrefixFrom(free, a.Bits()), st.inner.Name)}
-	if r := defaultRoute(st.inner.Namespace); r != nil && r.Via.IsValid() {
-		commands = append(commands, ip+"route replace "+routeText(*r))
+	if r := defaultRoute(st.inner.Namespace, st.seg.six); r != nil && r.Via.IsValid() {
+		commands = append(commands, x.route(st.inner.Namespace, st.seg.six)+" replace "+routeText(*r))
 	}
 	return commands
 }
@@ -312,7 +337,7 @@ func overlap(a, b *world.Link) (pa, pb netip.Prefix, clash bool) {
 	}
 	for _, x := range a.Addresses {
 		for _, y := range b.Addresses {
-			if x.Prefix.Addr().Is4() && y.Prefix.Addr().Is4() && x.Prefix.Masked().Overlaps(y.Prefix.Masked()) && !x.Prefix.IsSingleIP() && !y.Prefix.IsSingleIP() {
+			if !x.Prefix.Addr().IsLinkLocalUnicast() && x.Prefix.Masked().Overlaps(y.Prefix.Masked()) && !x.Prefix.IsSingleIP() && !y.Prefix.IsSingleIP() {
 				return x.Prefix, y.Prefix, true
 			}
 		}
@@ -328,6 +353,6 @@ func (x *exam) overlappingRoutes(s *segment, sub netip.Prefix) {
 		}
 		x.add(Finding{ID: "route-overlap", Object: s.name(), About: append(s.about(), r.Dev.Name),
 			Values:   []any{"network", s.name(), "subnet", sub.Masked(), "route", routeText(r)},
-			Evidence: []Evidence{{x.ip(s.router) + "route", routeList(s.router)}}})
+			Evidence: []Evidence{{x.route(s.router, s.six), routeList(s.router, s.six)}}})
 	}
 }

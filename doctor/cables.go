@@ -31,22 +31,68 @@ func (x *exam) missing() error {
 				Commands: []string{fmt.Sprintf("mydocker restart %s", e.ContainerName)}})
 			continue
 		}
-		if !slices.ContainsFunc(inner.Addresses, func(a world.Address) bool { return a.Prefix.Addr() == e.Address.Addr() }) {
-			x.add(Finding{ID: "address-missing", Object: e.ContainerName, About: []string{e.ContainerName},
-				Values:   []any{"container", e.ContainerName, "link", e.Interface, "address", e.Address},
-				Evidence: []Evidence{{x.ip(c.Namespace) + "-br addr show " + e.Interface, addressList(inner)}},
-				Commands: x.withDefaultRoute(c.Namespace, inner, fmt.Sprintf("%saddr add %s dev %s", x.ip(c.Namespace), e.Address, e.Interface), e.Gateway, e.DefaultRoute)})
+		for _, p := range places(e) {
+			x.addressMissing(e, p, inner)
 		}
 	}
 	return nil
 }
 
-// withDefaultRoute adds what went with the address: the kernel takes away the routes that need it.
-func (x *exam) withDefaultRoute(n *world.Namespace, l *world.Link, command string, gateway netip.Addr, wanted bool) []string {
-	if !wanted || !gateway.IsValid() || defaultRoute(n) != nil {
-		return []string{command}
+// place is what a record gives a container in one family.
+type place struct {
+	address netip.Prefix
+	gateway netip.Addr // invalid: the default route is not by this network
+}
+
+func places(e *network.Endpoint) (all []place) {
+	four, six := place{address: e.Address}, place{address: e.Address6}
+	if e.DefaultRoute {
+		four.gateway = e.Gateway
 	}
-	return []string{command, fmt.Sprintf("%sroute add default via %s dev %s", x.ip(n), gateway, l.Name)}
+	if e.DefaultRoute6 {
+		six.gateway = e.Gateway6
+	}
+	for _, p := range []place{four, six} {
+		if p.address.IsValid() {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// addressMissing: an IPv6 address also goes when its link is switched off, which is told as that, and when IPv6 is.
+func (x *exam) addressMissing(e *network.Endpoint, p place, inner *world.Link) {
+	six, n := p.address.Addr().Is6(), inner.Namespace
+	if six && !inner.Up || has(inner, p.address.Addr()) {
+		return
+	}
+	f := Finding{ID: "address-missing", Object: e.ContainerName, About: []string{e.ContainerName},
+		Values:   []any{"container", e.ContainerName, "link", e.Interface, "address", p.address},
+		Evidence: []Evidence{{x.ip(n) + "-br addr show " + e.Interface, addressList(inner)}}, Commands: x.restore(inner, p)}
+	if key := "net/ipv6/conf/" + inner.Name + "/disable_ipv6"; six && n.Sysctl(key) == "1" {
+		f.ID, f.Evidence = "ipv6-disabled", append(f.Evidence, x.setting(n, key))
+		f.Commands = append([]string{x.sysctl(n, key, "0")}, f.Commands...)
+	}
+	x.add(f)
+}
+
+func has(l *world.Link, a netip.Addr) bool {
+	return slices.ContainsFunc(l.Addresses, func(have world.Address) bool { return have.Prefix.Addr() == a })
+}
+
+// restore gives an address back, and the default route that went with it: the kernel takes away the routes that need it.
+func (x *exam) restore(l *world.Link, p place) (commands []string) {
+	n, six := l.Namespace, p.address.Addr().Is6()
+	if !has(l, p.address.Addr()) {
+		commands = append(commands, fmt.Sprintf("%saddr add %s dev %s", x.ip(n), p.address, l.Name))
+	}
+	if six && len(commands) > 0 {
+		commands[0] += " nodad" // it is in our records, so nobody else has it; and it works at once
+	}
+	if p.gateway.IsValid() && defaultRoute(n, six) == nil {
+		commands = append(commands, fmt.Sprintf("%s replace default via %s dev %s", x.route(n, six), p.gateway, l.Name))
+	}
+	return commands
 }
 
 func linkList(n *world.Namespace) string {
@@ -77,6 +123,9 @@ func (x *exam) down() error {
 	for _, s := range x.segments {
 		if !s.bridge.Up && (len(s.stations) > 0 || s.ours()) {
 			commands := []string{x.ip(s.router) + "link set " + s.bridge.Name + " up"}
+			if a := s.lostAddress(); a.IsValid() {
+				commands = append(commands, fmt.Sprintf("%saddr add %s dev %s nodad", x.ip(s.router), a, s.bridge.Name))
+			}
 			x.add(Finding{ID: "bridge-down", Object: s.bridge.Name, About: s.about(), Values: []any{"bridge", s.bridge.Name},
 				Evidence: []Evidence{{x.ip(s.router) + "-br link show " + s.bridge.Name, upOrDown(s.bridge)}}, Commands: commands})
 		}
@@ -84,7 +133,7 @@ func (x *exam) down() error {
 	for _, n := range x.w.Namespaces {
 		used := false
 		for _, l := range n.Links {
-			used = used || !l.Loopback && l.Address4().IsValid()
+			used = used || !l.Loopback && (l.Address4().IsValid() || l.Address(true).IsValid())
 			if l.Kind == "veth" && l.Peer != nil && !l.Up && inUse(l) {
 				about := []string{l.Name, l.Peer.Name, n.Name(), l.Peer.Namespace.Name()}
 				x.add(Finding{ID: "veth-down", Object: n.Name() + ":" + l.Name, About: about,
@@ -101,12 +150,30 @@ func (x *exam) down() error {
 	return nil
 }
 
-// up also puts back the default route that went when the link was switched off, where mydocker knows it.
+// lostAddress is the IPv6 address that a bridge had before it was switched off: the gateway of our record, or of those who are plugged in.
+func (s *segment) lostAddress() netip.Prefix {
+	if !s.six || len(s.subnets()) > 0 {
+		return netip.Prefix{}
+	}
+	if s.ours() && s.net.Gateway6.IsValid() {
+		return netip.PrefixFrom(s.net.Gateway6, s.net.Subnet6.Bits())
+	}
+	for _, st := range s.stations {
+		if r := defaultRoute(st.inner.Namespace, true); r != nil && r.Dev == st.inner && st.prefix().Contains(r.Via) {
+			return netip.PrefixFrom(r.Via, st.prefix().Bits())
+		}
+	}
+	return netip.Prefix{}
+}
+
+// up also puts back what went when the link was switched off, where mydocker knows it: the default route, and IPv6 addresses.
 func (x *exam) up(n *world.Namespace, l *world.Link) []string {
 	commands := []string{x.ip(n) + "link set " + l.Name + " up"}
 	for _, e := range x.w.Endpoints {
-		if c := x.w.Container(e.ContainerID); c != nil && c.Namespace == n && e.Interface == l.Name && e.DefaultRoute && e.Gateway.IsValid() && defaultRoute(n) == nil {
-			commands = append(commands, fmt.Sprintf("%sroute replace default via %s dev %s", x.ip(n), e.Gateway, l.Name))
+		if c := x.w.Container(e.ContainerID); c != nil && c.Namespace == n && e.Interface == l.Name {
+			for _, p := range places(e) {
+				commands = append(commands, x.restore(l, p)...)
+			}
 		}
 	}
 	return commands
@@ -115,7 +182,7 @@ func (x *exam) up(n *world.Namespace, l *world.Link) []string {
 // inUse says whether somebody meant the cable to carry something: one of its ends has an address or is plugged into a bridge.
 func inUse(l *world.Link) bool {
 	for _, end := range []*world.Link{l, l.Peer} {
-		if end.Master != nil || end.Address4().IsValid() {
+		if end.Master != nil || end.Address4().IsValid() || end.Address(true).IsValid() {
 			return true
 		}
 	}
@@ -125,13 +192,15 @@ func inUse(l *world.Link) bool {
 // unplugged finds cables that end in the air.
 func (x *exam) unplugged() error {
 	for _, n := range x.w.Namespaces {
-		var loose []*world.Link // without an address of their own: only a bridge can connect them
-		for _, l := range n.Links {
-			if l.Kind == "veth" && l.Peer != nil && l.Master == nil && l.Peer.Namespace != n && l.Peer.Address4().IsValid() && !isStation(l) {
-				loose = append(loose, l)
+		for _, six := range []bool{false, true} {
+			var loose []*world.Link // without an address of their own: only a bridge can connect them
+			for _, l := range n.Links {
+				if l.Kind == "veth" && l.Peer != nil && l.Master == nil && l.Peer.Namespace != n && l.Peer.Address(six).IsValid() && !isStation(l) {
+					loose = append(loose, l)
+				}
 			}
+			x.looseEnds(n, loose, six)
 		}
-		x.looseEnds(n, loose)
 	}
 	return nil
 }
@@ -139,13 +208,13 @@ func (x *exam) unplugged() error {
 // isStation says whether the link is itself the inner end of a bridge's cable.
 func isStation(l *world.Link) bool { return l.Peer.Master != nil }
 
-func (x *exam) looseEnds(n *world.Namespace, loose []*world.Link) {
+func (x *exam) looseEnds(n *world.Namespace, loose []*world.Link, six bool) {
 	for i, l := range loose {
 		if l.Owner.Ours() && x.bridgeless(l) {
 			continue // there is nothing to plug it into
 		}
-		inner := l.Peer.Address4()
-		if b := x.bridgeFor(n, inner); b != nil && !l.Address4().IsValid() {
+		inner := l.Peer.Address(six)
+		if b := x.bridgeFor(n, inner); b != nil && !l.Address(six).IsValid() {
 			about := []string{l.Name, l.Peer.Namespace.Name(), b.Name, l.Owner.Name}
 			x.add(Finding{ID: "veth-not-enslaved", Object: l.Name, About: about,
 				Values:   []any{"link", l.Name, "bridge", b.Name, "namespace", l.Peer.Namespace.Name(), "address", inner},
@@ -154,7 +223,7 @@ func (x *exam) looseEnds(n *world.Namespace, loose []*world.Link) {
 			continue
 		}
 		for _, other := range loose[i+1:] {
-			if other.Peer.Namespace == l.Peer.Namespace || !other.Peer.Address4().Masked().Overlaps(inner.Masked()) || x.bridgeFor(n, other.Peer.Address4()) != nil {
+			if other.Peer.Namespace == l.Peer.Namespace || !other.Peer.Address(six).Masked().Overlaps(inner.Masked()) || x.bridgeFor(n, other.Peer.Address(six)) != nil {
 				continue
 			}
 			x.add(Finding{ID: "veths-without-bridge", Object: l.Name + " " + other.Name,
@@ -185,7 +254,7 @@ func (x *exam) plugTogether(n *world.Namespace, ends ...*world.Link) []string {
 	for _, l := range ends {
 		commands = append(commands, ip+"link set "+l.Name+" master "+name)
 		for _, a := range l.Addresses {
-			if !a.Prefix.Addr().Is4() {
+			if a.Prefix.Addr().IsLinkLocalUnicast() {
 				continue
 			}
 			commands = append(commands, fmt.Sprintf("%saddr del %s dev %s", ip, a.Prefix, l.Name))
@@ -212,12 +281,12 @@ func (x *exam) bridgeFor(n *world.Namespace, a netip.Prefix) *world.Link {
 func (x *exam) nicInBridge() error {
 	for _, s := range x.segments {
 		for _, port := range s.bridge.Ports() {
-			address := port.Address4()
+			address := port.Address(s.six)
 			if !address.IsValid() {
 				continue
 			}
 			commands := []string{x.ip(s.router) + "link set " + port.Name + " nomaster"}
-			if port.Kind == "veth" && port.Peer != nil && s.holds(port.Peer.Address4().Addr()) { // a cable to a station: the address is too much
+			if port.Kind == "veth" && port.Peer != nil && s.holds(port.Peer.Address(s.six).Addr()) { // a cable to a station: the address is too much
 				commands = []string{fmt.Sprintf("%saddr del %s dev %s", x.ip(s.router), address, port.Name)}
 			}
 			x.add(Finding{ID: "nic-in-bridge", Object: port.Name, About: append(s.about(), port.Name, "host"),

@@ -22,8 +22,10 @@ type exam struct {
 	seen     map[string]bool
 }
 
-// segment is a bridge with what is plugged into it, in the namespace that routes for them.
+// segment is a bridge with what is plugged into it, in the namespace that routes for them, as one family of addresses sees it: IPv4 and
+// IPv6 have their own addresses, routes, settings and rules, and only the cables are the same.
 type segment struct {
+	six      bool
 	router   *world.Namespace
 	bridge   *world.Link
 	net      *world.Network // nil: made by hand
@@ -44,14 +46,27 @@ func newExam(ctx context.Context, w *world.World) *exam {
 	x := &exam{ctx: ctx, w: w, seen: map[string]bool{}}
 	w.Links(func(l *world.Link) {
 		if l.Kind == "bridge" {
-			x.segments = append(x.segments, x.newSegment(l))
+			x.segments = append(x.segments, x.newSegment(l, false))
+			if six := x.newSegment(l, true); six.spoken() {
+				x.segments = append(x.segments, six)
+			}
 		}
 	})
 	return x
 }
 
-func (x *exam) newSegment(bridge *world.Link) *segment {
-	s := &segment{router: bridge.Namespace, bridge: bridge, complete: true}
+// spoken says whether anybody has, or should have, an address of the segment's family.
+func (s *segment) spoken() bool {
+	return len(s.subnets()) > 0 || s.net != nil && s.net.EnableIPv6 || slices.ContainsFunc(s.stations, func(st *station) bool { return st.addr().IsValid() })
+}
+
+// bridges are the segments, one for each bridge: for what has nothing to do with addresses.
+func (x *exam) bridges() []*segment {
+	return slices.DeleteFunc(slices.Clone(x.segments), func(s *segment) bool { return s.six })
+}
+
+func (x *exam) newSegment(bridge *world.Link, six bool) *segment {
+	s := &segment{router: bridge.Namespace, bridge: bridge, complete: true, six: six}
 	if bridge.Owner.Kind == "network" {
 		s.net = x.w.Network(bridge.Owner.ID)
 	}
@@ -110,10 +125,10 @@ func (s *segment) ours() bool { return s.net != nil }
 // internal networks have no way out, by intent.
 func (s *segment) internal() bool { return s.net != nil && s.net.Internal }
 
-// subnets are the bridge's IPv4 networks.
+// subnets are the bridge's networks.
 func (s *segment) subnets() (all []netip.Prefix) {
 	for _, a := range s.bridge.Addresses {
-		if a.Prefix.Addr().Is4() {
+		if ip := a.Prefix.Addr(); ip.Is6() == s.six && !(s.six && ip.IsLinkLocalUnicast()) {
 			all = append(all, a.Prefix)
 		}
 	}
@@ -122,10 +137,8 @@ func (s *segment) subnets() (all []netip.Prefix) {
 
 // owner finds who has an address in the segment: a station, or the bridge itself (nil, true).
 func (s *segment) owner(a netip.Addr) (*station, bool) {
-	for _, sub := range s.subnets() {
-		if sub.Addr() == a {
-			return nil, true
-		}
+	if s.isBridge(a) {
+		return nil, true
 	}
 	for _, st := range s.stations {
 		for _, have := range st.inner.Addresses {
@@ -144,7 +157,7 @@ func (s *segment) outward() bool { return s.guest() != nil && !s.internal() }
 func (s *segment) guest() *station {
 	for _, st := range s.stations {
 		if st.addr().IsValid() && s.holds(st.addr()) && st.inner.Up {
-			if r := defaultRoute(st.inner.Namespace); r != nil && r.Dev == st.inner && s.isBridge(r.Via) {
+			if r := defaultRoute(st.inner.Namespace, s.six); r != nil && r.Dev == st.inner && s.isBridge(r.Via) {
 				return st
 			}
 		}
@@ -152,16 +165,20 @@ func (s *segment) guest() *station {
 	return nil
 }
 
+// isBridge: also by the address that the link has given itself, by which IPv6 routers like to be known.
 func (s *segment) isBridge(a netip.Addr) bool {
-	return slices.ContainsFunc(s.subnets(), func(p netip.Prefix) bool { return p.Addr() == a })
+	return slices.ContainsFunc(s.bridge.Addresses, func(have world.Address) bool { return have.Prefix.Addr() == a })
 }
 
 func (s *segment) holds(a netip.Addr) bool {
 	return a.IsValid() && slices.ContainsFunc(s.subnets(), func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// addr is the station's IPv4 address.
-func (st *station) addr() netip.Addr { return st.inner.Address4().Addr() }
+// prefix is the station's address with the length of its subnet.
+func (st *station) prefix() netip.Prefix { return st.inner.Address(st.seg.six) }
+
+// addr is the station's address.
+func (st *station) addr() netip.Addr { return st.prefix().Addr() }
 
 // name is the container's, or the namespace's.
 func (st *station) name() string {
@@ -175,11 +192,11 @@ func (st *station) about() []string {
 	return []string{st.name(), st.outer.Name, st.inner.Namespace.Name()}
 }
 
-// defaultRoute is the IPv4 default route with the lowest metric, nil without.
-func defaultRoute(n *world.Namespace) (best *world.Route) {
+// defaultRoute is the default route with the lowest metric, nil without.
+func defaultRoute(n *world.Namespace, six bool) (best *world.Route) {
 	for i := range n.Routes {
 		r := &n.Routes[i]
-		if r.Default() && r.To.Addr().Is4() && r.Type == "unicast" && (best == nil || r.Metric < best.Metric) {
+		if r.Default() && r.To.Addr().Is6() == six && r.Type == "unicast" && (best == nil || r.Metric < best.Metric) {
 			best = r
 		}
 	}
@@ -201,23 +218,28 @@ func lookUp(n *world.Namespace, a netip.Addr) (best *world.Route) {
 }
 
 // uplink is the namespace's way to the rest of the world, nil without.
-func (x *exam) uplink(n *world.Namespace) *world.Route {
-	r := defaultRoute(n)
+func (x *exam) uplink(n *world.Namespace, six bool) *world.Route {
+	r := defaultRoute(n, six)
 	if r == nil || r.Dev == nil {
 		return nil
 	}
 	return r
 }
 
-// outside is an address that is not here: of TEST-NET-2, RFC 5737, which nobody has.
-func outside() netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, 77}) }
+// outside is an address that is not here: of TEST-NET-2 (RFC 5737) or 2001:db8::/32 (RFC 3849), which nobody has.
+func outside(six bool) netip.Addr {
+	if six {
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 77})
+	}
+	return netip.AddrFrom4([4]byte{198, 51, 100, 77})
+}
 
 // neighborAt is somebody beyond the uplink: the next router, or the next address.
 func neighborAt(up *world.Route) netip.Addr {
 	if up.Via.IsValid() {
 		return up.Via
 	}
-	return outside()
+	return outside(up.To.Addr().Is6())
 }
 
 // hostAddress is the address by which others know the namespace.
@@ -225,7 +247,7 @@ func hostAddress(up *world.Route) netip.Addr {
 	if up == nil || up.Dev == nil {
 		return netip.Addr{}
 	}
-	return up.Dev.Address4().Addr()
+	return up.Dev.Address(up.To.Addr().Is6()).Addr()
 }
 
 // rules are a namespace's, or nil when some of them could not be read: then nothing is said about them.
@@ -263,6 +285,22 @@ func (x *exam) ip(n *world.Namespace) string {
 	return "nsenter --net=" + n.Path + " ip "
 }
 
+// route is how the routes of a family are called.
+func (x *exam) route(n *world.Namespace, six bool) string {
+	if six {
+		return x.ip(n) + "-6 route"
+	}
+	return x.ip(n) + "route"
+}
+
+// tables is how the rules of a family are called.
+func (x *exam) tables(n *world.Namespace, six bool) string {
+	if six {
+		return x.in(n) + "ip6tables"
+	}
+	return x.in(n) + "iptables"
+}
+
 // in is how another command is run in a namespace.
 func (x *exam) in(n *world.Namespace) string {
 	if n == x.w.Host {
@@ -278,13 +316,33 @@ func (x *exam) sysctl(n *world.Namespace, key, value string) string {
 	return x.in(n) + "sysctl -w " + key + "=" + value
 }
 
+// setting is the evidence of a sysctl.
+func (x *exam) setting(n *world.Namespace, key string) Evidence {
+	name := key
+	if !strings.Contains(key, ".") { // the name of a link may have a dot in it: then sysctl(8) wants the slashes
+		name = strings.ReplaceAll(key, "/", ".")
+	}
+	return Evidence{x.in(n) + "sysctl " + name, name + " = " + n.Sysctl(key)}
+}
+
 // deleteRule is the command that takes a rule away.
 func (x *exam) deleteRule(n *world.Namespace, r *world.Rule) string {
 	c := r.Chain
 	if c.Backend == world.NFTables {
 		return fmt.Sprintf("%snft delete rule %s %s %s handle %d", x.in(n), c.Family, c.Table, c.Name, r.Handle)
 	}
-	return fmt.Sprintf("%s%s -t %s -D %s %s", x.in(n), iptables(c), c.Table, c.Name, r.Text)
+	return fmt.Sprintf("%s%s -t %s -D %s %s", x.in(n), iptables(c), c.Table, c.Name, forShell(r.Text))
+}
+
+// forShell puts quotes around the words that a shell would take for patterns: [fd00::2]:80.
+func forShell(rule string) string {
+	words := strings.Split(rule, " ")
+	for i, w := range words {
+		if strings.HasPrefix(w, "[") && !strings.ContainsAny(w, `'"`) {
+			words[i] = "'" + w + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 func iptables(c *world.Chain) string {

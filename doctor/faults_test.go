@@ -253,7 +253,7 @@ func (s *scene) limited(controller string, settings map[string]string, script st
 // Each fault is named, and nothing else; where the doctor knows commands that mend it, they do.
 func TestFaults(t *testing.T) {
 	covered := map[string]bool{}
-	for _, in := range injections() {
+	for _, in := range append(injections(), injections6()...) {
 		for _, w := range in.want {
 			id, _, _ := strings.Cut(w, " ")
 			covered[id] = true

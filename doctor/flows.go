@@ -35,20 +35,28 @@ func (x *exam) flows() error {
 
 // wanted are the flows of a segment that have to pass FORWARD.
 func (x *exam) wanted(s *segment) (flows []flow) {
-	g, up := s.guest(), x.uplink(s.router)
+	g, up := s.guest(), x.uplink(s.router, s.six)
 	b := s.bridge.Name
 	if g != nil && up != nil && up.Dev != s.bridge && s.outward() {
-		out := world.Packet{In: b, Out: up.Dev.Name, Src: g.addr(), Dst: outside(), Proto: "tcp", SPort: 40000, DPort: 80, State: "NEW"}
-		back := world.Packet{In: up.Dev.Name, Out: b, Src: outside(), Dst: g.addr(), Proto: "tcp", SPort: 80, DPort: 40000, State: "ESTABLISHED", SNAT: true}
+		out := world.Packet{In: b, Out: up.Dev.Name, Src: g.addr(), Dst: outside(s.six), Proto: "tcp", SPort: 40000, DPort: 80, State: "NEW"}
+		back := world.Packet{In: up.Dev.Name, Out: b, Src: outside(s.six), Dst: g.addr(), Proto: "tcp", SPort: 80, DPort: 40000, State: "ESTABLISHED", SNAT: true}
 		flows = append(flows, flow{"out", out}, flow{"back", back})
 	}
-	if len(s.stations) > 1 && s.router.Sysctl("net/bridge/bridge-nf-call-iptables") == "1" && (s.net == nil || s.net.Options["com.docker.network.bridge.enable_icc"] != "false") {
+	if len(s.stations) > 1 && s.router.Sysctl(s.bridgeNF()) == "1" && (s.net == nil || s.net.Options["com.docker.network.bridge.enable_icc"] != "false") {
 		a, c := s.stations[0].addr(), s.stations[1].addr()
 		if a.IsValid() && c.IsValid() {
 			flows = append(flows, flow{"between", world.Packet{In: b, Out: b, Src: a, Dst: c, Proto: "tcp", SPort: 40000, DPort: 80, State: "NEW"}})
 		}
 	}
 	return flows
+}
+
+// bridgeNF is the setting that hands packets from port to port to the rules.
+func (s *segment) bridgeNF() string {
+	if s.six {
+		return "net/bridge/bridge-nf-call-ip6tables"
+	}
+	return "net/bridge/bridge-nf-call-iptables"
 }
 
 // blocked groups the flows by what stops them.
@@ -92,13 +100,13 @@ func (x *exam) foreignDrop(s *segment, r *world.Rule, f flow) {
 }
 
 func packetText(p world.Packet) string {
-	return fmt.Sprintf("%s %s > %s:%d, %s > %s", p.Proto, p.Src, p.Dst, p.DPort, p.In, p.Out)
+	return fmt.Sprintf("%s %s > %s, %s > %s", p.Proto, p.Src, netip.AddrPortFrom(p.Dst, p.DPort), p.In, p.Out)
 }
 
 // policy names the chain whose policy nothing has spoken against.
 func (x *exam) policy(s *segment, c *world.Chain, flows []flow, rules *world.Ruleset) {
-	if c.Backend == world.Legacy && hasRules(rules, world.IPTables) {
-		x.legacySplit(s.router, rules, c)
+	if c.Backend == world.Legacy && hasRules(rules, world.IPTables, c.Family) {
+		x.legacySplit(s.router, rules, c, c.Family)
 		return
 	}
 	id := "forward-policy"
@@ -111,7 +119,7 @@ func (x *exam) policy(s *segment, c *world.Chain, flows []flow, rules *world.Rul
 	}
 	show := []Evidence{x.showChain(s.router, c)}
 	if slices.ContainsFunc(flows, func(f flow) bool { return f.name == "between" }) {
-		show = append(show, Evidence{x.in(s.router) + "sysctl net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-iptables = 1"})
+		show = append(show, x.setting(s.router, s.bridgeNF()))
 	}
 	if s.ours() {
 		commands = []string{sync}
@@ -132,8 +140,8 @@ func (x *exam) accept(s *segment, c *world.Chain, f flow) string {
 	return fmt.Sprintf("%s%s -I FORWARD %s -j ACCEPT", x.in(s.router), iptables(c), match)
 }
 
-func hasRules(r *world.Ruleset, backend string) bool {
-	return slices.ContainsFunc(r.Chains, func(c *world.Chain) bool { return c.Backend == backend && len(c.Rules) > 0 })
+func hasRules(r *world.Ruleset, backend, family string) bool {
+	return slices.ContainsFunc(r.Chains, func(c *world.Chain) bool { return c.Backend == backend && c.Family == family && len(c.Rules) > 0 })
 }
 
 // split: rules in the old iptables and in the new one. Both are asked about each packet, and each program shows only its own.
@@ -146,18 +154,24 @@ func (x *exam) split() error {
 		if err != nil {
 			return err
 		}
-		if rules != nil && hasRules(rules, world.Legacy) && hasRules(rules, world.IPTables) {
-			x.legacySplit(n, rules, nil)
+		for _, family := range []string{"ip", "ip6"} {
+			if rules != nil && hasRules(rules, world.Legacy, family) && hasRules(rules, world.IPTables, family) {
+				x.legacySplit(n, rules, nil, family)
+			}
 		}
 	}
 	return nil
 }
 
-func (x *exam) legacySplit(n *world.Namespace, rules *world.Ruleset, guilty *world.Chain) {
+func (x *exam) legacySplit(n *world.Namespace, rules *world.Ruleset, guilty *world.Chain, family string) {
 	var commands []string
-	show := []Evidence{{x.in(n) + "iptables-legacy-save", ""}, {x.in(n) + "iptables-save", ""}}
+	program := x.tables(n, family == "ip6")
+	show := []Evidence{{program + "-legacy-save", ""}, {program + "-save", ""}}
 	counts := map[string]int{}
 	for _, c := range rules.Chains {
+		if c.Family != family {
+			continue
+		}
 		counts[c.Backend] += len(c.Rules)
 		if c.Backend != world.Legacy {
 			continue
@@ -172,16 +186,16 @@ func (x *exam) legacySplit(n *world.Namespace, rules *world.Ruleset, guilty *wor
 	}
 	show[0].Shows += fmt.Sprintf("-A: %d", counts[world.Legacy])
 	show[1].Shows = fmt.Sprintf("-A: %d", counts[world.IPTables])
-	x.add(Finding{ID: "legacy-split", Object: n.Name(), About: n.Names, Values: []any{"namespace", n.Name()}, Evidence: show, Commands: commands})
+	x.add(Finding{ID: "legacy-split", Object: n.Name(), About: n.Names, Values: []any{"namespace", n.Name(), "tables", map[string]string{"ip": "iptables", "ip6": "ip6tables"}[family]}, Evidence: show, Commands: commands})
 }
 
 // masquerade: what leaves must carry an address that can be answered.
 func (x *exam) masquerade(s *segment, rules *world.Ruleset) {
-	g, up := s.guest(), x.uplink(s.router)
+	g, up := s.guest(), x.uplink(s.router, s.six)
 	if g == nil || up == nil || up.Dev == s.bridge || !s.outward() || !g.addr().IsPrivate() || s.net != nil && s.net.Options["com.docker.network.bridge.enable_ip_masquerade"] == "false" {
 		return
 	}
-	p := world.Packet{In: s.bridge.Name, Out: up.Dev.Name, Src: g.addr(), Dst: outside(), Proto: "tcp", SPort: 40000, DPort: 80, State: "NEW"}
+	p := world.Packet{In: s.bridge.Name, Out: up.Dev.Name, Src: g.addr(), Dst: outside(s.six), Proto: "tcp", SPort: 40000, DPort: 80, State: "NEW"}
 	d := rules.At("postrouting", p)
 	if !d.Sure || d.Verdict != "ACCEPT" {
 		return
@@ -191,14 +205,14 @@ func (x *exam) masquerade(s *segment, rules *world.Ruleset) {
 	if d.NAT != nil {
 		if to := d.NAT.To.Addr; d.NAT.Target == "SNAT" && to.IsValid() && !s.router.Owns(to) {
 			x.add(Finding{ID: "snat-wrong", Object: s.name(), About: s.about(), Values: append(values, "address", to), Evidence: []Evidence{x.showRule(s.router, d.NAT), {x.ip(s.router) + "-br addr show " + up.Dev.Name, addressList(up.Dev)}},
-				Commands: []string{x.deleteRule(s.router, d.NAT), fmt.Sprintf("%siptables -t nat -I POSTROUTING -s %s ! -o %s -j MASQUERADE", x.in(s.router), subnet, s.bridge.Name)}})
+				Commands: []string{x.deleteRule(s.router, d.NAT), x.translate(s, subnet)}})
 		}
 		return
 	}
 	if x.answered(s, up) {
 		return
 	}
-	fix := []string{fmt.Sprintf("%siptables -t nat -I POSTROUTING -s %s ! -o %s -j MASQUERADE", x.in(s.router), subnet, s.bridge.Name)}
+	fix := []string{x.translate(s, subnet)}
 	if r := misplaced(s, rules); r != nil {
 		if !r.Owner.Ours() {
 			fix = append([]string{x.deleteRule(s.router, r)}, fix...)
@@ -210,7 +224,12 @@ func (x *exam) masquerade(s *segment, rules *world.Ruleset) {
 		fix = []string{sync}
 	}
 	x.add(Finding{ID: "masquerade-missing", Object: s.name(), About: s.about(), Values: values,
-		Evidence: []Evidence{{x.in(s.router) + "iptables -t nat -S POSTROUTING", fmt.Sprintf("%s > %s leaves by %s as it is", p.Src, p.Dst, up.Dev.Name)}}, Commands: fix})
+		Evidence: []Evidence{{x.tables(s.router, s.six) + " -t nat -S POSTROUTING", fmt.Sprintf("%s > %s leaves by %s as it is", p.Src, p.Dst, up.Dev.Name)}}, Commands: fix})
+}
+
+// translate is the rule that gives what leaves an address of the router.
+func (x *exam) translate(s *segment, subnet netip.Prefix) string {
+	return fmt.Sprintf("%s -t nat -I POSTROUTING -s %s ! -o %s -j MASQUERADE", x.tables(s.router, s.six), subnet, s.bridge.Name)
 }
 
 // answered says whether the next router knows the way back, so that no translation is needed.
@@ -227,6 +246,9 @@ func (x *exam) answered(s *segment, up *world.Route) bool {
 func misplaced(s *segment, rules *world.Ruleset) *world.Rule {
 	subnet := s.subnets()[0].Masked()
 	for _, c := range rules.Chains {
+		if !c.Speaks(s.six) {
+			continue
+		}
 		for _, r := range c.Rules {
 			if r.Target != "MASQUERADE" && r.Target != "SNAT" || len(r.Match.States) > 0 || r.Owner.Ours() {
 				continue
@@ -243,8 +265,8 @@ func misplaced(s *segment, rules *world.Ruleset) *world.Rule {
 
 // guards: what our networks promise to keep out.
 func (x *exam) guards(s *segment, rules *world.Ruleset) {
-	g, up := s.guest(), x.uplink(s.router)
-	if g != nil && s.router.Sysctl("net/ipv4/conf/"+s.bridge.Name+"/route_localnet") == "1" {
+	g, up := s.guest(), x.uplink(s.router, s.six)
+	if g != nil && !s.six && s.router.Sysctl("net/ipv4/conf/"+s.bridge.Name+"/route_localnet") == "1" {
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		d := rules.At("prerouting", world.Packet{In: s.bridge.Name, Src: g.addr(), Dst: loopback, Proto: "tcp", SPort: 40000, DPort: 9, State: "NEW", DstLocal: true})
 		if d.Verdict == "ACCEPT" && d.Sure {
@@ -258,6 +280,6 @@ func (x *exam) guards(s *segment, rules *world.Ruleset) {
 	in := world.Packet{In: up.Dev.Name, Out: s.bridge.Name, Src: neighborAt(up), Dst: s.stations[0].addr(), Proto: "tcp", SPort: 40000, DPort: 9, State: "NEW"}
 	if d := rules.At("forward", in); d.Verdict == "ACCEPT" && d.Rule == nil && d.Sure {
 		x.add(Finding{ID: "isolation-missing", Object: s.name(), About: s.about(), Values: []any{"network", s.name(), "packet", packetText(in)},
-			Evidence: []Evidence{{"iptables -S FORWARD", packetText(in) + " passes"}}, Commands: []string{sync}})
+			Evidence: []Evidence{{x.tables(s.router, s.six) + " -S FORWARD", packetText(in) + " passes"}}, Commands: []string{sync}})
 	}
 }

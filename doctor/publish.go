@@ -21,8 +21,11 @@ type publication struct {
 	seg      *segment // that the target is in, nil when it is in none
 	station  *station // whose the target is, nil when nobody's
 	inner    bool     // published in OUTPUT only
+	served   bool     // a process of ours passes on what comes, without any rule: network/hostport.go
 	lost     bool     // the rules lead elsewhere, so that nothing behind can be judged
 }
+
+func (p *publication) six() bool { return p.target.Addr().Is6() }
 
 func (p *publication) name() string { return portName(p.port, p.proto) }
 
@@ -44,9 +47,14 @@ func (p *publication) about() []string {
 func (x *exam) publications() error {
 	for _, e := range x.w.Endpoints {
 		for _, m := range e.Ports {
-			x.pubs = append(x.pubs, x.expected(e, m, 0))
-			if m.Count > 1 {
-				x.pubs = append(x.pubs, x.expected(e, m, m.Count-1))
+			for _, p := range places(e) {
+				if m.HostIP.IsValid() && m.HostIP.Is6() != p.address.Addr().Is6() {
+					continue
+				}
+				x.pubs = append(x.pubs, x.expected(e, m, 0, p))
+				if m.Count > 1 {
+					x.pubs = append(x.pubs, x.expected(e, m, m.Count-1, p))
+				}
 			}
 		}
 	}
@@ -68,8 +76,8 @@ func (x *exam) publications() error {
 	return nil
 }
 
-func (x *exam) expected(e *network.Endpoint, m network.PortMapping, i uint16) *publication {
-	p := &publication{router: x.w.Host, endpoint: e, hostIP: m.HostIP, port: m.HostPort + i, proto: m.Proto, target: netip.AddrPortFrom(e.Address.Addr(), m.ContainerPort+i)}
+func (x *exam) expected(e *network.Endpoint, m network.PortMapping, i uint16, to place) *publication {
+	p := &publication{router: x.w.Host, endpoint: e, served: e.Proxy || m.HostIP == netip.IPv6Loopback(), hostIP: m.HostIP, port: m.HostPort + i, proto: m.Proto, target: netip.AddrPortFrom(to.address.Addr(), m.ContainerPort+i)}
 	if p.hostIP.IsValid() && p.hostIP.IsUnspecified() {
 		p.hostIP = netip.Addr{}
 	}
@@ -96,7 +104,7 @@ func (x *exam) byHand(n *world.Namespace, rules *world.Ruleset) {
 	before, output := reachable(rules, "prerouting"), reachable(rules, "output")
 	for _, c := range rules.Chains {
 		for _, r := range c.Rules {
-			if r.Target != "DNAT" || r.Owner.Ours() || !r.To.Addr.IsValid() || !r.To.Addr.Is4() || r.Match.Partial {
+			if r.Target != "DNAT" || r.Owner.Ours() || !r.To.Addr.IsValid() || r.Match.Partial {
 				continue
 			}
 			p := &publication{router: n, rule: r, proto: r.Match.Proto, inner: output[c] && !before[c]}
@@ -163,14 +171,14 @@ func reachable(rules *world.Ruleset, hook string) map[*world.Chain]bool {
 // publication follows a packet from outside, then one from the host itself, then one from the same bridge.
 func (x *exam) publication(p *publication) {
 	rules, err := x.rules(p.router)
-	if err != nil || rules == nil {
+	if err != nil || rules == nil || p.served {
 		return
 	}
 	if p.inner {
 		p.lost = true
 		x.add(Finding{ID: "dnat-wrong-chain", Object: p.name(), About: p.about(), Values: []any{"port", p.name(), "rule", p.rule.Text, "chain", p.rule.Chain.Place(), "target", p.target},
 			Evidence: []Evidence{x.showRule(p.router, p.rule)},
-			Commands: []string{fmt.Sprintf("%s%s -t nat -A PREROUTING %s", x.in(p.router), iptables(p.rule.Chain), p.rule.Text)}})
+			Commands: []string{fmt.Sprintf("%s%s -t nat -A PREROUTING %s", x.in(p.router), iptables(p.rule.Chain), forShell(p.rule.Text))}})
 		return
 	}
 	if !p.hostIP.IsLoopback() {
@@ -200,12 +208,12 @@ func (x *exam) rightTarget(p *publication) []string {
 	if len(who) != 1 || p.rule.Chain.Backend == world.NFTables {
 		return nil
 	}
-	return []string{fmt.Sprintf("%s%s -t nat -R %s %d -p %s --dport %d -j DNAT --to-destination %s:%d", x.in(p.router), iptables(p.rule.Chain), p.rule.Chain.Name, p.rule.Position, p.proto, p.port, who[0].addr(), p.target.Port())}
+	return []string{fmt.Sprintf("%s%s -t nat -R %s %d -p %s --dport %d -j DNAT --to-destination %s", x.in(p.router), iptables(p.rule.Chain), p.rule.Chain.Name, p.rule.Position, p.proto, p.port, forShell(netip.AddrPortFrom(who[0].addr(), p.target.Port()).String()))}
 }
 
 // from is the packet of somebody outside.
 func (x *exam) from(p *publication) (world.Packet, bool) {
-	up := x.uplink(p.router)
+	up := x.uplink(p.router, p.six())
 	host := p.hostIP
 	if !host.IsValid() {
 		host = hostAddress(up)
@@ -264,7 +272,7 @@ func (x *exam) fromOutside(p *publication, rules *world.Ruleset) {
 
 func (x *exam) dnatMissing(p *publication, packet world.Packet) {
 	x.add(Finding{ID: "dnat-missing", Object: p.name(), About: p.about(), Values: []any{"port", p.name(), "container", p.endpoint.ContainerName, "target", p.target},
-		Evidence: []Evidence{{"mydocker port " + p.endpoint.ContainerName, fmt.Sprintf("%d/%s", p.target.Port(), p.proto)}, {"iptables -t nat -S; nft list table ip mydocker", fmt.Sprintf("%s > %s:%d stays as it is", packet.Src, packet.Dst, p.port)}},
+		Evidence: []Evidence{{"mydocker port " + p.endpoint.ContainerName, fmt.Sprintf("%d/%s", p.target.Port(), p.proto)}, {x.tables(p.router, p.six()) + " -t nat -S; nft list table " + world.Family(p.six()) + " mydocker", fmt.Sprintf("%s > %s stays as it is", packet.Src, netip.AddrPortFrom(packet.Dst, p.port))}},
 		Commands: []string{sync}})
 }
 
@@ -295,7 +303,7 @@ func (x *exam) shadowed(p *publication, d world.Decision) {
 // fromHost is a packet that the router itself sends to its 127.0.0.1.
 func (x *exam) fromHost(p *publication, rules *world.Ruleset) {
 	host := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	if p.hostIP.IsValid() && p.hostIP != host {
+	if p.hostIP.IsValid() && p.hostIP != host || p.six() { // [::1] is served by a process of ours
 		return
 	}
 	d := rules.At("output", world.Packet{Out: "lo", Src: host, Dst: host, Proto: p.proto, SPort: 40000, DPort: p.port, State: "NEW", DstLocal: true, SrcLocal: true})
@@ -322,7 +330,7 @@ func (x *exam) fromBridge(p *publication, rules *world.Ruleset) {
 	}
 	host := p.hostIP
 	if !host.IsValid() {
-		host = hostAddress(x.uplink(p.router))
+		host = hostAddress(x.uplink(p.router, p.six()))
 	}
 	src := p.station
 	for _, st := range p.seg.stations {
@@ -339,12 +347,12 @@ func (x *exam) fromBridge(p *publication, rules *world.Ruleset) {
 	packet.Out, packet.Dst, packet.DPort, packet.DNAT, packet.DstLocal = b, p.target.Addr(), p.target.Port(), true, false
 	subnet := p.seg.subnets()[0].Masked()
 	if d := rules.At("postrouting", packet); d.NAT == nil && d.Sure {
-		commands := []string{fmt.Sprintf("%siptables -t nat -A POSTROUTING -s %s -o %s -m conntrack --ctstate DNAT -j MASQUERADE", x.in(p.router), subnet, b)}
+		commands := []string{fmt.Sprintf("%s -t nat -A POSTROUTING -s %s -o %s -m conntrack --ctstate DNAT -j MASQUERADE", x.tables(p.router, p.six()), subnet, b)}
 		if p.endpoint != nil {
 			commands = []string{sync}
 		}
 		x.add(Finding{ID: "hairpin", Object: p.seg.name(), About: append(p.seg.about(), p.about()...), Values: []any{"port", p.name(), "network", p.seg.name(), "container", p.station.name()},
-			Evidence: []Evidence{{x.in(p.router) + "iptables -t nat -S POSTROUTING", packetText(packet) + " keeps its sender"}}, Commands: commands})
+			Evidence: []Evidence{{x.tables(p.router, p.six()) + " -t nat -S POSTROUTING", packetText(packet) + " keeps its sender"}}, Commands: commands})
 	}
 	if p.endpoint != nil && !p.station.outer.Hairpin && !p.seg.bridge.Promisc {
 		x.add(Finding{ID: "hairpin", Object: p.station.name(), About: p.about(), Values: []any{"port", p.name(), "network", p.seg.name(), "container", p.station.name()},

@@ -153,7 +153,7 @@ func (x *exam) leakedRules(ids map[string]bool) error {
 						set = "addresses { " + e.Addr.String() + " . " + e.Proto
 					}
 					x.add(Finding{ID: "leaked-rule", Object: fmt.Sprintf("%s: %s . %d", c.Place(), e.Proto, e.Port), About: []string{"host", portName(e.Port, e.Proto)}, Values: []any{"rule", fmt.Sprintf("%s . %d : %s", e.Proto, e.Port, e.To), "chain", c.Place()},
-						Evidence: []Evidence{{"nft list table ip mydocker", e.Comment}}, Commands: []string{fmt.Sprintf("nft 'delete element ip mydocker %s . %d }'", set, e.Port)}})
+						Evidence: []Evidence{{"nft list table " + c.Family + " mydocker", e.Comment}}, Commands: []string{fmt.Sprintf("nft 'delete element %s mydocker %s . %d }'", c.Family, set, e.Port)}})
 				}
 			}
 		}

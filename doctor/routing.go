@@ -11,7 +11,7 @@ import (
 // firewalls like to drop.
 func (x *exam) mtu() error {
 	for _, s := range x.segments {
-		up := x.uplink(s.router)
+		up := x.uplink(s.router, s.six)
 		for _, st := range s.stations {
 			in, limit, where := st.inner.MTU, st.outer.MTU, st.outer
 			if s.bridge.MTU < limit {
@@ -50,13 +50,17 @@ func (x *exam) routing() error {
 			continue
 		}
 		n, b := s.router, s.bridge.Name
+		if s.six {
+			x.routing6(s)
+			continue
+		}
 		if n.Sysctl("net/ipv4/ip_forward") == "0" {
 			x.add(Finding{ID: "ip-forward-off", Object: n.Name(), About: append(slices.Clone(n.Names), s.about()...), Values: []any{"namespace", n.Name(), "network", s.name()},
 				Evidence: []Evidence{{x.in(n) + "sysctl net.ipv4.ip_forward", "net.ipv4.ip_forward = 0"}}, Commands: []string{x.sysctl(n, "net.ipv4.ip_forward", "1")}})
 			continue
 		}
 		links := []string{b}
-		if up := x.uplink(n); up != nil {
+		if up := x.uplink(n, false); up != nil {
 			links = append(links, up.Dev.Name)
 		}
 		for _, l := range links {
@@ -67,7 +71,7 @@ func (x *exam) routing() error {
 			}
 		}
 	}
-	for _, s := range x.segments {
+	for _, s := range x.bridges() { // IPv6 has no such setting
 		for _, st := range s.stations {
 			x.reversePath(st)
 		}
@@ -78,7 +82,7 @@ func (x *exam) routing() error {
 // otherWay says whether there is somewhere to route to.
 func (x *exam) otherWay(s *segment) bool {
 	return slices.ContainsFunc(s.router.Links, func(l *world.Link) bool {
-		return l != s.bridge && !l.Loopback && l.Master == nil && l.Address4().IsValid()
+		return l != s.bridge && !l.Loopback && l.Master == nil && l.Address(s.six).IsValid()
 	})
 }
 

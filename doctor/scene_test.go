@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +27,7 @@ type scene struct {
 	ids        []string
 	containers []*world.Container
 	listeners  []net.Listener
+	proxy      bool // ports are served by processes, without rules
 }
 
 // newScene puts nothing into the kernel yet. When the test ends, everything goes, whatever the test has done to it.
@@ -55,8 +58,8 @@ func (s *scene) clear() {
 		if !n.BuiltIn() {
 			errs = append(errs, s.m.Remove(context.Background(), n.Name))
 		} else if n.Bridge != "" {
-			exec := "ip link del " + n.Bridge + " 2>/dev/null || true"
-			errs = append(errs, shell(exec))
+			command := "ip link del " + n.Bridge + " 2>/dev/null || true"
+			errs = append(errs, shell(command))
 		}
 	}
 	if err := errors.Join(errs...); err != nil && !s.t.Failed() {
@@ -64,14 +67,17 @@ func (s *scene) clear() {
 	}
 	must(s.t, `ip netns list | awk '$1 != "lan" {print "netns del " $1}' > /run/batch
 		ip -o link | awk -F': ' '{sub(/@.*/, "", $2); if ($2 != "lo" && $2 != "eth0") print "link del " $2}' >> /run/batch
-		echo 'addr flush dev eth0
+		echo 'addr flush dev eth0 scope global
 		addr add 10.99.0.1/24 dev eth0
+		addr add fd99::1/64 dev eth0 nodad
 		link set eth0 mtu 1500 nomaster up
 		route replace default via 10.99.0.2' | cat /run/batch - | ip -force -batch - 2>/dev/null || true
-		ip -n lan route flush table main; ip -n lan route add 10.99.0.0/24 dev eth0
+		ip -6 route flush type blackhole; ip -6 route flush root fd00::/8 proto boot; ip -6 route flush default; ip -6 route add default via fd99::2
+		ip -n lan route flush table main; ip -n lan route add 10.99.0.0/24 dev eth0; ip -n lan addr flush dev eth0 to fd99::/64; ip -n lan addr add fd99::2/64 dev eth0 nodad
 		nft flush ruleset
 		if [ -s /proc/net/ip_tables_names ]; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
-		sysctl -qew net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.eth0.forwarding=0
+		if [ -s /proc/net/ip6_tables_names ]; then ip6tables-legacy -F; ip6tables-legacy -P FORWARD ACCEPT; fi
+		sysctl -qew net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.eth0.forwarding=0 net.ipv6.conf.all.forwarding=0 net.bridge.bridge-nf-call-ip6tables=0 net.ipv6.conf.eth0.accept_ra=1
 		conntrack -F 2>/dev/null; rm -rf /etc/netns; mkdir /etc/netns`)
 	if out := output(s.t, "ip -br addr show eth0; ip route show default; ip -o link | wc -l"); !strings.Contains(out, "10.99.0.1/24") || !strings.Contains(out, "default via") || !strings.HasSuffix(out, "\n2\n") {
 		s.t.Fatalf("the host is not as it was: %s", out)
@@ -95,7 +101,7 @@ func (s *scene) container(name, on string, ports ...string) *network.Endpoint {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	o := network.EndpointOptions{ContainerID: id, ContainerName: name, Network: on}
+	o := network.EndpointOptions{ContainerID: id, ContainerName: name, Network: on, Proxy: s.proxy}
 	for _, p := range ports {
 		m, err := network.ParsePort(p)
 		if err != nil {
@@ -112,7 +118,7 @@ func (s *scene) container(name, on string, ports ...string) *network.Endpoint {
 	}
 	for _, m := range o.Ports {
 		for i := range m.Count {
-			if address := fmt.Sprintf("0.0.0.0:%d", m.ContainerPort+i); m.Proto == "tcp" {
+			if address := fmt.Sprintf(":%d", m.ContainerPort+i); m.Proto == "tcp" {
 				s.serve(name, address)
 			} else {
 				s.serveUDP(name, address)
@@ -120,6 +126,26 @@ func (s *scene) container(name, on string, ports ...string) *network.Endpoint {
 		}
 	}
 	return e
+}
+
+// process starts one in a namespace, which is made when it is not there.
+func (s *scene) process(ns string) int {
+	s.t.Helper()
+	must(s.t, "[ -e /run/netns/"+ns+" ] || { ip netns add "+ns+"; ip -n "+ns+" link set lo up; }")
+	cmd := exec.Command("ip", "netns", "exec", ns, "sleep", "60")
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd.Process.Pid
+}
+
+// family keeps Go from listening by both families where an IPv4 address is given.
+func family(proto, address string) string {
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().Is4() {
+		return proto + "4"
+	}
+	return proto
 }
 
 func door(ns string) *network.Sandbox {
@@ -132,7 +158,7 @@ func door(ns string) *network.Sandbox {
 func (s *scene) serve(ns, address string) net.Listener {
 	s.t.Helper()
 	var l net.Listener
-	if err := door(ns).Do(func() (err error) { l, err = net.Listen("tcp4", address); return err }); err != nil {
+	if err := door(ns).Do(func() (err error) { l, err = net.Listen(family("tcp", address), address); return err }); err != nil {
 		s.t.Fatal(err)
 	}
 	s.listeners = append(s.listeners, l)
@@ -142,7 +168,7 @@ func (s *scene) serve(ns, address string) net.Listener {
 func (s *scene) serveUDP(ns, address string) net.PacketConn {
 	s.t.Helper()
 	var c net.PacketConn
-	if err := door(ns).Do(func() (err error) { c, err = net.ListenPacket("udp4", address); return err }); err != nil {
+	if err := door(ns).Do(func() (err error) { c, err = net.ListenPacket(family("udp", address), address); return err }); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { c.Close() })
@@ -154,6 +180,24 @@ func ours(s *scene) {
 	s.network(network.CreateOptions{Name: "br0", Subnet: "172.30.0.0/24"})
 	s.container("web", "br0", "8080:80")
 	s.container("db", "br0")
+}
+
+// dual is the same with IPv6.
+func dual(s *scene) {
+	s.network(network.CreateOptions{Name: "br0", Subnet: "172.30.0.0/24", Subnet6: "fd00:30::/64"})
+	s.container("web", "br0", "8080:80")
+	s.container("db", "br0")
+}
+
+// byHand6 has nothing but IPv6.
+func byHand6(s *scene) {
+	must(s.t, `ip link add br7 type bridge; ip addr add fd00:7::1/64 dev br7 nodad; ip link set br7 up; sysctl -qw net.ipv6.conf.all.forwarding=1
+		for i in 1 2; do ip netns add ns$i; ip link add v$i type veth peer name eth0 netns ns$i; ip link set v$i master br7 up
+		ip -n ns$i addr add fd00:7::1$i/64 dev eth0 nodad; ip -n ns$i link set eth0 up; ip -n ns$i link set lo up; ip -n ns$i route add default via fd00:7::1; done
+		ip6tables -t nat -A POSTROUTING -s fd00:7::/64 ! -o br7 -j MASQUERADE
+		ip6tables -t nat -A POSTROUTING -s fd00:7::/64 -o br7 -m conntrack --ctstate DNAT -j MASQUERADE
+		ip6tables -t nat -A PREROUTING -p tcp --dport 9090 -m addrtype --dst-type LOCAL -j DNAT --to-destination [fd00:7::11]:90`)
+	s.serve("ns1", "[::]:90")
 }
 
 // byHand is the same, made by a student.

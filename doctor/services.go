@@ -90,6 +90,9 @@ func (x *exam) service(p *publication) {
 		f.ID = "listens-on-loopback"
 		f.Values = append(f.Values, "address", all[0].Address)
 	}
+	if i := slices.IndexFunc(all, func(s world.Socket) bool { return s.Address.Addr().Is4() && !s.Address.Addr().IsLoopback() }); i >= 0 && p.six() {
+		f.ID, f.Values[len(f.Values)-1] = "listens-on-ipv4-only", all[i].Address
+	}
 	x.add(f)
 }
 
@@ -154,8 +157,8 @@ func (x *exam) resolver(n *world.Namespace, name, show, text string) {
 // reaches says whether a name server may be there: somebody listens on an address of our own; for another, there is a way.
 func (x *exam) reaches(n *world.Namespace, a netip.Addr) bool {
 	if !n.Owns(a) {
-		if a.Is6() {
-			return true
+		if a.IsLinkLocalUnicast() {
+			return true // by which link is not for the routes to say
 		}
 		r := lookUp(n, a)
 		return r != nil && r.Type == "unicast"

@@ -46,6 +46,48 @@ func TestHealthyWorlds(t *testing.T) {
 		{"one network", ours},
 		{"by hand", byHand},
 		{"both", func(s *scene) { ours(s); byHand(s) }},
+		{"dual stack", dual},
+		{"IPv6 by hand", byHand6},
+		{"dual stack, and both by hand", func(s *scene) {
+			dual(s)
+			byHand6(s)
+		}},
+		{"several dual stack networks", func(s *scene) {
+			dual(s)
+			s.network(network.CreateOptions{Name: "inner", Internal: true, EnableIPv6: true})
+			s.network(network.CreateOptions{Name: "quiet", EnableIPv6: true, Options: map[string]string{"com.docker.network.bridge.enable_icc": "false"}})
+			s.network(network.CreateOptions{Name: "plain", EnableIPv6: true, Options: map[string]string{"com.docker.network.bridge.enable_ip_masquerade": "false"}})
+			s.container("a", "inner")
+			s.container("b", "inner")
+			s.container("c", "quiet", "9000-9003:9000-9003", "5300:53/udp")
+			s.container("d", "quiet", "127.0.0.1:7000:7000")
+			s.container("l", "quiet", "[::1]:7005:7005")
+			s.container("e", "plain", "[fd99::1]:7001:80")
+		}},
+		{"a host with IPv6 bridge-nf that forwards for nobody", func(s *scene) {
+			must(s.t, "sysctl -qw net.bridge.bridge-nf-call-ip6tables=1; ip6tables -P FORWARD DROP; ip6tables -P INPUT DROP; ip6tables -A INPUT -p ipv6-icmp -j ACCEPT")
+			dual(s)
+		}},
+		{"a host that hears routers", func(s *scene) {
+			must(s.t, "ip -6 route replace default via fd99::2 proto ra; sysctl -qw net.ipv6.conf.eth0.accept_ra=2")
+			dual(s)
+		}},
+		{"containers of other modes", func(s *scene) {
+			dual(s)
+			s.container("local", "br0", "127.0.0.1:7000:7000")
+			s.containers = append(s.containers, &world.Container{ID: strings.Repeat("a", 64), Name: "onhost", State: "running", Pid: os.Getpid()}, // --net host
+				&world.Container{ID: strings.Repeat("b", 64), Name: "stopped", State: "exited", Wanted: []network.PortMapping{{HostPort: 8081, ContainerPort: 80, Count: 1, Proto: "tcp"}}},
+				&world.Container{ID: strings.Repeat("c", 64), Name: "alone", State: "running", Pid: s.process("alone")}, // --net none
+				&world.Container{ID: strings.Repeat("d", 64), Name: "guest", State: "running", Pid: s.process("web")})   // --net container:web
+		}},
+		{"IPv4 only on a host without IPv6", func(s *scene) {
+			must(s.t, "ip -6 route del default; ip -6 addr flush dev eth0 scope global; sysctl -qw net.ipv6.conf.all.forwarding=0")
+			ours(s)
+		}},
+		{"proxies instead of rules", func(s *scene) {
+			s.proxy = true
+			dual(s)
+		}},
 		{"several networks", func(s *scene) {
 			ours(s)
 			s.network(network.CreateOptions{Name: "inner", Internal: true})
@@ -99,45 +141,6 @@ func TestHealthyWorlds(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// Two faults at once are both named.
-func TestPairs(t *testing.T) {
-	all := injections()
-	find := func(name string) injection {
-		i := slices.IndexFunc(all, func(in injection) bool { return in.name == name })
-		if i < 0 {
-			t.Fatalf("no injection is called %s", name)
-		}
-		return all[i]
-	}
-	pairs := [][2]string{
-		{"ip_forward off", "nobody listens"}, {"foreign DROP", "route_localnet off"}, {"no MASQUERADE of ours", "raw rules flushed"},
-		{"inner end down", "hairpin off"}, {"DNAT gone", "no default route of ours"}, {"a cable of nobody", "a namespace of nobody"},
-		{"no MASQUERADE", "FORWARD DROP by hand"}, {"wrong gateway", "DNAT to nobody"}, {"duplicate MAC", "ip_forward off by hand"},
-		{"big packets", "DNAT shadowed by hand"}, {"lo down", "port taken by hand"},
-	}
-	for _, p := range pairs {
-		t.Run(p[0]+" and "+p[1], func(t *testing.T) {
-			a, b := find(p[0]), find(p[1])
-			s := newScene(t, network.FirewallIPTables)
-			if a.world == nil {
-				a.world = ours
-			}
-			a.world(s)
-			a.break_(s)
-			b.break_(s)
-			got := keys(s.examine())
-			for _, want := range append(slices.Clone(a.want), b.want...) {
-				if !slices.Contains(got, want) {
-					t.Errorf("named %q, and not %q", got, want)
-				}
-			}
-			if len(got) != len(a.want)+len(b.want) {
-				t.Errorf("named %q", got)
-			}
-		})
 	}
 }
 

@@ -128,14 +128,16 @@ func (w *World) Flows(n *Namespace) (flows []Flow, err error) {
 		return nil, fmt.Errorf("open a netfilter socket: %w", err)
 	}
 	defer h.Close()
-	list, err := dump(func() ([]*netlink.ConntrackFlow, error) {
-		return h.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
-	})
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil // nobody has needed it yet
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list connections: %w", err)
+	var list []*netlink.ConntrackFlow
+	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+		some, err := dump(func() ([]*netlink.ConntrackFlow, error) { return h.ConntrackTableList(netlink.ConntrackTable, family) })
+		if errors.Is(err, unix.ENOENT) {
+			continue // nobody has needed it yet
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list connections: %w", err)
+		}
+		list = append(list, some...)
 	}
 	for _, f := range list {
 		proto := map[uint8]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_SCTP: "sctp"}[f.Forward.Protocol]

@@ -18,7 +18,7 @@ type Packet struct {
 	DNAT, SNAT   bool   // of the connection
 	DstLocal     bool   // the destination is an address of the namespace's own
 	SrcLocal     bool
-	SeenIn       string // for a bridge
+	Astray       bool   // the answer would leave by another link than the one that it came in by
 }
 
 // Decision is what a hook makes of a packet.
@@ -44,10 +44,7 @@ type Step struct {
 // At asks all chains of a hook, in the order of their priorities. In nat chains the first rule that rewrites decides, and they are
 // asked for new connections only.
 func (r *Ruleset) At(hook string, p Packet) Decision {
-	family := "ip"
-	if p.Dst.Is6() {
-		family = "ip6"
-	}
+	family := Family(p.Dst.Is6())
 	d := Decision{Verdict: "ACCEPT", Sure: true}
 	for _, c := range r.Hooked(hook, family) {
 		if c.NAT && (p.State != "NEW" || d.NAT != nil) {
@@ -137,6 +134,19 @@ func (r *Ruleset) walk(c *Chain, p Packet, d *Decision, depth int) string {
 	return ""
 }
 
+// Speaks says whether packets of a family come through the chain.
+func (c *Chain) Speaks(six bool) bool {
+	return c.Family == "inet" || c.Family == "bridge" || c.Family == Family(six)
+}
+
+// Family is how netfilter calls IPv4 and IPv6.
+func Family(six bool) string {
+	if six {
+		return "ip6"
+	}
+	return "ip"
+}
+
 // of is where a translation leads this packet.
 func (t Translation) of(p Packet) netip.AddrPort {
 	a, port := t.Addr, p.DPort
@@ -177,6 +187,9 @@ func (r *Rule) Matches(p Packet) (matched, sure bool) {
 		return false, true
 	}
 	if m.SrcType != "" && (m.SrcType == "LOCAL") && p.SrcLocal == m.NotSrcType {
+		return false, true
+	}
+	if m.Astray != "" && (m.Astray == "yes") != p.Astray {
 		return false, true
 	}
 	if m.DstType != "" && m.DstType != "LOCAL" && !m.NotDstType || m.SrcType != "" && m.SrcType != "LOCAL" && !m.NotSrcType {

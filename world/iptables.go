@@ -29,6 +29,9 @@ func (r *Ruleset) addIPTables(text []byte, backend, family string) error {
 				return fmt.Errorf("chain %q of %s-save is not understood", line, family)
 			}
 			c := iptablesChain(backend, family, table, f[0], f[1])
+			if len(f) > 2 {
+				c.Packets, _ = counted(f[2])
+			}
 			chains[f[0]] = c
 			r.Chains = append(r.Chains, c)
 		default:
@@ -59,9 +62,7 @@ func addIPTablesRule(chains map[string]*Chain, line string) error {
 	words := splitWords(line)
 	rule := &Rule{}
 	if len(words) > 0 && strings.HasPrefix(words[0], "[") {
-		packets, bytes, _ := strings.Cut(strings.Trim(words[0], "[]"), ":")
-		rule.Packets, _ = strconv.ParseUint(packets, 10, 64)
-		rule.Bytes, _ = strconv.ParseUint(bytes, 10, 64)
+		rule.Packets, rule.Bytes = counted(words[0])
 		words = words[1:]
 		_, line, _ = strings.Cut(line, " ")
 	}
@@ -74,6 +75,14 @@ func addIPTablesRule(chains map[string]*Chain, line string) error {
 	parseIPTablesRule(rule, words[2:])
 	c.Rules = append(c.Rules, rule)
 	return nil
+}
+
+// counted reads [PACKETS:BYTES].
+func counted(word string) (packets, bytes uint64) {
+	before, after, _ := strings.Cut(strings.Trim(word, "[]"), ":")
+	packets, _ = strconv.ParseUint(before, 10, 64)
+	bytes, _ = strconv.ParseUint(after, 10, 64)
+	return packets, bytes
 }
 
 // splitWords parts a line at spaces, except between double quotes, in which a backslash takes the next character as it is.
@@ -140,10 +149,15 @@ func parseIPTablesRule(r *Rule, words []string) {
 			m.DstType, m.NotDstType = next(&i), not
 		case "--src-type":
 			m.SrcType, m.NotSrcType = next(&i), not
+		case "--invert":
+			m.Astray = "yes"
+		case "--loose", "--validmark", "--accept-local": // it lets more pass; what we ask about passes anyway
 		case "--comment":
 			r.Comment = next(&i)
 		case "-m":
 			switch next(&i) {
+			case "rpfilter":
+				m.Astray = "no"
 			case "tcp", "udp", "sctp", "conntrack", "state", "addrtype", "comment", "multiport":
 			default:
 				m.Partial = true

@@ -41,12 +41,13 @@ type Chain struct {
 	Priority int    // at one hook, lower comes first
 	NAT      bool   // asked only for the first packet of a connection
 	Policy   string // ACCEPT, DROP; "" without a hook
+	Packets  uint64 // of the old iptables: how many its policy has decided about
 	Rules    []*Rule
 }
 
-// Place is how a chain is called: "nat PREROUTING", "ip mydocker forward".
+// Place is how a chain is called: "nat PREROUTING", "ip6 nat PREROUTING", "ip mydocker forward".
 func (c *Chain) Place() string {
-	if c.Backend == NFTables {
+	if c.Backend == NFTables || c.Family != "ip" {
 		return c.Family + " " + c.Table + " " + c.Name
 	}
 	return c.Table + " " + c.Name
@@ -103,6 +104,7 @@ type Match struct {
 	NotDstType   bool
 	SrcType      string
 	NotSrcType   bool
+	Astray       string // "yes": it asks for packets whose answer would leave by another link; "no": for the others; "" for neither
 	Partial      bool
 }
 

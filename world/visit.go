@@ -174,6 +174,7 @@ func (n *Namespace) readAddresses(h *netlink.Handle) error {
 		l.Addresses = append(l.Addresses, Address{
 			Prefix: prefix(a.IPNet), Peer: prefix(a.Peer), Scope: netlink.Scope(a.Scope).String(),
 			Tentative: a.Flags&unix.IFA_F_TENTATIVE != 0, Deprecated: a.Flags&unix.IFA_F_DEPRECATED != 0, Failed: a.Flags&unix.IFA_F_DADFAILED != 0,
+			Dynamic: a.Flags&unix.IFA_F_PERMANENT == 0,
 		})
 	}
 	return nil
@@ -292,9 +293,9 @@ func neighborState(s int) string {
 func (n *Namespace) readSysctls(host bool) {
 	n.Sysctls = map[string]string{}
 	keys := []string{"net/ipv4/ip_forward", "net/ipv4/conf/all/rp_filter", "net/ipv4/conf/all/route_localnet", "net/ipv4/icmp_echo_ignore_all",
-		"net/ipv4/ip_local_port_range", "net/ipv6/bindv6only"}
+		"net/ipv4/ip_local_port_range", "net/ipv6/bindv6only", "net/ipv6/conf/all/forwarding"}
 	if host {
-		keys = append(keys, "net/ipv4/conf/default/rp_filter", "net/ipv6/conf/all/forwarding", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables",
+		keys = append(keys, "net/ipv4/conf/default/rp_filter", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables",
 			"net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_max", "net/ipv4/neigh/default/gc_thresh3", "net/ipv4/conf/all/arp_ignore")
 	}
 	for _, l := range n.Links {
@@ -305,6 +306,7 @@ func (n *Namespace) readSysctls(host bool) {
 		for _, setting := range []string{"rp_filter", "route_localnet", "forwarding", "proxy_arp"} {
 			keys = append(keys, "net/ipv4/conf/"+l.Name+"/"+setting)
 		}
+		keys = append(keys, "net/ipv6/conf/"+l.Name+"/disable_ipv6", "net/ipv6/conf/"+l.Name+"/accept_ra")
 	}
 	for _, key := range keys {
 		if data, err := os.ReadFile("/proc/sys/" + key); err == nil {

@@ -142,9 +142,13 @@ func (l *Link) Ports() (ports []*Link) {
 }
 
 // Address4 is the link's first IPv4 address, invalid without one.
-func (l *Link) Address4() netip.Prefix {
+func (l *Link) Address4() netip.Prefix { return l.Address(false) }
+
+// Address is the link's first address of a family, invalid without one. An IPv6 address that every link gets by itself (fe80::…), and
+// one that somebody else on the link has (Failed), do not count.
+func (l *Link) Address(six bool) netip.Prefix {
 	for _, a := range l.Addresses {
-		if a.Prefix.Addr().Is4() {
+		if ip := a.Prefix.Addr(); ip.Is6() == six && !(six && (ip.IsLinkLocalUnicast() || a.Failed)) {
 			return a.Prefix
 		}
 	}
@@ -157,6 +161,7 @@ type Address struct {
 	Peer                          netip.Prefix // of a point-to-point link
 	Scope                         string       // global, link, host
 	Tentative, Deprecated, Failed bool         // IPv6: duplicate address detection
+	Dynamic                       bool         // it came with a lifetime, from a router's advertisement or DHCP
 }
 
 // Route is an entry of a routing table.
