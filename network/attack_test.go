@@ -180,7 +180,7 @@ func checkForgedPackets(t *testing.T, use func(*Options)) {
 		delete(seen, "rightly")
 		none(seen)
 	})
-	t.Run("from a container to the host's loopback", func(t *testing.T) {
+	t.Run("to the host's loopback", func(t *testing.T) {
 		heard := make(chan string, 10)
 		for _, address := range []string{"127.0.0.1:9", "[::1]:9"} {
 			c, err := net.ListenPacket("udp", address)
@@ -201,6 +201,8 @@ func checkForgedPackets(t *testing.T, use func(*Options)) {
 		}
 		throw(t, web, "eth0", v4(gateway, web.MAC, "172.20.0.2", "127.0.0.1", 9, "to 127.0.0.1"), v4(gateway, web.MAC, "127.0.0.1", "127.0.0.1", 9, "from 127.0.0.1"),
 			v6(gateway, web.MAC, "fd00:20::2", "::1", "to ::1"), v6(gateway, web.MAC, "::1", "::1", "from ::1"))
+		throw(t, lan(), "eth0", v4(host, mine, "10.99.0.2", "127.0.0.1", 9, "from the LAN"), v4(host, mine, "127.0.0.1", "127.0.0.1", 9, "from the LAN's 127.0.0.1"),
+			v4(host, mine, "127.0.0.1", "10.99.0.1", 9, "with a sender of 127.0.0.1"), v6(host, mine, "fd99::2", "::1", "from the LAN to ::1"))
 		c, err := net.Dial("udp", "127.0.0.1:9")
 		if err != nil {
 			t.Fatal(err)

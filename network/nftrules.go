@@ -91,12 +91,13 @@ func nftNetworkRules(networks []*Network, f nftFamily) []nftRule {
 	b.rule("publish").dnat("addresses", true)
 	b.rule("publish").dnat("ports", false)
 	b.rule("forward").jump("user")
+	if !f.v6 {
+		b.rule("raw").notFrom("lo").toNet(f.loopback).verdict("drop")
+		b.rule("raw").notFrom("lo").fromNet(f.loopback).verdict("drop")
+	}
 	for _, n := range mine {
 		if f.v6 {
 			b.rule("raw").from(n.Bridge).fromElsewhere().verdict("drop")
-		} else {
-			b.rule("raw").from(n.Bridge).toNet(f.loopback).verdict("drop")
-			b.rule("raw").from(n.Bridge).fromNet(f.loopback).verdict("drop")
 		}
 		if n.Internal {
 			b.rule("forward").from(n.Bridge).to(n.Bridge).verdict(within(n))
@@ -168,6 +169,9 @@ func (b *nftBuilder) link(key expr.MetaKey, op expr.CmpOp, text, name string) *n
 
 func (b *nftBuilder) from(link string) *nftBuilder {
 	return b.link(expr.MetaKeyIIFNAME, expr.CmpOpEq, "iifname", link)
+}
+func (b *nftBuilder) notFrom(link string) *nftBuilder {
+	return b.link(expr.MetaKeyIIFNAME, expr.CmpOpNeq, "iifname !=", link)
 }
 func (b *nftBuilder) to(link string) *nftBuilder {
 	return b.link(expr.MetaKeyOIFNAME, expr.CmpOpEq, "oifname", link)

@@ -86,6 +86,9 @@ func networkRules(networks []*Network, v6 bool) ruleset {
 			{table: "filter", chain: "FORWARD", rule: "-j MYDOCKER-FORWARD", first: true},
 		}, portHooks(v6)...),
 	}
+	if !v6 {
+		r.guardLoopback()
+	}
 	for _, n := range networks {
 		if v6 {
 			r.add(rawChain, n, "no sender that is elsewhere", "-i %s -m rpfilter --invert -j DROP", n.Bridge)
@@ -93,7 +96,6 @@ func networkRules(networks []*Network, v6 bool) ruleset {
 			r.masquerade(n, n.Subnet6)
 			continue
 		}
-		r.guardLoopback(n)
 		r.forward(n)
 		r.masquerade(n, n.Subnet)
 	}
@@ -115,12 +117,14 @@ func comment(text string) string {
 
 // In IPv6 a rule does what the setting rp_filter does in IPv4: a packet whose answer would leave by another link is dropped.
 
-// guardLoopback: the bridge has route_localnet, so that 127.0.0.1:PORT on the host can reach a container. Without these
-// rules a container could reach the host's loopback services in turn, or send packets that seem to come from them. IPv6 has
-// no such switch: the kernel drops packets with ::1 that come over a wire.
-func (r *ruleset) guardLoopback(n *Network) {
-	r.add(rawChain, n, "no way to loopback", "-d 127.0.0.0/8 -i %s -j DROP", n.Bridge)
-	r.add(rawChain, n, "no sender in loopback", "-s 127.0.0.0/8 -i %s -j DROP", n.Bridge)
+// guardLoopback: our bridges have route_localnet, so that 127.0.0.1:PORT on the host can reach a container; other programs set it
+// on other links. Without these rules a container, or a neighbour on the LAN, could reach the host's loopback services in turn,
+// or send packets that seem to come from them. No packet of loopback has a place on any wire (RFC 1122, 3.2.1.3), so it is said
+// once for all links. IPv6 has no such switch: the kernel drops packets with ::1 that come over a wire.
+func (r *ruleset) guardLoopback() {
+	all := &Network{Name: "*"}
+	r.add(rawChain, all, "no way to loopback over a wire", "-d 127.0.0.0/8 ! -i lo -j DROP")
+	r.add(rawChain, all, "no sender in loopback on a wire", "-s 127.0.0.0/8 ! -i lo -j DROP")
 }
 
 func (r *ruleset) forward(n *Network) {
