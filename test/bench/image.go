@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,45 +19,36 @@ import (
 // The image that is pulled and loaded: what ../debian-images.sh makes, five layers of Debian packages, 340 MB.
 const bigImage = "127.0.0.1:5000/big:1"
 
-// imageWorks are about getting images, not running them.
+// imageWorks are about getting images, not running them: in memory, where the programs are compared, and on a disk, whose
+// writing is the same work for all.
 func imageWorks() []work {
+	pull := func(p *puller, s *imageSite) ([]string, error) { return p.pull(s) }
+	load := func(p *puller, s *imageSite) ([]string, error) { return p.load(s) }
+	measure := func(name string, memory bool, command func(*puller, *imageSite) ([]string, error)) work {
+		return work{name, func(o options, _ []*contestant) (*row, error) { return measureImage(o, name, memory, command) }}
+	}
 	return []work{
-		{"pull of an image of 340 MB", func(o options, _ []*contestant) (*row, error) {
-			return measureImage(o, "pull of an image of 340 MB in 5 layers from a registry on the loopback", func(p *puller, s *imageSite) ([]string, error) { return p.pull(s) })
-		}},
-		{"load of an image of 340 MB", func(o options, _ []*contestant) (*row, error) {
-			return measureImage(o, "load of an image of 340 MB in 5 layers from its archive", func(p *puller, s *imageSite) ([]string, error) { return p.load(s) })
-		}},
+		measure("pull of an image of 340 MB in 5 layers from a registry on the loopback, in memory", true, pull),
+		measure("load of an image of 340 MB in 5 layers from its archive, in memory", true, load),
+		measure("pull of an image of 340 MB in 5 layers from a registry on the loopback, on ext4", false, pull),
+		measure("load of an image of 340 MB in 5 layers from its archive, on ext4", false, load),
 		{"images, with 1000", measureImages},
 	}
 }
 
-// imageSite is where images come from and go to.
-type imageSite struct {
-	layout  string // OCI layout with the image
-	archive string // the same as docker-archive
-	dir     string // an empty directory for the next contestant, never used before
-}
-
-// measureImage has each contestant in turn do its work in an empty store of its own, on a fresh file system: removing files
-// makes the next ones slow on ext4 (the kernel looks for inodes that were not deleted in the last minutes), and nobody shall
-// pay for another's removals.
-func measureImage(o options, name string, command func(*puller, *imageSite) ([]string, error)) (r *row, err error) {
-	site, stop, err := newImageSite(o)
+// measureImage has each contestant in turn do its work in an empty store of its own.
+func measureImage(o options, name string, memory bool, command func(*puller, *imageSite) ([]string, error)) (r *row, err error) {
+	site, stop, err := newImageSite(o, memory)
 	defer func() { err = errors.Join(err, stop()) }()
 	if err != nil {
 		return nil, err
 	}
 	r = newRow(name)
-	base, all := site.dir, pullers(o)
+	all := pullers(o, memory)
 	usage := map[string]*imageUsage{}
 	for i := range max(3, min(7, o.rounds/4)) + 1 {
 		for _, p := range all {
-			site.dir = filepath.Join(base, fmt.Sprintf("%d-%s", i, p.name))
-			if err := os.Mkdir(site.dir, 0o755); err != nil {
-				return nil, err
-			}
-			took, used, err := p.once(site, command)
+			took, used, err := p.inEmptyStore(site, fmt.Sprintf("%d-%s", i, p.name), command)
 			if err != nil {
 				return nil, err
 			}
@@ -94,6 +84,16 @@ func (u *imageUsage) add(other imageUsage) {
 
 func (u *imageUsage) String() string {
 	return fmt.Sprintf("%s ms of processor time, its largest process takes %d MB", ms(u.cpu.quantile(0.5)), u.memory>>10)
+}
+
+// inEmptyStore is once with a new place for what is stored.
+func (p *puller) inEmptyStore(site *imageSite, name string, command func(*puller, *imageSite) ([]string, error)) (took time.Duration, used imageUsage, err error) {
+	done, err := site.empty(name)
+	if err != nil {
+		return 0, used, err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	return p.once(site, command)
 }
 
 // once measures one command, with what it needs made before and taken away afterwards.
@@ -158,71 +158,6 @@ func spawnUsage(argv []string) (time.Duration, imageUsage, error) {
 		used.memory = r.Maxrss
 	}
 	return took, used, nil
-}
-
-// newImageSite mounts a fresh file system, starts a registry and puts the image there.
-func newImageSite(o options) (*imageSite, func() error, error) {
-	var stops []func() error
-	stop := func() error {
-		var errs []error
-		for _, f := range slices.Backward(stops) {
-			errs = append(errs, f())
-		}
-		return errors.Join(errs...)
-	}
-	layout, err := filepath.Abs(o.images)
-	if err == nil {
-		_, err = os.Stat(filepath.Join(layout, "index.json"))
-	}
-	if err != nil {
-		return nil, stop, fmt.Errorf("there is no image to measure with: %w; make it with test/debian-images.sh %s big", err, filepath.Dir(o.images))
-	}
-	scratch, err := os.MkdirTemp(os.Getenv("FAKE_HOST_SCRATCH"), "bench-images")
-	if err != nil {
-		return nil, stop, err
-	}
-	stops = append(stops, func() error { return os.RemoveAll(scratch) })
-	disk := filepath.Join(scratch, "disk")
-	if _, err := output("bash", "-ec", `truncate -s 60G "$1.img"; mkfs.ext4 -q -E nodiscard "$1.img"; mkdir "$1"; mount -o loop "$1.img" "$1"`, "disk", disk); err != nil {
-		return nil, stop, fmt.Errorf("make a fresh file system: %w", err)
-	}
-	stops = append(stops, func() error { return syscall.Unmount(disk, syscall.MNT_DETACH) })
-	site := &imageSite{layout: layout, archive: filepath.Join(disk, "big.tar"), dir: disk}
-	stopRegistry, err := startRegistry(disk)
-	if err != nil {
-		return nil, stop, err
-	}
-	stops = append(stops, stopRegistry)
-	if _, err := output("skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", "oci:"+layout+":big", "docker://"+bigImage); err != nil {
-		return nil, stop, err
-	}
-	_, err = output("skopeo", "--insecure-policy", "copy", "-q", "oci:"+layout+":big", "docker-archive:"+site.archive+":"+bigImage)
-	return site, stop, err
-}
-
-func startRegistry(dir string) (stop func() error, err error) {
-	config := filepath.Join(dir, "registry.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: \"127.0.0.1:5000\"}\n", dir)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command("docker-registry", "serve", config)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	stop = func() error {
-		err := cmd.Process.Kill()
-		cmd.Wait() // it was killed: that is no news
-		return err
-	}
-	for range 100 {
-		if c, err := net.Dial("tcp", "127.0.0.1:5000"); err == nil {
-			return stop, c.Close()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return nil, errors.Join(errors.New("the registry does not answer"), stop())
 }
 
 // measureImages lists a thousand images.

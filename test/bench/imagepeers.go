@@ -24,9 +24,13 @@ type puller struct {
 
 const mydockerLib = "/var/lib/mydocker"
 
-// pullers are mydocker and those of the peers that are here.
-func pullers(o options) []*puller {
+// pullers are mydocker and those of the peers that are here. On a disk there is a second mydocker, which waits until all is on it:
+// nobody else does.
+func pullers(o options, memory bool) []*puller {
 	all := []*puller{mydockerPuller(o.mydocker)}
+	if !memory {
+		all = append(all, waiting(mydockerPuller(o.mydocker), o.mydocker))
+	}
 	peers := map[string]struct {
 		program string
 		make    func() *puller
@@ -59,6 +63,19 @@ func mydockerPuller(binary string) *puller {
 		return func() imageUsage { return imageUsage{} }, stop, err
 	}
 	return p
+}
+
+// waiting is a puller whose images are on the disk at its end.
+func waiting(p *puller, binary string) *puller {
+	then := func(command func(*imageSite) ([]string, error)) func(*imageSite) ([]string, error) {
+		return func(s *imageSite) ([]string, error) {
+			argv, err := command(s)
+			return append([]string{"bash", "-ec", `"$@"; "$0" image settle`, binary}, argv...), err
+		}
+	}
+	twin := *p
+	twin.name, twin.pull, twin.load = "mydocker, and on the disk", then(p.pull), then(p.load)
+	return &twin
 }
 
 func podmanPuller() *puller {
