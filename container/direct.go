@@ -153,10 +153,9 @@ func (d *directStart) launch(first *program, theirs int, b birth, files []*os.Fi
 		return 0, err
 	}
 	defer f.Close()
-	// Out of the way of the numbers that the child's files get.
-	handle, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, given+64)
+	handle, err := outOfTheWay(f)
 	if err != nil {
-		return 0, wrap("hold the first program", err)
+		return 0, err
 	}
 	defer unix.Close(handle)
 	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{Cloneflags: b.clone, Setsid: true}}
@@ -168,6 +167,13 @@ func (d *directStart) launch(first *program, theirs int, b birth, files []*os.Fi
 	}
 	attr.Files = append(attr.Files, uintptr(theirs), d.late.Fd())
 	return giveBirth(fmt.Sprintf("/proc/self/fd/%d", handle), []string{"mydocker"}, attr, b, prepare)
+}
+
+// outOfTheWay is a number for a program's file that the child, which gives its own files the numbers from 0 on and needs some more
+// for that, does not overwrite before it executes the program by this number.
+func outOfTheWay(f *os.File) (int, error) {
+	handle, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 256)
+	return handle, wrap("hold the program", err)
 }
 
 // firstProgram is what the first process does before it waits. given is the number of its files; the conversation and the

@@ -302,6 +302,11 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 	if null != nil {
 		defer null.Close()
 	}
+	handle, err := outOfTheWay(file)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(handle)
 	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true}}
 	for _, f := range append(files, e.options.ExtraFiles...) {
 		attr.Files = append(attr.Files, f.Fd())
@@ -339,7 +344,7 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 		if err := unix.Setns(e.pidfd, unix.CLONE_NEWPID); err != nil {
 			return fmt.Errorf("join the container's pid namespace: %w", err)
 		}
-		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), []string{"mydocker"}, attr)
+		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", handle), []string{"mydocker"}, attr)
 		if err == unix.ENOMEM && !alive(e.container.state.Pid, e.container.state.Start) {
 			err = ErrNotRunning // the pid namespace dies with its first process
 		}

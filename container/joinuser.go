@@ -65,6 +65,11 @@ func startJoined(executable string, b birth, attr *syscall.ProcAttr, argv []stri
 		return nil, err
 	}
 	defer file.Close()
+	program, err := outOfTheWay(file)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(program)
 	attr.Files = append(attr.Files, user.Fd(), uintptr(handle))
 	attr.Sys.Cloneflags = 0
 	pid := 0
@@ -77,7 +82,7 @@ func startJoined(executable string, b birth, attr *syscall.ProcAttr, argv []stri
 		if err := joinNamespaces(b.join); err != nil {
 			return err
 		}
-		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), []string{"mydocker"}, attr)
+		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", program), []string{"mydocker"}, attr)
 		return err
 	})
 	runtime.KeepAlive(user)
