@@ -91,6 +91,7 @@ func TestStats(t *testing.T) {
 // The limits, a port and a whole life on the machine at hand; its name puts it into the run on cgroup v2.
 func TestVM(t *testing.T) {
 	cleanHost(t)
+	equal(t, "the driver", must(t, "info", "-f", "{{.Driver}}"), "overlay2") // also where the kernel takes overlays as a whole only
 	makeNetwork(t, "br0")
 	c := web(t, "vm", "-net", "br0", "-p", "8080:80", "-m", "64m", "--cpus", "0.5", "--pids-limit", "50")
 	equal(t, "page", mustGet(t, "http://127.0.0.1:8080/"), "page of vm")
