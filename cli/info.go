@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/mydocker/mydocker/cgroups"
+	"github.com/mydocker/mydocker/container"
 )
 
 // infoJSON is what `info` shows, with Docker's keys.
@@ -37,6 +38,7 @@ type infoJSON struct {
 	Name              string
 	DockerRootDir     string
 	RunDir            string
+	SecurityOptions   []string
 	Warnings          []string
 }
 
@@ -111,6 +113,10 @@ func (s *session) info() (*infoJSON, error) {
 			i.ContainersStopped++
 		}
 	}
+	i.SecurityOptions = []string{"name=seccomp,profile=builtin", "name=cgroupns"}
+	if container.LoadsAppArmor() {
+		i.SecurityOptions = append([]string{"name=apparmor"}, i.SecurityOptions...)
+	}
 	if forward, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && strings.TrimSpace(string(forward)) == "0" {
 		i.Warnings = append(i.Warnings, "IPv4 forwarding is disabled; the first network that needs it switches it on")
 	}
@@ -141,6 +147,7 @@ func (s *session) printInfo(i *infoJSON) error {
 		{"Containers", i.Containers}, {" Running", i.ContainersRunning}, {" Paused", i.ContainersPaused}, {" Stopped", i.ContainersStopped},
 		{"Images", i.Images}, {"Server Version", i.ServerVersion}, {"Storage Driver", i.Driver}, {"Logging Driver", i.LoggingDriver},
 		{"Cgroup Driver", i.CgroupDriver}, {"Cgroup Version", i.CgroupVersion}, {"Networks", strings.Join(i.Plugins.Network, " ")},
+		{"Security Options", strings.ReplaceAll(strings.Join(i.SecurityOptions, " "), "name=", "")},
 		{"Default Runtime", i.DefaultRuntime}, {"Kernel Version", i.KernelVersion}, {"Operating System", i.OperatingSystem},
 		{"OSType", i.OSType}, {"Architecture", i.Architecture}, {"CPUs", i.NCPU}, {"Total Memory", units.BytesSize(float64(i.MemTotal))},
 		{"Name", i.Name}, {"Root Dir", i.DockerRootDir}, {"Run Dir", i.RunDir},

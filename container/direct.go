@@ -42,6 +42,7 @@ type directStart struct {
 	late   *os.File // the last program's file: written when the container is furnished
 	hooks  func() error
 	own    []step // mounts that the first process makes
+	proc   bool   // the last program needs the host's /proc
 }
 
 // goesDirect says whether the direct way serves. It is decided by the whole list of steps.
@@ -51,7 +52,7 @@ func (j *createJob) goesDirect(c *initConfig) bool {
 	}
 	return !slices.ContainsFunc(c.Steps, func(s step) bool {
 		switch s.Kind {
-		case stepContainerHook, stepChroot, stepConsole, stepConsoleDevice, stepTimeNamespace, stepProcHandle:
+		case stepContainerHook, stepChroot, stepConsole, stepConsoleDevice, stepTimeNamespace:
 			return true
 		}
 		return s.handed() >= 0
@@ -130,6 +131,7 @@ func newDirect(c *initConfig, files []*os.File) (d *directStart, err error) {
 		if belongsToChild(s) {
 			d.own = append(d.own, s)
 		}
+		d.proc = d.proc || s.Kind == stepProcHandle
 	}
 	if d.late, err = newProgramFile(); err != nil {
 		d.thread.end()
@@ -176,6 +178,9 @@ func outOfTheWay(f *os.File) (int, error) {
 	return handle, wrap("hold the program", err)
 }
 
+// workingDirectory is AT_FDCWD, -100, as a system call's argument.
+const workingDirectory = ^uint64(99)
+
 // firstProgram is what the first process does before it waits. given is the number of its files; the conversation and the
 // last program's file follow them.
 func (d *directStart) firstProgram(given int) *program {
@@ -186,6 +191,10 @@ func (d *directStart) firstProgram(given int) *program {
 	p.call("close the last program's file in time", unix.SYS_FCNTL, uint64(late), unix.F_SETFD, unix.FD_CLOEXEC)
 	if slices.ContainsFunc(d.in.config.Steps, func(s step) bool { return s.Kind == stepUnshareCgroup }) {
 		p.call("unshare the cgroup namespace", unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP)
+	}
+	if d.proc {
+		// It is still the host's: the first process was born with a copy of the creator's mounts, and keeps this one open.
+		d.in.hostProc = p.opened("open the host's /proc", unix.SYS_OPENAT, workingDirectory, p.string("/proc"), unix.O_PATH|unix.O_DIRECTORY, 0)
 	}
 	var mounts []int
 	for _, s := range d.own {
@@ -292,8 +301,8 @@ func (d *directStart) step(s step, rootfs int, w plan.Watcher) error {
 	switch s.Kind {
 	case stepHooks:
 		do = func() error { return elsewhere(d.hooks) }
-	case stepUnshareCgroup:
-		do = func() error { return nil } // the first process did it: it is in its group
+	case stepUnshareCgroup, stepProcHandle:
+		do = func() error { return nil } // the first process did it: it is in its group, and it is its handle
 	}
 	if w == nil {
 		return do()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,12 +211,6 @@ func parseRanges(text string) ([]byte, error) {
 		}
 	}
 	return mask, nil
-}
-
-// hasAppArmor says whether the host's kernel enforces AppArmor profiles.
-func hasAppArmor() bool {
-	text, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
-	return err == nil && strings.TrimSpace(string(text)) == "Y"
 }
 
 // timeNamespace gives the container clocks of its own: time_namespaces(7).

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/network"
 )
 
@@ -36,8 +37,12 @@ func (e *Engine) Inspect(ctx context.Context, ref string) (*ContainerJSON, error
 	o := &d.Options
 	command := d.Command()
 	dir := e.Root.Container(d.ID)
+	var so container.SpecOptions
+	if err := applySecurity(&so, o); err != nil {
+		return nil, err
+	}
 	j := &ContainerJSON{
-		ID: d.ID, Created: dockerTime(d.Created), Path: command[0], Args: append([]string{}, command[1:]...),
+		ID: d.ID, AppArmorProfile: appArmorProfile(&so), Created: dockerTime(d.Created), Path: command[0], Args: append([]string{}, command[1:]...),
 		State: StateJSON{
 			Status: st.name(), Running: st.Running || st.Restarting, Paused: st.Paused, Restarting: st.Restarting, OOMKilled: st.Life.OOMKilled,
 			Pid: st.Pid, ExitCode: st.Life.ExitCode, Error: st.Life.Error, StartedAt: dockerTime(st.Life.StartedAt), FinishedAt: dockerTime(st.Life.FinishedAt),

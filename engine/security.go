@@ -52,9 +52,6 @@ func applySecurityOpts(so *container.SpecOptions, opts []string) error {
 			so.SELinuxLabel = value
 		case key == "apparmor":
 			so.AppArmorProfile = value
-			if value == "unconfined" {
-				so.AppArmorProfile = ""
-			}
 		case key == "seccomp" && value == "unconfined":
 			so.Seccomp = container.Unconfined()
 		case key == "seccomp" && value == "builtin":
@@ -65,4 +62,24 @@ func applySecurityOpts(so *container.SpecOptions, opts []string) error {
 		}
 	}
 	return nil
+}
+
+// applyAppArmor gives the container the profile that --security-opt names, or the default one, which is loaded if need be. Where
+// the host has no AppArmor there is none, as with Docker.
+func (e *Engine) applyAppArmor(so *container.SpecOptions) error {
+	so.AppArmorProfile = appArmorProfile(so)
+	if so.AppArmorProfile != container.DefaultAppArmor {
+		return nil
+	}
+	return container.LoadDefaultAppArmor(e.Watch)
+}
+
+func appArmorProfile(so *container.SpecOptions) string {
+	switch {
+	case so.AppArmorProfile != "" || !container.LoadsAppArmor():
+		return so.AppArmorProfile
+	case so.Privileged:
+		return "unconfined"
+	}
+	return container.DefaultAppArmor
 }

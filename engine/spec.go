@@ -69,6 +69,9 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	if err := applySecurity(&so, o); err != nil {
 		return nil, err
 	}
+	if err := e.applyAppArmor(&so); err != nil {
+		return nil, err
+	}
 	return container.NewSpec(so)
 }
 

@@ -136,14 +136,10 @@ func (r Rootfs) mount() (*os.File, error) {
 		return r.mountAsWhole()
 	}
 	mount, err := r.mountByParts()
-	if !errors.Is(err, errNotByParts) {
-		return mount, err
+	if errors.Is(err, errNotByParts) {
+		return r.mountAsWhole()
 	}
-	mount, wholeErr := r.mountAsWhole()
-	if wholeErr != nil && err != errNotByParts {
-		wholeErr = fmt.Errorf("%w (%w)", wholeErr, err)
-	}
-	return mount, wholeErr
+	return mount, err
 }
 
 // mountOrCopy mounts the overlay; where the host can mount none at all, it copies.
@@ -221,11 +217,7 @@ func (r Rootfs) mountByParts() (*os.File, error) {
 			return nil, explainFS(fd, "set volatile", err)
 		}
 	}
-	if err := unix.FsconfigCreate(fd); errors.Is(err, unix.EINVAL) {
-		// Before Linux 6.5 overlayfs keeps all that it is told, and looks at it only now: "lowerdir+" is unknown to it. If
-		// something else is wrong, the other way will say so.
-		return nil, fmt.Errorf("%w: %w", errNotByParts, explainFS(fd, "create the file system", err))
-	} else if err != nil {
+	if err := unix.FsconfigCreate(fd); err != nil {
 		return nil, explainFS(fd, "create the file system", err)
 	}
 	mount, err := unix.Fsmount(fd, unix.FSMOUNT_CLOEXEC, 0)

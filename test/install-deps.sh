@@ -44,6 +44,7 @@ conmon        conmon
 containerd    containerd
 dockerd       docker.io
 git           git
+apparmor_parser apparmor
 LIST
 }
 

@@ -1,15 +1,53 @@
 #!/bin/bash
 # vm.sh [systemd] - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
-# mydocker and in-namespace.sh stand beside this script; the guest has no Go and no compiler. With "systemd" the machine's
-# init is systemd, and only what has to do with that is tested.
+# mydocker, apparmor_parser and in-namespace.sh stand beside this script; the guest has no Go and no compiler. With "systemd"
+# the machine's init is systemd, and only what has to do with that is tested.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20 MYDOCKER_TESTDATA=$PWD/
 
 [[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs ]] || { echo "vm.sh: no cgroup v2 here" >&2; exit 1; }
 
+# AppArmor's default profile, through the command line: loaded by the first container, and each container's unless it says otherwise.
+apparmor() {
+    local profiles=/sys/kernel/security/apparmor/profiles
+    [[ -r $profiles && -x apparmor_parser ]] || { echo "vm.sh: no AppArmor, or no apparmor_parser beside this script" >&2; return 1; }
+    mkdir -p lib /var/lib/mydocker && mount --bind lib /var/lib/mydocker # no overlay can lie on the guest's root, which is one
+    ./mydocker image bootstrap
+    same "without a compiler there is no profile" "$(./mydocker run --rm busybox cat /proc/self/attr/current)" unconfined
+    install apparmor_parser /sbin/
+    same "nothing is loaded yet" "$(grep -c mydocker-default $profiles)" 0
+    same "a container" "$(./mydocker run --rm busybox cat /proc/self/attr/current)" "mydocker-default (enforce)"
+    same "loaded once" "$(grep -c mydocker-default $profiles)" 1
+    ./mydocker run -d --name armored --cap-add SYS_ADMIN --security-opt systempaths=unconfined busybox sleep 1000
+    same "exec" "$(./mydocker exec --privileged armored cat /proc/self/attr/current)" "mydocker-default (enforce)"
+    same "inspect" "$(./mydocker inspect -f '{{.AppArmorProfile}}' armored)" mydocker-default
+    # What the capability, and the paths that nothing masks, would allow.
+    same "mount" "$(./mydocker exec --privileged armored mount -t tmpfs x /tmp 2>&1 | grep -c 'ermission denied')" 1
+    same "/proc/sysrq-trigger" "$(./mydocker exec --privileged armored sh -c 'echo h > /proc/sysrq-trigger' 2>&1 | grep -c 'ermission denied')" 1
+    same "/proc/sys/vm" "$(./mydocker exec --privileged armored sh -c 'echo 1 > /proc/sys/vm/drop_caches' 2>&1 | grep -c 'ermission denied')" 1
+    same "ps" "$(./mydocker exec armored ps | grep -c 'sleep 1000')" 1
+    same "stop" "$(./mydocker stop -t 1 armored)" armored
+    echo -n "profile mine flags=(attach_disconnected) { file, network, capability, deny /etc/passwd r, }" | apparmor_parser --replace --skip-cache
+    same "one's own" "$(./mydocker run --rm --security-opt apparmor=mine busybox sh -c 'cat /proc/self/attr/current; cat /etc/passwd 2>&1 | grep -c denied')" $'mine (enforce)\n1'
+    same "unconfined" "$(./mydocker run --rm --security-opt apparmor=unconfined busybox cat /proc/self/attr/current)" unconfined
+    same "--privileged" "$(./mydocker run --rm --privileged busybox cat /proc/self/attr/current)" unconfined
+    same "not loaded" "$(./mydocker run --rm --security-opt apparmor=nobodys busybox true 2>&1 | grep -c 'AppArmor profile nobodys: is it loaded')" 1
+    echo -n mydocker-default > /sys/kernel/security/apparmor/.remove
+    same "started after somebody took it away" "$(./mydocker start armored && ./mydocker exec armored cat /proc/self/attr/current)" $'armored\nmydocker-default (enforce)'
+    same "info" "$(./mydocker info -f '{{.SecurityOptions}}')" "[name=apparmor name=seccomp,profile=builtin name=cgroupns]"
+    ./mydocker rm -f armored
+}
+
+same() { # WHAT GOT WANT
+    [[ $2 == "$3" ]] || { echo "vm.sh: $1: $2, not $3" >&2; exit 1; }
+    echo "ok   $1"
+}
+
 if [[ ${1-} == systemd ]]; then
     [[ -d /run/systemd/system ]] || { echo "vm.sh: systemd does not run here" >&2; exit 1; }
+    echo "--- AppArmor's default profile"
+    apparmor
     exec env MYDOCKER_TEST_SYSTEMD=1 ./container.test -test.timeout 3m -test.v -test.run 'Systemd|AppArmor'
 fi
 
@@ -25,4 +63,4 @@ done
 (mkdir -p network && cd network && ../network.test -test.timeout 5m -test.v -test.run '^Test(Macvlan.*|MadeParents|IPvlan|Rate|Delay)$')
 echo "--- e2e"
 mkdir -p test/e2e && cp in-namespace.sh test/
-(cd test/e2e && ../../e2e.test -test.timeout 10m -test.v -test.run '^Test(VM|Limits.*|Stats|Delay)$')
+(cd test/e2e && ../../e2e.test -test.timeout 10m -test.v -test.run '^Test(VM|Limits.*|Stats|Delay|CopyRemapped)$')
