@@ -14,9 +14,10 @@ import (
 func bootVerb() *verb {
 	return &verb{
 		name: "boot", summary: "Start the containers that are to come back after a reboot",
-		about: `Containers with the restart policy always or unless-stopped are started again, as they were; what a crash left behind is
-removed first. It is run once after each start of the machine: by the unit that "mydocker system install-unit" writes, or by
-another init.
+		about: `Containers with the restart policy always are started again, as they were; those with unless-stopped too, unless a user
+had stopped them, and those with on-failure if they had not ended well. What a crash left behind is removed first. It is run
+once after each start of the machine: by the unit that "mydocker system install-unit" writes, or by another init, which runs
+"mydocker system shutdown" before the machine goes down.
 
 Examples:
   $ mydocker system boot`,
@@ -25,21 +26,44 @@ Examples:
 			if err != nil {
 				return err
 			}
-			started, failed, err := e.Boot(context.Background())
-			for _, name := range started {
-				if _, err := fmt.Fprintln(s.streams.Out, name); err != nil {
-					return err
-				}
-			}
-			for _, one := range failed {
-				s.report(one)
-			}
-			if err == nil && len(failed) > 0 {
-				err = exitStatus(1)
-			}
-			return err
+			return s.tellAll(e.Boot(context.Background()))
 		},
 	}
+}
+
+func shutdownVerb() *verb {
+	return &verb{
+		name: "shutdown", summary: "Stop all containers because the machine goes down",
+		about: `Each container is sent its stop signal and has its own time to end, as with "mydocker stop", all of them side by side. They do
+not count as stopped by a user: "mydocker system boot" brings back those whose restart policy says so. It is run before the
+machine goes down: by the unit that "mydocker system install-unit" writes, or by another init.
+
+Examples:
+  $ mydocker system shutdown`,
+		run: func(s *session, _ *urfave.Context) error {
+			e, err := s.engine()
+			if err != nil {
+				return err
+			}
+			return s.tellAll(e.Shutdown(context.Background()))
+		},
+	}
+}
+
+// tellAll prints with whom it went well, and reports with whom it did not.
+func (s *session) tellAll(done []string, failed []error, err error) error {
+	for _, name := range done {
+		if _, err := fmt.Fprintln(s.streams.Out, name); err != nil {
+			return err
+		}
+	}
+	for _, one := range failed {
+		s.report(one)
+	}
+	if err == nil && len(failed) > 0 {
+		err = exitStatus(1)
+	}
+	return err
 }
 
 const unitPath = "/etc/systemd/system/mydocker.service"
@@ -49,7 +73,7 @@ func installUnitVerb() *verb {
 		name: "install-unit", summary: "Write a systemd unit that brings containers back after a reboot", usage: "[OPTIONS]",
 		about: `Examples:
   $ mydocker system install-unit
-  $ systemctl daemon-reload && systemctl enable mydocker
+  $ systemctl daemon-reload && systemctl enable --now mydocker
   $ mydocker system install-unit --output - | less`,
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{strDefault("output,o", "file", unitPath, "Where to write the unit; - is standard output")}
@@ -71,7 +95,7 @@ func installUnitVerb() *verb {
 			if err := os.Chmod(to, 0o644); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(s.streams.Out, "%s\nSwitch it on: systemctl daemon-reload && systemctl enable mydocker\n", to)
+			_, err = fmt.Fprintf(s.streams.Out, "%s\nSwitch it on: systemctl daemon-reload && systemctl enable --now mydocker\n", to)
 			return err
 		},
 	}
@@ -90,16 +114,19 @@ func unit(program string, root state.Root, firewall string) string {
 	for i, w := range words {
 		words[i] = unitWord(w)
 	}
+	line := strings.Join(append(words, "system"), " ")
 	return `[Unit]
 Description=Containers of mydocker that come back after a reboot
 Wants=network-online.target
-After=network-online.target local-fs.target
+After=network-online.target nss-lookup.target local-fs.target time-set.target firewalld.service nftables.service
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 KillMode=process
-ExecStart=` + strings.Join(append(words, "system", "boot"), " ") + `
+ExecStart=` + line + ` boot
+ExecStop=` + line + ` shutdown
+TimeoutStopSec=5min
 
 [Install]
 WantedBy=multi-user.target

@@ -29,7 +29,7 @@ func containerGroup() *verb {
 }
 
 func systemGroup() *verb {
-	return group("system", "Manage mydocker", bootVerb(), dfVerb(), eventsVerb(), gcVerb(), infoVerb(), installUnitVerb(), systemPruneVerb())
+	return group("system", "Manage mydocker", bootVerb(), dfVerb(), eventsVerb(), gcVerb(), infoVerb(), installUnitVerb(), systemPruneVerb(), shutdownVerb())
 }
 
 // ociVerb is in the tree for --help; main recognises `mydocker oci` before it builds any of this.

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 
 	"github.com/docker/go-units"
 	urfave "github.com/urfave/cli/v2"
@@ -76,12 +75,7 @@ func diskRows(e *engine.Engine) ([]dfRow, error) {
 	used := make(map[string]bool)
 	for _, sum := range list {
 		used[sum.ImageID] = true
-		size, err := diskUsage(filepath.Join(sum.Dir, "upper"))
-		if err == nil {
-			var copied int64 // where overlayfs cannot be used
-			copied, err = diskUsage(filepath.Join(sum.Dir, "copied"))
-			size += copied
-		}
+		size, _, err := containerSizes(e, sum.Dir, sum.ImageID)
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/docker/go-units"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/mydocker/mydocker/engine"
@@ -257,7 +256,7 @@ func readMaps(c *urfave.Context, o *engine.CreateOptions) error {
 	if o.LogOpts, err = keyValues("log-opt", c.StringSlice("log-opt")); err != nil {
 		return err
 	}
-	if err := checkLog(o.LogDriver, o.LogOpts); err != nil {
+	if err := engine.CheckLog(o.LogDriver, o.LogOpts); err != nil {
 		return err
 	}
 	if o.Annotations, err = keyValues("annotation", c.StringSlice("annotation")); err != nil {
@@ -268,34 +267,6 @@ func readMaps(c *urfave.Context, o *engine.CreateOptions) error {
 		return fmt.Errorf("sysctl 'kernel.hostname' is what --hostname sets; use that")
 	}
 	return err
-}
-
-// checkLog refuses log drivers and options that we do not have. Docker's own driver is json-file.
-func checkLog(driver string, options map[string]string) error {
-	switch driver {
-	case "", "json-file", "journald", "none":
-	default:
-		return fmt.Errorf("log driver %q is not supported: json-file, journald and none are", driver)
-	}
-	for key, value := range options {
-		var err error
-		switch {
-		case driver == "none" || driver == "journald":
-			return fmt.Errorf("log driver %s takes no --log-opt", driver)
-		case key == "max-size":
-			if value != "-1" {
-				_, err = units.RAMInBytes(value)
-			}
-		case key == "max-file":
-			_, err = strconv.ParseUint(value, 10, 16)
-		default:
-			return fmt.Errorf("--log-opt %s is not supported: max-size and max-file are", key)
-		}
-		if err != nil {
-			return fmt.Errorf("invalid --log-opt %s=%s: %w", key, value, err)
-		}
-	}
-	return nil
 }
 
 // keyValues reads key=value pairs, a later one of the same key replacing the earlier.

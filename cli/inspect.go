@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 
 	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/engine"
 )
 
 func inspectVerb() *verb {
@@ -25,6 +28,7 @@ Examples:
   $ mydocker inspect --type network -f '{{range .IPAM.Config}}{{.Subnet}}{{end}}' br0`,
 		flags: func() []urfave.Flag {
 			return append(inspectFlags(),
+				sizeFlag(),
 				str("type", "string", "Only inspect objects of the given type (container, image, network, volume)"))
 		},
 		run: func(s *session, c *urfave.Context) error {
@@ -45,8 +49,12 @@ func inspectFlags() []urfave.Flag {
 
 // inspectKind makes the inspect command of a group: `network inspect`.
 func inspectKind(kind, summary, usage, about string) *verb {
+	flags := inspectFlags
+	if kind == "container" {
+		flags = func() []urfave.Flag { return append(inspectFlags(), sizeFlag()) }
+	}
 	return &verb{
-		name: "inspect", summary: summary, usage: "[OPTIONS] " + usage, about: about, min: 1, max: -1, complete: kind, flags: inspectFlags,
+		name: "inspect", summary: summary, usage: "[OPTIONS] " + usage, about: about, min: 1, max: -1, complete: kind, flags: flags,
 		run: func(s *session, c *urfave.Context) error { return s.inspect(c, kind) },
 	}
 }
@@ -69,6 +77,29 @@ func inspectContainer(ctx context.Context, s *session, ref string) (any, error) 
 		return nil, err
 	}
 	return e.Inspect(ctx, ref)
+}
+
+func sizeFlag() urfave.Flag {
+	return yes("size,s", "Display total file sizes if the type is container")
+}
+
+// addSizes is inspect --size: what the container has written, and that with all its layers, in bytes.
+func addSizes(s *session, v any) error {
+	j, ok := v.(*engine.ContainerJSON)
+	if !ok {
+		return nil
+	}
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	written, layers, err := containerSizes(e, filepath.Dir(j.LogPath), j.Image)
+	if err != nil {
+		return err
+	}
+	all := written + layers
+	j.SizeRw, j.SizeRootFs = &written, &all
+	return nil
 }
 
 // lookUp finds an object of one kind, or of the first kind that knows the name.
@@ -95,6 +126,9 @@ func (s *session) inspect(c *urfave.Context, kind string) error {
 	var out bytes.Buffer
 	failed := s.each(c.Args().Slice(), func(ref string) error {
 		v, err := s.lookUp(context.Background(), kind, ref)
+		if err == nil && c.Bool("size") {
+			err = addSizes(s, v)
+		}
 		if err != nil {
 			return err
 		}

@@ -21,9 +21,11 @@ func logsVerb() *verb {
 Examples:
   $ mydocker logs -f --tail 10 web
   $ mydocker logs --since 10m -t web
+  $ mydocker run -d --name web --label tier=front --log-opt labels=tier busybox httpd -f -v && mydocker logs --details web
   $ mydocker logs --since 2026-01-02T15:04:05Z --until 2026-01-03 web`,
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{
+				yes("details", "Show extra details provided to logs"),
 				yes("follow,f", "Follow log output"),
 				str("since", "string", `Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)`),
 				strDefault("tail,n", "string", "all", "Number of lines to show from the end of the logs"),
@@ -47,7 +49,7 @@ Examples:
 }
 
 func logOptions(c *urfave.Context, now time.Time) (o engine.LogOptions, err error) {
-	o = engine.LogOptions{Follow: c.Bool("follow"), Timestamps: c.Bool("timestamps"), Tail: -1}
+	o = engine.LogOptions{Follow: c.Bool("follow"), Timestamps: c.Bool("timestamps"), Details: c.Bool("details"), Tail: -1}
 	if tail := c.String("tail"); tail != "all" && tail != "" {
 		n, err := strconv.Atoi(tail)
 		if err != nil {

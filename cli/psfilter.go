@@ -187,23 +187,38 @@ func hasVolume(e *engine.Engine, s *engine.Summary, f filters) (bool, error) {
 
 // sizeText is the SIZE column: what the container wrote, and that together with its image.
 func sizeText(e *engine.Engine, s *engine.Summary) (string, error) {
-	written, err := diskUsage(filepath.Join(s.Dir, "upper"))
-	if err != nil {
-		return "", err
-	}
-	images, err := e.Images()
+	written, layers, err := containerSizes(e, s.Dir, s.ImageID)
 	if err != nil {
 		return "", err
 	}
 	text := units.HumanSizeWithPrecision(float64(written), 3)
-	img, err := images.Get(s.ImageID)
-	if errors.Is(err, fs.ErrNotExist) {
+	if layers == 0 {
 		return text, nil
 	}
-	if err != nil {
-		return "", err
+	return fmt.Sprintf("%s (virtual %s)", text, units.HumanSizeWithPrecision(float64(written+layers), 3)), nil
+}
+
+// containerSizes are the bytes that a container has written, and those of its image's layers: 0 if the image is gone.
+func containerSizes(e *engine.Engine, dir, imageID string) (written, layers int64, err error) {
+	for _, part := range []string{"upper", "copied"} { // the copy is there where overlayfs cannot be used
+		size, err := diskUsage(filepath.Join(dir, part))
+		if err != nil {
+			return 0, 0, err
+		}
+		written += size
 	}
-	return fmt.Sprintf("%s (virtual %s)", text, units.HumanSizeWithPrecision(float64(written+img.Size), 3)), nil
+	images, err := e.Images()
+	if err != nil {
+		return 0, 0, err
+	}
+	img, err := images.Get(imageID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return written, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	return written, img.Size, nil
 }
 
 // diskUsage adds up the sizes of the files under dir; what vanishes while we look counts nothing.

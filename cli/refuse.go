@@ -98,7 +98,6 @@ func flagReasons() map[string]string {
 		"--runtime":               "mydocker is its own runtime",
 		"--storage-opt":           "overlay keeps no quota for a container; put --root on a file system with project quotas",
 		"--volume-driver":         "volumes are local directories; mount other storage on the host and bind it with -v",
-		"--details":               "log drivers add no attributes to lines here",
 		"--link":                  "links are lines in /etc/hosts, which go with the container; use `network disconnect` for networks",
 		"--link-local-ip":         "the kernel gives each interface its link-local address",
 		"--driver-opt":            "endpoints have no options of drivers; --sysctl and the options of `network create` do such things",

@@ -58,7 +58,7 @@ const (
 	logFile        = "container.log"
 	lockFile       = "lock"
 	restartFile    = "restart" // a lock
-	stoppedFile    = "stopped" // is there when a user wants the container down
+	stoppedFile    = "stopped" // is there when a user, or the machine that goes down, wants the container down
 	netnsFile      = "netns"
 )
 
@@ -219,6 +219,8 @@ type Life struct {
 	// Stopped says that a user stopped it: no restart policy but "always" after a reboot may bring it back.
 	// It is a file of its own, so that the one who stops and the monitor do not overwrite each other's word.
 	Stopped bool `json:"-"`
+	// Halted says that it was the user who stopped it, and not the machine that went down.
+	Halted bool `json:"-"`
 }
 
 func (e *Engine) readLife(id string) (Life, error) {
@@ -227,8 +229,9 @@ func (e *Engine) readLife(id string) (Life, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	_, statErr := os.Stat(e.path(id, stoppedFile))
-	l.Stopped = statErr == nil
+	why, stoppedErr := os.ReadFile(e.path(id, stoppedFile))
+	l.Stopped = stoppedErr == nil
+	l.Halted = l.Stopped && string(why) != downByShutdown
 	return l, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mydocker/mydocker/container"
+	"github.com/mydocker/mydocker/image"
 	"github.com/mydocker/mydocker/network"
 )
 
@@ -34,6 +35,10 @@ func (e *Engine) Inspect(ctx context.Context, ref string) (*ContainerJSON, error
 	if err != nil {
 		return nil, err
 	}
+	driver := image.DriverOverlay
+	if _, copied := image.Copied(e.Root.Container(d.ID)); copied {
+		driver = image.DriverCopy
+	}
 	o := &d.Options
 	command := d.Command()
 	dir := e.Root.Container(d.ID)
@@ -50,8 +55,8 @@ func (e *Engine) Inspect(ctx context.Context, ref string) (*ContainerJSON, error
 		},
 		Image: string(d.ImageID), ResolvConfPath: e.path(d.ID, "resolv.conf"), HostnamePath: e.path(d.ID, "hostname"),
 		HostsPath: e.path(d.ID, "hosts"), LogPath: e.path(d.ID, logFile), Name: "/" + d.Name, RestartCount: st.Life.RestartCount,
-		Driver: "overlay2", Platform: "linux", HostConfig: hostConfigJSON(d), Mounts: e.mountsJSON(d), Config: configJSON(o, command),
-		GraphDriver: GraphDriverJSON{Name: "overlay2", Data: map[string]string{
+		Driver: driver, Platform: "linux", HostConfig: hostConfigJSON(d), Mounts: e.mountsJSON(d), Config: configJSON(o, command),
+		GraphDriver: GraphDriverJSON{Name: driver, Data: map[string]string{
 			"LowerDir": strings.Join(e.lowerDirs(d), ":"), "UpperDir": filepath.Join(dir, "upper"), "WorkDir": filepath.Join(dir, "work"),
 			"MergedDir": filepath.Join(dir, "rootfs"),
 		}},

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -30,19 +31,38 @@ func checkJournal() error {
 	return nil
 }
 
-func openJournal(d *Definition) (*journal, error) {
+func openJournal(d *Definition, attrs map[string]string) (*journal, error) {
 	conn, err := net.Dial("unixgram", journalSocket)
 	if err != nil {
 		return nil, fmt.Errorf("log driver journald: %w", err)
 	}
 	j := &journal{conn: conn}
+	tag := ShortID(d.ID)
+	if own, ok := attrs["tag"]; ok {
+		tag = own
+	}
 	for _, f := range [][2]string{
-		{"CONTAINER_ID", ShortID(d.ID)}, {"CONTAINER_ID_FULL", d.ID}, {"CONTAINER_NAME", d.Name}, {"CONTAINER_TAG", ShortID(d.ID)},
-		{"IMAGE_NAME", d.Options.Image}, {"SYSLOG_IDENTIFIER", ShortID(d.ID)},
+		{"CONTAINER_ID", ShortID(d.ID)}, {"CONTAINER_ID_FULL", d.ID}, {"CONTAINER_NAME", d.Name}, {"CONTAINER_TAG", tag},
+		{"IMAGE_NAME", d.Options.Image}, {"SYSLOG_IDENTIFIER", tag},
 	} {
 		j.fields = appendJournalField(j.fields, f[0], []byte(f[1]))
 	}
+	for k, v := range attrs {
+		if k != "tag" {
+			j.fields = appendJournalField(j.fields, journalName(k), []byte(v))
+		}
+	}
 	return j, nil
+}
+
+// journalName makes a field's name of a label's: the journal takes capitals, digits and _, which may not come first.
+func journalName(key string) string {
+	return strings.TrimLeft(strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(key)), "_0123456789")
 }
 
 // send writes one entry. partial says that the line goes on in the next. It blocks while the journal is busy: nothing is lost.

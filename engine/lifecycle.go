@@ -120,16 +120,29 @@ func (e *Engine) awaitKilled(ctx context.Context, d *Definition, c *container.Co
 	}
 }
 
+// downByShutdown is what the file holds that says that a container should be down, if it was not a user who wants it.
+const downByShutdown = "shutdown"
+
 // markStopped tells the monitor that the user wants the container down, so that no policy restarts it.
-func (e *Engine) markStopped(id string) error {
-	f, err := os.OpenFile(e.path(id, stoppedFile), os.O_WRONLY|os.O_CREATE, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
-		return noSuchContainer(ShortID(id)) // removed meanwhile
+func (e *Engine) markStopped(id string) error { return e.markDown(id, "") }
+
+// markDown is markStopped with the reason. A user's word holds, whoever else says it too.
+func (e *Engine) markDown(id, why string) error {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	if why != "" {
+		flags |= os.O_EXCL
 	}
-	if err != nil {
+	f, err := os.OpenFile(e.path(id, stoppedFile), flags, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return noSuchContainer(ShortID(id)) // removed meanwhile
+	case err != nil:
 		return err
 	}
-	return f.Close()
+	_, err = f.WriteString(why)
+	return errors.Join(err, f.Close())
 }
 
 // unmarkStopped is for a monitor that begins.
@@ -140,6 +153,8 @@ func (e *Engine) unmarkStopped(id string) error {
 	}
 	return err
 }
+
+const defaultStopTimeout = 10 // seconds
 
 // Stop ends a container: its stop signal first, KILL when that has not ended it in time. timeout is in seconds; nil means
 // the container's own, or 10; negative means never KILL.
@@ -158,7 +173,7 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout *int, signal stri
 	if timeout == nil {
 		timeout = d.Options.StopTimeout
 	}
-	seconds := 10
+	seconds := defaultStopTimeout
 	if timeout != nil {
 		seconds = *timeout
 	}

@@ -29,6 +29,7 @@ type logWriter struct {
 	maxSize int64 // bytes
 	files   int
 	journal *journal // where lines go instead, with --log-driver journald
+	attrs   []byte   // ,"attrs":{…} of --log-opt labels and the like
 
 	mu   sync.Mutex // guards the rest
 	f    *os.File
@@ -54,8 +55,6 @@ func logLimits(opts map[string]string) (size int64, files int, err error) {
 			if files, err = strconv.Atoi(v); err != nil || files < 1 {
 				return 0, 0, fmt.Errorf("--log-opt max-file=%s: a number from 1 on is expected", v)
 			}
-		default:
-			return 0, 0, fmt.Errorf("unknown log option %q: max-size and max-file are supported", k)
 		}
 	}
 	return size, files, nil
@@ -71,8 +70,8 @@ func openLog(path string, opts map[string]string) (*logWriter, error) {
 }
 
 // openJournalLog is a log whose lines go to systemd's journal.
-func openJournalLog(d *Definition) (*logWriter, error) {
-	j, err := openJournal(d)
+func openJournalLog(d *Definition, attrs map[string]string) (*logWriter, error) {
+	j, err := openJournal(d, attrs)
 	return &logWriter{journal: j, part: make(map[string][]byte, 2)}, err
 }
 
@@ -126,7 +125,7 @@ func (l *logWriter) write(stream string, p []byte) {
 // add takes one line, or a piece of one that is too long or was never ended.
 func (l *logWriter) add(stream string, at time.Time, line []byte) {
 	if l.journal == nil {
-		l.buf = appendLogLine(l.buf, stream, at, line)
+		l.buf = appendLogLine(l.buf, stream, l.attrs, at, line)
 		return
 	}
 	if err := l.journal.send(stream, line, line[len(line)-1] != '\n', at); err != nil && l.err == nil {
@@ -199,14 +198,16 @@ func (l *logWriter) Close() error {
 	return errors.Join(l.err, l.f.Close())
 }
 
-// appendLogLine writes {"log":"…\n","stream":"stdout","time":"…"}. Written by hand because it is the only thing
+// appendLogLine writes {"log":"…\n","stream":"stdout","attrs":{…},"time":"…"}. Written by hand because it is the only thing
 // that stands between a container's output and the disk; bytes that are no UTF-8 become U+FFFD, as in Docker.
-func appendLogLine(b []byte, stream string, at time.Time, line []byte) []byte {
+func appendLogLine(b []byte, stream string, attrs []byte, at time.Time, line []byte) []byte {
 	b = append(b, `{"log":"`...)
 	b = appendJSONString(b, line)
 	b = append(b, `","stream":"`...)
 	b = append(b, stream...)
-	b = append(b, `","time":"`...)
+	b = append(b, '"')
+	b = append(b, attrs...)
+	b = append(b, `,"time":"`...)
 	b = at.UTC().AppendFormat(b, time.RFC3339Nano)
 	return append(b, "\"}\n"...)
 }

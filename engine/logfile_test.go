@@ -155,7 +155,7 @@ func FuzzLogLine(f *testing.F) {
 	f.Add([]byte("plain"))
 	f.Add([]byte("\x00\xff\"\\\u2028"))
 	f.Fuzz(func(t *testing.T, p []byte) {
-		line := appendLogLine(nil, "stderr", time.Unix(0, 0), p)
+		line := appendLogLine(nil, "stderr", nil, time.Unix(0, 0), p)
 		var l logLine
 		if err := json.Unmarshal(line, &l); err != nil {
 			t.Fatalf("%q is no JSON: %v", line, err)

@@ -13,9 +13,10 @@ import (
 
 // logLine is one record of Docker's json-file log.
 type logLine struct {
-	Log    string    `json:"log"`
-	Stream string    `json:"stream"`
-	Time   time.Time `json:"time"`
+	Log    string            `json:"log"`
+	Stream string            `json:"stream"`
+	Attrs  map[string]string `json:"attrs"`
+	Time   time.Time         `json:"time"`
 }
 
 // Logs writes what the container has said, oldest first, and with Follow what it says until it ends.
@@ -75,6 +76,9 @@ func (o *LogOptions) emit(l logLine) (done bool, err error) {
 		return false, nil
 	}
 	text := l.Log
+	if o.Details {
+		text = details(l.Attrs) + " " + text
+	}
 	if o.Timestamps {
 		text = l.Time.Format("2006-01-02T15:04:05.000000000Z07:00") + " " + text
 	}

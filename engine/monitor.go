@@ -101,12 +101,21 @@ func (e *Engine) lockMonitor(d *Definition) (*state.Lock, error) {
 }
 
 func (m *monitor) openLog() (err error) {
+	if m.d.Options.LogDriver == "none" {
+		return nil
+	}
+	attrs, err := m.d.logAttributes()
+	if err != nil {
+		return err
+	}
 	switch m.d.Options.LogDriver {
-	case "none":
 	case "journald":
-		m.log, err = openJournalLog(m.d)
+		m.log, err = openJournalLog(m.d, attrs)
 	default:
 		m.log, err = openLog(m.e.path(m.d.ID, logFile), m.d.Options.LogOpts)
+		if err == nil {
+			m.log.attrs, err = attributesJSON(attrs)
+		}
 	}
 	return err
 }

@@ -186,6 +186,7 @@ type LogOptions struct {
 	Tail         int // -1 means all
 	Since, Until time.Time
 	Timestamps   bool
+	Details      bool // what --log-opt labels, env and tag have added
 	Stdout       io.Writer
 	Stderr       io.Writer
 }

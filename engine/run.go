@@ -170,35 +170,6 @@ func (m *monitor) finishStart(l *live, life Life) error {
 // (signal(7), SIGPIPE). Not signal.Ignore: what is ignored is inherited by the container.
 func keepFromPipes() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) }
 
-// relaySignals passes on to the container what this process is told, as `docker run --sig-proxy` does: the signals that
-// people and their tools send. Not all of them are asked for, because each costs the Go runtime a change of threads (65
-// together more than a millisecond), and some of them the kernel or the runtime sends for reasons of its own.
-//
-// They are kept from the moment of the call on; begin delivers them.
-func relaySignals(send func(unix.Signal) error) (begin, stop func()) {
-	ch := make(chan os.Signal, 32)
-	signal.Notify(ch, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM,
-		unix.SIGCONT, unix.SIGWINCH)
-	done := make(chan struct{})
-	begin = func() {
-		go func() {
-			for {
-				select {
-				case sig := <-ch:
-					// A container that has just ended cannot be told; its end is noticed elsewhere.
-					_ = send(sig.(unix.Signal))
-				case <-done:
-					return
-				}
-			}
-		}()
-	}
-	return begin, func() {
-		close(done)
-		go signal.Stop(ch) // beside the caller: see above
-	}
-}
-
 // handOver gives everything back that the next command may want at once, and leaves the rest to a reaper: a process that
 // holds the overlay open (so that the kernel does not sync it while the user waits), the host ports' sockets and the
 // monitor's lock.

@@ -1,7 +1,7 @@
 #!/bin/bash
-# vm.sh [systemd] - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
+# vm.sh [systemd|reboot] - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
 # mydocker, apparmor_parser and in-namespace.sh stand beside this script; the guest has no Go and no compiler. With "systemd"
-# the machine's init is systemd, and only what has to do with that is tested.
+# the machine's init is systemd, and only what has to do with that is tested; with "reboot" that machine is rebooted.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20 MYDOCKER_TESTDATA=$PWD/
@@ -50,6 +50,8 @@ if [[ ${1-} == systemd ]]; then
     apparmor
     exec env MYDOCKER_TEST_SYSTEMD=1 ./container.test -test.timeout 3m -test.v -test.run 'Systemd|AppArmor'
 fi
+
+[[ ${1-} != reboot ]] || exec bash ./reboot.sh
 
 # runc is not in the guest: the comparison with it was made outside. In the order: the limits alone, the runtime, then whole containers through the command line.
 for package in cgroups container; do
