@@ -121,6 +121,7 @@ func TestSolutions(t *testing.T) {
 					}
 				}
 				word := do(t, d, step.Solution, true)
+				drawn(t, d, name, i) // before the check, which prepares the next step
 				for _, wrong := range step.Wrong {
 					if onlyAnswers(step, wrong) {
 						answered(t, d, name, wrong)

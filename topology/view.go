@@ -27,6 +27,7 @@ type View struct {
 
 // Space is a network namespace.
 type Space struct {
+	container  string // its name, which need not be the namespace's: that may have been named by hand
 	Name       string
 	Names      []string // all of them
 	Kind       string   // host, container, namespace
@@ -125,7 +126,7 @@ func newSpace(w *world.World, n *world.Namespace) *Space {
 	case n == w.Host:
 		s.Kind = "host"
 	case n.Owner.Kind == "container":
-		s.Kind = "container"
+		s.Kind, s.container = "container", n.Owner.Name
 	}
 	if n.Err != nil {
 		s.Error = n.Err.Error()

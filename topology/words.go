@@ -20,7 +20,7 @@ func (w writer) title(s *Space) string {
 	case "host":
 		return w.texts.Text("topology.host") + w.marks(s.Name, "")
 	case "container":
-		return w.texts.Text("topology.container", "name", s.Name) + w.marks(s.Name, "")
+		return w.texts.Text("topology.container", "name", s.container) + w.marks(s.Name, "")
 	}
 	return w.texts.Text("topology.namespace", "name", s.Name) + w.marks(s.Name, "")
 }
