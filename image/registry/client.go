@@ -220,6 +220,9 @@ func (c *Client) transport(e endpoint) (http.RoundTripper, error) {
 	guarded := &plainGuard{inner: t, allowed: e.insecure}
 	retry := transport.NewRetry(guarded, transport.WithRetryPredicate(passes), transport.WithRetryBackoff(transport.Backoff{Duration: 300 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}),
 		transport.WithRetryStatusCodes(http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout))
+	if c.mayHavePrivateRealm(e) {
+		retry = &privateRealms{inner: retry, addresses: map[string]string{}}
+	}
 	return transport.NewUserAgent(retry, c.options.UserAgent), nil
 }
 

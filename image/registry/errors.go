@@ -59,6 +59,9 @@ func explain(host string, err error) error {
 	case (errors.As(err, &record) || strings.Contains(err.Error(), http.ErrSchemeMismatch.Error())) && !plainTried:
 		e.permanent = true
 		e.Message = fmt.Sprintf("registry %s does not speak TLS; give --insecure, or name it under \"insecure-registries\", if that is intended", host)
+	case strings.Contains(err.Error(), "invalid realm"):
+		e.permanent = true
+		e.Message = fmt.Sprintf("registry %s sends us for a token to a place where a registry has no business: %s; if that is intended, name it under \"insecure-registries\"", host, cause(err))
 	case errors.As(err, &dns):
 		e.Message = fmt.Sprintf("the name of registry %s cannot be resolved: %s; check the spelling and the host's DNS", host, cause(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -72,7 +75,7 @@ func explain(host string, err error) error {
 // cause is the text of what went wrong. After a failure the library tries plain HTTP with every private address, which
 // plainGuard refuses; that is not what went wrong.
 func cause(err error) string {
-	text := err.Error()
+	text := strings.ReplaceAll(err.Error(), realmSuffix, "")
 	if errors.Is(err, errPlain) {
 		text, _, _ = strings.Cut(text, "; Get \"http://")
 	}
