@@ -80,7 +80,7 @@ func globalFlags() []urfave.Flag {
 	return []urfave.Flag{
 		yes("debug,D", "Print what is going on behind the scenes, as --log-level debug does"),
 		yes("explain", "Print each kernel operation as the shell command that it equals, as it is done"),
-		str("firewall", "string", `Firewall backend for new rules ("iptables", "nftables")`),
+		firewallFlag(),
 		langFlag(),
 		strDefault("log-level,l", "string", "info", `Level of messages about mydocker itself ("debug", "info", "warn", "error", "fatal")`),
 		strDefault("root", "dir", root.Lib, "Where images, containers and networks are kept"),
@@ -89,18 +89,30 @@ func globalFlags() []urfave.Flag {
 	}
 }
 
+func firewallFlag() urfave.Flag {
+	return str("firewall", "string", `Firewall backend for new rules ("iptables", "nftables")`)
+}
+
+// useFirewall takes over --firewall, from before the verb or behind it.
+func (s *session) useFirewall(v *verb, name string) error {
+	if name != "" && name != "iptables" && name != "nftables" {
+		return usagef(v, "invalid --firewall %q: iptables or nftables", name)
+	}
+	s.firewall = name
+	return nil
+}
+
 // global takes over the global options.
 func (s *session) global(c *urfave.Context) error {
 	s.root.Lib, s.root.Run = c.String("root"), c.String("run-root")
 	s.explain = c.Bool("explain")
 	s.lang = c.String("lang")
-	s.firewall = c.String("firewall")
 	top := commands()
-	switch {
-	case s.root.Lib == "" || s.root.Run == "":
+	if s.root.Lib == "" || s.root.Run == "" {
 		return usagef(top, "--root and --run-root need a directory")
-	case s.firewall != "" && s.firewall != "iptables" && s.firewall != "nftables":
-		return usagef(top, "invalid --firewall %q: iptables or nftables", s.firewall)
+	}
+	if err := s.useFirewall(top, c.String("firewall")); err != nil {
+		return err
 	}
 	name := c.String("log-level")
 	if c.Bool("debug") {
@@ -235,7 +247,14 @@ func (v *verb) command(s *session) *urfave.Command {
 		HideHelp: true, HideHelpCommand: true,
 	}
 	if v.run != nil {
-		c.Action = func(ctx *urfave.Context) error { return v.run(s, ctx) }
+		c.Action = func(ctx *urfave.Context) error {
+			if name := ctx.String("firewall"); v.rules && name != "" {
+				if err := s.useFirewall(v, name); err != nil {
+					return err
+				}
+			}
+			return v.run(s, ctx)
+		}
 	}
 	return c
 }

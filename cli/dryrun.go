@@ -14,7 +14,7 @@ import (
 
 func networkPlanVerb() *verb {
 	return &verb{
-		name: "plan", summary: "Print a network as a shell script", usage: "NETWORK", min: 1, max: 1, complete: "network",
+		name: "plan", summary: "Print networks as a shell script", usage: "NETWORK [NETWORK...]", min: 1, max: -1, complete: "network",
 		about: `The script makes the same network on a host that has none: the bridge, its rules, and the namespaces, cables and
 published ports of its containers, each command with what it is for.
 
@@ -26,7 +26,7 @@ Examples:
 			if err != nil {
 				return err
 			}
-			script, err := e.Networks().Plan(context.Background(), c.Args().First())
+			script, err := e.Networks().Plan(context.Background(), c.Args().Slice()...)
 			if err != nil {
 				return err
 			}
@@ -98,30 +98,35 @@ func (s *session) planRun(o engine.CreateOptions) error {
 	if name == "" {
 		name = "container"
 	}
-	networks := append([]engine.NetworkAttachment{{Network: o.Network, IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape}}, o.Networks...)
+	networks := append([]engine.NetworkAttachment{{Network: o.Network, IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape, Extras: o.Extras}}, o.Networks...)
 	var b strings.Builder
 	b.WriteString(scriptHead)
+	var places []network.EndpointOptions
+	var names []string
+	unnamed := 0
 	for i, n := range networks {
 		if n.Network == "" || n.Network == "default" {
 			n.Network = network.DefaultName
 		}
-		there, err := e.Networks().Plan(context.Background(), n.Network)
-		if err != nil {
-			return err
-		}
+		names = append(names, n.Network)
 		endpoint := network.EndpointOptions{
-			ContainerID: dryRunID, ContainerName: name, Network: n.Network, Interface: fmt.Sprintf("eth%d", i),
-			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape,
+			ContainerID: dryRunID, ContainerName: name, Network: n.Network, Interface: n.Extras.NextInterface(&unnamed),
+			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape, Extras: n.Extras,
 		}
 		if i == 0 {
 			endpoint.Ports, endpoint.Proxy = o.Ports, o.UserlandProxy != nil && *o.UserlandProxy
 		}
-		mine, err := e.Networks().PlanAttach(context.Background(), name, endpoint)
-		if err != nil {
-			return err
-		}
-		b.WriteString(strings.TrimPrefix(there, scriptHead) + strings.TrimPrefix(mine, scriptHead))
+		places = append(places, endpoint)
 	}
+	there, err := e.Networks().Plan(context.Background(), names...)
+	if err != nil {
+		return err
+	}
+	mine, err := e.Networks().PlanAttach(context.Background(), name, places...)
+	if err != nil {
+		return err
+	}
+	b.WriteString(strings.TrimPrefix(there, scriptHead) + strings.TrimPrefix(mine, scriptHead))
 	_, err = s.streams.Out.WriteString(b.String())
 	return err
 }

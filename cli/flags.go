@@ -67,6 +67,7 @@ func createFlags() []urfave.Flag {
 		listOf("mount", "mount", "Attach a filesystem mount to the container"),
 		str("name", "string", "Assign a name to the container"),
 		listOf("network,net", "network", "Connect a container to a network (also -net)"),
+		list("link-local-ip", "Container IPv4/IPv6 link-local addresses"),
 		list("network-alias,net-alias", "Add network-scoped alias for the container"),
 		yes("oom-kill-disable", "Disable OOM Killer"),
 		number("oom-score-adj", "Tune host's OOM preferences (-1000 to 1000)"),

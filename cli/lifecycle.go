@@ -19,7 +19,7 @@ const (
 func startVerb() *verb {
 	return &verb{
 		name: "start", summary: "Start one or more stopped containers",
-		usage: "[OPTIONS] " + anyContainers, min: 1, max: -1, complete: "container",
+		usage: "[OPTIONS] " + anyContainers, rules: true, min: 1, max: -1, complete: "container",
 		about: `Examples:
   $ mydocker start web
   $ mydocker start -ai shell`,

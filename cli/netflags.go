@@ -20,13 +20,17 @@ func readNetwork(c *urfave.Context, o *engine.CreateOptions) error {
 	if err != nil {
 		return err
 	}
-	first := engine.NetworkAttachment{Shape: shape, IP: c.String("ip"), IP6: c.String("ip6"), MAC: c.String("mac-address"), Aliases: c.StringSlice("network-alias")}
+	extras, err := readExtras(c)
+	if err != nil {
+		return err
+	}
+	first := engine.NetworkAttachment{Shape: shape, Extras: extras, IP: c.String("ip"), IP6: c.String("ip6"), MAC: c.String("mac-address"), Aliases: c.StringSlice("network-alias")}
 	networks, err := parseNetworks(c.StringSlice("network"), first)
 	if err != nil {
 		return err
 	}
 	first = networks[0]
-	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape = first.Network, first.IP, first.IP6, first.MAC, first.Aliases, first.Shape
+	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape, o.Extras = first.Network, first.IP, first.IP6, first.MAC, first.Aliases, first.Shape, first.Extras
 	o.Networks = networks[1:]
 	o.PublishAll = c.Bool("publish-all")
 	if c.IsSet("userland-proxy") {
@@ -105,6 +109,7 @@ func parseNetworks(texts []string, flags engine.NetworkAttachment) ([]engine.Net
 		*one.to = one.given
 	}
 	first.Aliases = append(first.Aliases, flags.Aliases...)
+	first.Extras.LinkLocalIPs = append(first.Extras.LinkLocalIPs, flags.Extras.LinkLocalIPs...)
 	if flags.Shape != (network.Shape{}) {
 		if first.Shape != (network.Shape{}) {
 			return nil, errors.New("conflicting options: cannot shape a network both by --net-rate and its like and by options of --network")
@@ -173,7 +178,9 @@ func parseNetwork(text string) (n engine.NetworkAttachment, err error) {
 		case "net-loss":
 			shape.Loss = value
 		case "driver-opt", "link-local-ip", "gw-priority":
-			return n, fmt.Errorf("option %s is not supported", key)
+			if err := readExtra(&n.Extras, strings.ToLower(strings.TrimSpace(key)), value); err != nil {
+				return n, err
+			}
 		default:
 			return n, fmt.Errorf("invalid field key %s", key)
 		}
@@ -191,6 +198,9 @@ func checkAttachment(n engine.NetworkAttachment) error {
 	}
 	if a, err := netip.ParseAddr(n.IP6); n.IP6 != "" && (err != nil || !a.Is6() || a.Is4In6()) {
 		return fmt.Errorf("invalid IPv6 address: %s", n.IP6)
+	}
+	if err := n.Extras.Check(); err != nil {
+		return err
 	}
 	if n.MAC != "" {
 		mac, err := net.ParseMAC(n.MAC)
@@ -213,6 +223,7 @@ func checkUserDefined(n engine.NetworkAttachment) error {
 		given    bool
 		anywhere bool // on the default network too
 	}{{"--ip", n.IP != "", false}, {"--ip6", n.IP6 != "", false}, {"--network-alias", len(n.Aliases) > 0, false},
+		{"--link-local-ip", len(n.Extras.LinkLocalIPs) > 0, false}, {"gw-priority and driver-opt", !n.Extras.IsZero(), true},
 		{"--mac-address", n.MAC != "", true}, {"--net-rate (or --net-delay, --net-loss)", n.Shape != network.Shape{}, true}} {
 		switch {
 		case !one.given:

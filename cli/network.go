@@ -32,7 +32,7 @@ func networkGroup() *verb {
 
 func networkCreateVerb() *verb {
 	return &verb{
-		name: "create", summary: "Create a network", usage: "[OPTIONS] NETWORK", min: 1, max: 1,
+		name: "create", summary: "Create a network", usage: "[OPTIONS] NETWORK", rules: true, min: 1, max: 1,
 		about: `The Linux bridge is called as the network where that is a possible name for a link. Without --subnet a free one is
 chosen, which overlaps neither the host's routes nor another network.
 

@@ -17,7 +17,7 @@ import (
 func runVerb() *verb {
 	return &verb{
 		name: "run", summary: "Create and run a new container from an image",
-		usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]", min: 1, max: -1, passthrough: true, complete: "image",
+		usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]", rules: true, min: 1, max: -1, passthrough: true, complete: "image",
 		about: `The exit status is that of the command; 125 is an error of mydocker's own, 126 a command that cannot be
 executed, 127 one that is not found.
 

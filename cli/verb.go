@@ -26,7 +26,9 @@ type verb struct {
 	// stand behind arguments (`rm web -f`).
 	passthrough bool
 	// bare commands take their arguments as they are, options too.
-	bare  bool
+	bare bool
+	// rules are made: --firewall, which is a global option, may also stand behind the verb.
+	rules bool
 	flags func() []urfave.Flag
 	run   func(s *session, c *urfave.Context) error
 	// complete says what an argument is, for the shells: container, image, network, volume, file, "".
@@ -66,11 +68,14 @@ func (v *verb) child(name string) *verb {
 	return nil
 }
 
-func (v *verb) flagList() []urfave.Flag {
-	if v.flags == nil {
-		return nil
+func (v *verb) flagList() (flags []urfave.Flag) {
+	if v.flags != nil {
+		flags = v.flags()
 	}
-	return v.flags()
+	if v.rules {
+		flags = append(flags, firewallFlag())
+	}
+	return flags
 }
 
 // as is the same verb under another name: `container ls` is `ps`.

@@ -92,7 +92,7 @@ func (e *Engine) checkConnect(n *network.Network, a NetworkAttachment) error {
 			return fmt.Errorf("--link: %w", err)
 		}
 	}
-	return e.networks.CheckShape(a.Shape)
+	return errors.Join(e.networks.CheckShape(a.Shape), n.CheckExtras(a.Extras))
 }
 
 // writeBeside writes the definition down while something else is done: the disk takes its time.
@@ -106,7 +106,7 @@ func (e *Engine) writeBeside(d *Definition) chan error {
 // sockets are the monitor's to take.
 func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment) error {
 	o := network.EndpointOptions{
-		ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape,
+		ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape, Extras: a.Extras,
 	}
 	if at := e.publishesOn(&d.Options); at >= 0 && d.Options.networkRefs()[at] == a.Network {
 		var err error
@@ -124,7 +124,7 @@ func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Ne
 
 // setFirst lets a container's first network be that one.
 func (o *CreateOptions) setFirst(a NetworkAttachment) {
-	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape = a.Network, a.IP, a.IP6, a.MAC, a.Aliases, a.Shape
+	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape, o.Extras = a.Network, a.IP, a.IP6, a.MAC, a.Aliases, a.Shape, a.Extras
 }
 
 // Shape changes how a container's traffic on a network is slowed down; ref "" is its first network. A running one feels it at

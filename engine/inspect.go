@@ -149,7 +149,7 @@ func (e *Engine) networkJSON(d *Definition, endpoints []*network.Endpoint, runni
 	}
 	for i, ep := range endpoints {
 		j := &EndpointJSON{
-			Aliases: ep.Aliases, MacAddress: ep.MAC.String(), NetworkID: ep.NetworkID, EndpointID: ep.ID, DNSNames: append([]string{d.Name, ShortID(d.ID)}, ep.Aliases...),
+			Aliases: ep.Aliases, DriverOpts: ep.Extras.DriverOpts, GwPriority: ep.Extras.GwPriority, MacAddress: ep.MAC.String(), NetworkID: ep.NetworkID, EndpointID: ep.ID, DNSNames: append([]string{d.Name, ShortID(d.ID)}, ep.Aliases...),
 		}
 		if ep.Gateway.IsValid() {
 			j.Gateway = ep.Gateway.String()

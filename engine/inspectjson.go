@@ -241,6 +241,7 @@ type EndpointJSON struct {
 	Links               []string
 	Aliases             []string
 	DriverOpts          map[string]string
+	GwPriority          int
 	MacAddress          string
 	NetworkID           string
 	EndpointID          string

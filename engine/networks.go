@@ -73,11 +73,12 @@ func (e *Engine) checkNetworks(o *CreateOptions) error {
 		if err != nil {
 			return err
 		}
-		ip, ip6, mac := o.IP, o.IP6, o.MacAddress
+		ip, ip6, mac, extras := o.IP, o.IP6, o.MacAddress, o.Extras
 		if i > 0 {
-			ip, ip6, mac = o.Networks[i-1].IP, o.Networks[i-1].IP6, o.Networks[i-1].MAC
+			a := o.Networks[i-1]
+			ip, ip6, mac, extras = a.IP, a.IP6, a.MAC, a.Extras
 		}
-		if err := n.CheckJoin(ip, ip6, mac); err != nil {
+		if err := errors.Join(n.CheckJoin(ip, ip6, mac), n.CheckExtras(extras)); err != nil {
 			return err
 		}
 	}
@@ -127,14 +128,15 @@ func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network
 	if !isNetwork(o.Network) {
 		return nil
 	}
+	unnamed := 0
 	list := []network.EndpointOptions{{
-		ContainerID: d.ID, ContainerName: d.Name, Network: o.Network, Interface: "eth0",
-		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape,
+		ContainerID: d.ID, ContainerName: d.Name, Network: o.Network, Interface: o.Extras.NextInterface(&unnamed),
+		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape, Extras: o.Extras,
 	}}
-	for i, n := range o.Networks {
+	for _, n := range o.Networks {
 		list = append(list, network.EndpointOptions{
-			ContainerID: d.ID, ContainerName: d.Name, Network: n.Network, Interface: fmt.Sprintf("eth%d", i+1),
-			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape,
+			ContainerID: d.ID, ContainerName: d.Name, Network: n.Network, Interface: n.Extras.NextInterface(&unnamed),
+			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape, Extras: n.Extras,
 		})
 	}
 	if len(ports) > 0 {

@@ -50,7 +50,8 @@ type CreateOptions struct {
 	MacAddress    string
 	IP, IP6       string
 	Aliases       []string
-	Shape         network.Shape `json:",omitzero"` // on the first network
+	Shape         network.Shape  `json:",omitzero"` // on the first network
+	Extras        network.Extras `json:",omitzero"` // on the first network
 	DNS           []string
 	DNSSearch     []string
 	DNSOptions    []string
@@ -88,8 +89,9 @@ type NetworkAttachment struct {
 	IP, IP6 string
 	MAC     string
 	Aliases []string
-	Shape   network.Shape `json:",omitzero"`
-	Links   []string      `json:",omitempty"` // of `network connect`: NAME[:ALIAS]
+	Shape   network.Shape  `json:",omitzero"`
+	Extras  network.Extras `json:",omitzero"`
+	Links   []string       `json:",omitempty"` // of `network connect`: NAME[:ALIAS]
 }
 
 // RestartPolicy is when a container that has ended is started again.

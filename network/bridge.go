@@ -156,6 +156,7 @@ func (o bridgePort) apply(_ context.Context, k *kernel) error {
 type addRoute struct {
 	Sandbox, Path, Link string
 	Gateway             netip.Addr
+	Replace             bool // in place of one that is there
 }
 
 func (o addRoute) Command() string {
@@ -163,7 +164,7 @@ func (o addRoute) Command() string {
 	if o.Gateway.Is6() {
 		family = "-6 "
 	}
-	return fmt.Sprintf("%s%sroute add default via %s dev %s", in(o.Sandbox), family, o.Gateway, o.Link)
+	return fmt.Sprintf("%s%sroute %s default via %s dev %s", in(o.Sandbox), family, routeVerb(o.Replace), o.Gateway, o.Link)
 }
 func (o addRoute) Why() string { return "everything that is not on this network goes to the gateway" }
 
@@ -172,7 +173,11 @@ func (o addRoute) apply(_ context.Context, k *kernel) error {
 	if err != nil {
 		return err
 	}
-	err = h.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: o.Gateway.AsSlice()})
+	add := h.RouteAdd
+	if o.Replace {
+		add = h.RouteReplace
+	}
+	err = add(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: o.Gateway.AsSlice()})
 	return wrap(err, "add the default route via %s", o.Gateway)
 }
 

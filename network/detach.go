@@ -1,9 +1,11 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/mydocker/mydocker/state"
@@ -104,6 +106,7 @@ func (m *Manager) moveDefaultRoutes(ctx context.Context, containerID string, gon
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(eps, func(a, b *Endpoint) int { return cmp.Compare(b.Extras.GwPriority, a.Extras.GwPriority) })
 	x := m.executor()
 	defer x.close()
 	want4, want6 := gone.DefaultRoute, gone.DefaultRoute6

@@ -42,8 +42,8 @@ type Firewall interface {
 	Published(ctx context.Context) (map[string]int, error)
 	// Count is how many of them an endpoint should have.
 	Count(e *Endpoint) int
-	// Fresh makes the rules of one network on a host that has none of ours. It looks at nothing.
-	Fresh(n *Network) []operation
+	// Fresh makes the rules of networks on a host that has none of ours. It looks at nothing.
+	Fresh(networks ...*Network) []operation
 }
 
 // firewall is the backend of that name; "" is the default.

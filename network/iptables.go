@@ -224,9 +224,9 @@ func (t *ipTables) Published(context.Context) (map[string]int, error) {
 func (t *ipTables) Count(e *Endpoint) int { return len(portRules(e, false)) + len(portRules(e, true)) }
 
 // Fresh is the difference to nothing.
-func (t *ipTables) Fresh(n *Network) (ops []operation) {
+func (t *ipTables) Fresh(networks ...*Network) (ops []operation) {
 	for _, tool := range []*ipTool{t.v4, t.v6} {
-		if tables := diffRules(savedRules{}, networkRules([]*Network{n}, tool.v6)); len(tables) > 0 {
+		if tables := diffRules(savedRules{}, networkRules(networks, tool.v6)); len(tables) > 0 {
 			ops = append(ops, iptablesBatch{tool: tool, tables: tables, reason: "chains of our own, and the ways that lead into them"})
 		}
 	}

@@ -76,7 +76,7 @@ func linkOnWire(n *Network, e *Endpoint, sb *Sandbox) operation {
 // directRoute is a default route into a link, without a gateway.
 type directRoute struct {
 	Sandbox, Path, Link string
-	V6                  bool
+	V6, Replace         bool
 }
 
 func (o directRoute) Command() string {
@@ -84,7 +84,7 @@ func (o directRoute) Command() string {
 	if o.V6 {
 		family = "-6 "
 	}
-	return fmt.Sprintf("%s%sroute add default dev %s", in(o.Sandbox), family, o.Link)
+	return fmt.Sprintf("%s%sroute %s default dev %s", in(o.Sandbox), family, routeVerb(o.Replace), o.Link)
 }
 func (o directRoute) Why() string { return "everything goes into the link: the host routes it on" }
 
@@ -97,5 +97,9 @@ func (o directRoute) apply(_ context.Context, k *kernel) error {
 	if o.V6 {
 		everything = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
-	return wrap(h.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(everything), Scope: netlink.SCOPE_LINK}), "add the default route into %s", o.Link)
+	add := h.RouteAdd
+	if o.Replace {
+		add = h.RouteReplace
+	}
+	return wrap(add(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(everything), Scope: netlink.SCOPE_LINK}), "add the default route into %s", o.Link)
 }

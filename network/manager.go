@@ -64,6 +64,7 @@ type EndpointOptions struct {
 	Ports                      []PortMapping
 	Proxy                      bool // publish them by a proxy, without rules
 	Shape                      Shape
+	Extras                     Extras
 }
 
 // Attach gives a container a place on a network: a record, an address, its host ports; then a cable, a route and rules. If
@@ -93,6 +94,11 @@ func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (e
 			e.closeHeld()
 			err = fmt.Errorf("attach %s to network %s: %w", o.ContainerName, n.Name, err)
 			err = errors.Join(err, m.releaseEndpoint(context.WithoutCancel(ctx), e))
+			if len(e.displaces) > 0 {
+				back := m.executor()
+				err = errors.Join(err, m.giveRoutesBack(context.WithoutCancel(ctx), back, e, sb))
+				back.close()
+			}
 			e = nil
 		}
 	}()
@@ -106,7 +112,10 @@ func (m *Manager) Attach(ctx context.Context, sb *Sandbox, o EndpointOptions) (e
 	if err = m.realise(ctx, x, n); err != nil {
 		return e, err
 	}
-	return e, m.connect(ctx, x, n, e, sb)
+	if err = m.connect(ctx, x, n, e, sb); err == nil {
+		err = m.displace(e)
+	}
+	return e, err
 }
 
 // connect wires the endpoint and publishes its ports: at the same time, because starting iptables takes longer than
@@ -250,12 +259,12 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	e := &Endpoint{
 		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
 		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
-		Interface: o.Interface, Aliases: o.Aliases, Shape: o.Shape, Proxy: o.Proxy && len(o.Ports) > 0, Routed: n.routed() && !n.Internal,
+		Interface: o.Interface, Aliases: o.Aliases, Shape: o.Shape, Extras: o.Extras, Proxy: o.Proxy && len(o.Ports) > 0, Routed: n.routed() && !n.Internal,
 	}
 	if n.bridged() {
 		e.HostLink, e.Firewall, e.Guard = hostLink(e.ID), m.backendOf(n), guardFor(n)
 	}
-	if err := errors.Join(o.Shape.check(e.MTU), m.CheckShape(o.Shape)); err != nil {
+	if err := errors.Join(o.Shape.check(e.MTU), m.CheckShape(o.Shape), n.CheckExtras(o.Extras)); err != nil {
 		return nil, err
 	}
 	if o.MAC != "" {
@@ -270,10 +279,8 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 		return nil, err
 	}
 	e.DefaultRoute, e.DefaultRoute6 = !n.Internal, !n.Internal && n.EnableIPv6
-	for _, other := range others {
-		e.DefaultRoute, e.DefaultRoute6 = e.DefaultRoute && !other.DefaultRoute, e.DefaultRoute6 && !other.DefaultRoute6
-	}
-	if e.Interface == "" {
+	e.seek(others)
+	if e.Interface = cmp.Or(o.Extras.DriverOpts[OptEndpointIfname], e.Interface); e.Interface == "" {
 		e.Interface = nextInterface(others)
 	} else if !validLinkName(e.Interface) {
 		return nil, fmt.Errorf("%q cannot be the name of an interface", e.Interface)

@@ -101,13 +101,15 @@ type Endpoint struct {
 	Proxy         bool          `json:",omitempty"` // the ports are served by the monitor, not by rules
 	Aliases       []string      `json:",omitempty"`
 	Shape         Shape         `json:",omitzero"`
+	Extras        Extras        `json:",omitzero"`
 	DefaultRoute  bool          // this endpoint carries the container's IPv4 default route
 	DefaultRoute6 bool          `json:",omitempty"` // and the IPv6 one, which may be another's
 	Firewall      string        // the backend that made the rules, and must remove them
 	Guard         *Guard        `json:",omitempty"` // what its link is held to
 	Released      bool          `json:"-"`          // its claims are given back, its kernel objects may still be there
 
-	held []HostSocket // see Hold
+	held      []HostSocket // see Hold
+	displaces []*Endpoint  // see seek
 }
 
 // HardwareAddr is a MAC address that is text in JSON.

@@ -177,10 +177,10 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 	return ops, nil
 }
 
-// Fresh is the rules of one network.
-func (t *nfTables) Fresh(n *Network) (ops []operation) {
+// Fresh is the rules of these networks.
+func (t *nfTables) Fresh(networks ...*Network) (ops []operation) {
 	for _, f := range nftFamilies() {
-		if o := nftNetworks(f, []*Network{n}); len(o.rules) > 0 {
+		if o := nftNetworks(f, networks); len(o.rules) > 0 {
 			ops = append(ops, o)
 		}
 	}

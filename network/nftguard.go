@@ -211,6 +211,13 @@ func guardElements(e *Endpoint) (all []nftElement) {
 	if e.Guard.Sender {
 		add("macs", e.MAC.String(), padded(e.MAC))
 		address("addresses", "", e.Address.Addr())
+		for _, a := range e.Extras.LinkLocalIPs {
+			if a.Is4() {
+				address("addresses", "", a)
+			} else {
+				address("addresses6", "targets6", a)
+			}
+		}
 		if e.Address6.IsValid() {
 			address("addresses6", "targets6", e.Address6.Addr())
 			address("addresses6", "targets6", linkLocal(e.MAC))

@@ -92,12 +92,17 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 			sandboxSysctl{Sandbox: sb, Key: "net/ipv6/conf/" + e.Interface + "/disable_ipv6", Value: "0", Reason: "this network has IPv6"},
 			addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address6, Reason: "the container's IPv6 address"})
 	}
+	ops = append(ops, extrasPlan(e, sb)...)
 	reason := "the cable is plugged in at both ends"
 	if n.onWire() {
 		reason = "a link that is down carries nothing"
 	}
 	ops = append(ops, setUp{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Reason: reason})
-	ops = append(ops, routesFor(e, sb)...)
+	routes := routesFor(e, sb)
+	if len(e.displaces) > 0 {
+		routes = replaced(routes)
+	}
+	ops = append(ops, routes...)
 	return append(ops, shapePlan(e, sb)...)
 }
 

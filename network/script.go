@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -19,25 +21,41 @@ func script(ops []operation) string {
 
 const scriptHeader = "#!/bin/sh\nset -e\n"
 
-// Plan is the script of what a network is now: its bridge, its rules, and its containers' namespaces, cables and ports.
-func (m *Manager) Plan(ctx context.Context, ref string) (string, error) {
-	n, err := m.Network(ref)
+// Plan is the script of what networks are now: their bridges, their rules, and their containers' namespaces, cables and ports.
+func (m *Manager) Plan(ctx context.Context, refs ...string) (string, error) {
+	var networks []*Network
+	var places []*Endpoint
+	of := map[*Endpoint]*Network{}
+	for _, ref := range refs {
+		n, err := m.Network(ref)
+		if err != nil {
+			return "", err
+		}
+		if !n.bridged() && !n.onWire() {
+			return "", fmt.Errorf("network %s has nothing in the kernel", n.Name)
+		}
+		eps, err := m.Endpoints(n.ID)
+		if err != nil {
+			return "", err
+		}
+		networks, places = append(networks, n), append(places, eps...)
+		for _, e := range eps {
+			of[e] = n
+		}
+	}
+	ops, err := m.networkScript(networks...)
 	if err != nil {
 		return "", err
 	}
-	if !n.bridged() && !n.onWire() {
-		return "", fmt.Errorf("network %s has nothing in the kernel", n.Name)
-	}
-	eps, err := m.Endpoints(n.ID)
-	if err != nil {
-		return "", err
-	}
-	ops, err := m.networkScript(n)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range eps {
-		more, err := m.endpointScript(n, e)
+	// A container that is on several of them has its interfaces in their order, and its namespace with the first.
+	slices.SortStableFunc(places, func(a, b *Endpoint) int {
+		if a.ContainerID == b.ContainerID && interfaceLess(a.Interface, b.Interface) {
+			return -1
+		}
+		return strings.Compare(a.ContainerID, b.ContainerID)
+	})
+	for i, e := range places {
+		more, err := m.endpointScript(of[e], e, i == 0 || places[i-1].ContainerID != e.ContainerID)
 		if err != nil {
 			return "", err
 		}
@@ -67,46 +85,63 @@ func (m *Manager) PlanCreate(ctx context.Context, o CreateOptions) (string, erro
 
 // PlanAttach is the script of what CreateSandbox and Attach would do on a network that is there. It changes nothing but
 // looks for an address and ports as they would, so that what they would refuse is refused.
-func (m *Manager) PlanAttach(ctx context.Context, sandbox string, o EndpointOptions) (string, error) {
-	n, err := m.Network(o.Network)
-	if err != nil {
-		return "", err
+func (m *Manager) PlanAttach(ctx context.Context, sandbox string, places ...EndpointOptions) (_ string, err error) {
+	var ops []operation
+	for i, o := range places {
+		n, err := m.Network(o.Network)
+		if err != nil {
+			return "", err
+		}
+		if !n.bridged() && !n.onWire() {
+			return "", fmt.Errorf("network %s has nothing to attach to", n.Name)
+		}
+		e, _, err := m.claim(n, m.sandbox(sandbox), o)
+		if err != nil {
+			return "", err
+		}
+		e.closeHeld()
+		defer func() { err = errors.Join(err, m.forget(e)) }() // not before the next one has seen it
+		more, err := m.endpointScript(n, e, i == 0)
+		if err == nil {
+			err = m.displace(e)
+		}
+		if err != nil {
+			return "", err
+		}
+		ops = append(ops, more...)
 	}
-	if !n.bridged() && !n.onWire() {
-		return "", fmt.Errorf("network %s has nothing to attach to", n.Name)
-	}
-	e, _, err := m.claim(n, m.sandbox(sandbox), o)
-	if err != nil {
-		return "", err
-	}
-	e.closeHeld()
-	ops, err := m.endpointScript(n, e)
-	if err := m.forget(e); err != nil {
-		return "", err
-	}
-	return scriptHeader + script(ops), err
+	return scriptHeader + script(ops), nil
 }
 
-// networkScript is a network on a host that has none yet.
-func (m *Manager) networkScript(n *Network) ([]operation, error) {
-	if n.onWire() {
-		return parentPlan(n), nil
+// networkScript is networks on a host that has none yet.
+func (m *Manager) networkScript(networks ...*Network) (ops []operation, err error) {
+	by := map[string][]*Network{}
+	guarded := false
+	for _, n := range networks {
+		if n.onWire() {
+			ops = append(ops, parentPlan(n)...)
+			continue
+		}
+		backend := m.backendOf(n)
+		ops, by[backend], guarded = append(ops, bridgePlan(n)...), append(by[backend], n), guarded || guardFor(n) != nil
 	}
-	fw, err := m.firewall(m.backendOf(n))
-	if err != nil {
-		return nil, err
+	for _, backend := range slices.Sorted(maps.Keys(by)) {
+		fw, err := m.firewall(backend)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, fw.Fresh(by[backend]...)...)
 	}
-	ops := append(bridgePlan(n), fw.Fresh(n)...)
-	if guardFor(n) != nil {
+	if guarded {
 		ops = append(ops, guardTable())
 	}
 	return ops, nil
 }
 
-func (m *Manager) endpointScript(n *Network, e *Endpoint) ([]operation, error) {
+func (m *Manager) endpointScript(n *Network, e *Endpoint, first bool) ([]operation, error) {
 	sb := m.sandbox(e.Sandbox)
 	var ops []operation
-	if e.Interface == "eth0" {
+	if first {
 		ops = append(ops, pinNamespace{Sandbox: sb})
 	}
 	if elements := guardElements(e); len(elements) > 0 {

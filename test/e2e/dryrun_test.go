@@ -56,7 +56,7 @@ func settled(text string) string {
 // tool's account, with either backend.
 func TestDryRunMakesTheSameNetwork(t *testing.T) {
 	const network = `network create --subnet 10.88.0.0/24 --subnet fd00:88::/64 -o com.docker.network.bridge.enable_icc=false br0`
-	const place = `--name web -net br0 --ip 10.88.0.7 -p 8080:80 -p 127.0.0.1:8443:443 -p [fd99::1]:8081:80 -p 9000-9009:7000-7009/udp busybox sleep 3600`
+	const place = `--name web --network name=br0,ip=10.88.0.7 --network name=br1,gw-priority=1,driver-opt=com.docker.network.endpoint.ifname=wan -p 8080:80 -p 127.0.0.1:8443:443 -p [fd99::1]:8081:80 -p 9000-9009:7000-7009/udp busybox sleep 3600`
 	for _, backend := range []string{"iptables", "nftables"} {
 		t.Run(backend, func(t *testing.T) {
 			dir := t.TempDir()
@@ -71,13 +71,16 @@ func TestDryRunMakesTheSameNetwork(t *testing.T) {
 			on(`m image bootstrap >/dev/null; m ` + strings.Replace(network, "create", "create --dry-run", 1) + ` > network.sh
 				m ` + network + `
 				dump > network.made
+				m network create --subnet 10.89.0.0/24 br1
 				m run --dry-run ` + place + ` > run.sh
 				m run -d ` + place + `
-				dump > run.made
-				m rm -f web; m network rm br0`)
+				dump > run.made; cp run.made plan.made
+				m network plan br0 br1 > plan.sh
+				m rm -f web; m network rm br0 br1`)
 			on(`sh network.sh; dump > network.scripted`)
 			on(`sh run.sh; dump > run.scripted`)
-			for _, what := range []string{"network", "run"} {
+			on(`sh plan.sh; dump > plan.scripted`)
+			for _, what := range []string{"network", "run", "plan"} {
 				read := func(ending string) string {
 					data, err := os.ReadFile(dir + "/" + what + ending)
 					if err != nil {
@@ -90,7 +93,7 @@ func TestDryRunMakesTheSameNetwork(t *testing.T) {
 					t.Fatalf("this says nothing of a network:\n%s", made)
 				}
 				if made != scripted {
-					t.Errorf("the script of `%s --dry-run` makes another network (- mydocker, + script):\n%s\n%s", what, difference(made, scripted), read(".sh"))
+					t.Errorf("the script of `%s` makes another network (- mydocker, + script):\n%s\n%s", what, difference(made, scripted), read(".sh"))
 				}
 			}
 		})
