@@ -41,10 +41,13 @@ lint: need-go ## gofmt, go vet, staticcheck
 	$(GO) tool -modfile=test/tools/go.mod staticcheck -tags urfave_cli_no_docs ./...
 	@for script in .ci/run $$(git ls-files '*.sh'); do bash -n "$$script" || exit 1; done
 
+# The race detector needs a C library; test programs that start themselves in containers, where there is none, must bring it along.
+STATIC := -tags netgo,osusergo -ldflags '-linkmode=external -extldflags=-static'
+
 .PHONY: race
 race: need-go ## the tests of the packages under the race detector (root; needs a C compiler)
 	@./test/install-deps.sh --check
-	CGO_ENABLED=1 $(GO) test -race -timeout 20m $(TESTFLAGS) $$($(GO) list ./... | grep -v /test/)
+	CGO_ENABLED=1 $(GO) test -race $(STATIC) -timeout 20m $(TESTFLAGS) $$($(GO) list ./... | grep -v /test/)
 	CGO_ENABLED=1 $(GO) build -race -tags urfave_cli_no_docs -o bin/mydocker-race .
 	rm -rf bin/races && mkdir bin/races
 	MYDOCKER=$(CURDIR)/bin/mydocker-race GORACE="log_path=$(CURDIR)/bin/races/race" MYDOCKER_TEST_SLOW=10 \

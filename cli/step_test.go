@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,13 +68,25 @@ func hostNow(t *testing.T) string {
 func usedHost(t *testing.T) string {
 	t.Helper()
 	busyboxImage(t)
-	my(t, "run", "--rm", "busybox", "true")
+	cid := filepath.Join(t.TempDir(), "cid")
+	my(t, "run", "--rm", "--cidfile", cid, "busybox", "true")
 	s := &session{lookup: noEnvironment, root: state.DefaultRoot()}
 	e, err := s.engine()
 	if err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond) // the reaper
+	id, err := os.ReadFile(cid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // the reaper
+		if _, err := os.Stat(e.Root.Container(string(id))); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the container of a run --rm is still there")
+		}
+	}
 	networks, err := e.Networks().Realised()
 	if err != nil {
 		t.Fatal(err)

@@ -106,9 +106,14 @@ func reboot(t *testing.T, e *Engine, ids map[string]string) {
 		}
 	}
 	time.Sleep(200 * time.Millisecond)
+	for _, id := range ids { // no others: this is the machine's own tree
+		if out, err := exec.Command("sh", "-c", "rmdir /sys/fs/cgroup/*/mydocker/"+id+" 2>/dev/null; true").CombinedOutput(); err != nil {
+			t.Fatalf("%v, %s", err, out)
+		}
+	}
 	for _, cmd := range []string{
 		"for n in /run/netns/*; do umount $n; rm $n; done; true", "ip link del boot0", "iptables -F; iptables -t nat -F; iptables -t raw -F",
-		"iptables -X; iptables -t nat -X; iptables -t raw -X", "rmdir /sys/fs/cgroup/*/mydocker/* 2>/dev/null; true",
+		"iptables -X; iptables -t nat -X; iptables -t raw -X",
 	} {
 		if out, err := exec.Command("sh", "-c", cmd).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v, %s", cmd, err, out)

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -54,8 +53,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testGroup keeps the groups of these tests apart from those of other packages' tests, which run at the same time.
-const testGroup = "mydocker-engine-test"
+// testGroup keeps the groups of these tests apart from those of all other tests that run at the same time, and from what former ones
+// have left that were killed.
+var testGroup = fmt.Sprintf("mydocker-engine-test-%d", os.Getpid())
 
 func needHost(t *testing.T) {
 	t.Helper()
@@ -107,7 +107,12 @@ func world(t *testing.T, e *Engine) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(&b, "%d mounts\n", bytes.Count(mounts, []byte("\n")))
+	// Only those of ours: in this copy of the machine's mount table others' mounts vanish when their directories are removed.
+	for _, line := range strings.Split(string(mounts), "\n") {
+		if f := strings.Fields(line); len(f) > 4 && (strings.HasPrefix(f[4], "/run") || strings.HasPrefix(f[4], e.Root.Lib)) {
+			fmt.Fprintf(&b, "mount %s\n", f[4])
+		}
+	}
 	var files []string
 	for _, root := range []string{e.Root.Lib, e.Root.Run} {
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {

@@ -79,6 +79,8 @@ inside() {
     mount -t tmpfs -o mode=755 tmpfs /run
     mkdir -p /run/netns /run/lock
     mount_lib "$FAKE_HOST_SCRATCH"
+    # As systemd leaves it on real hosts: whatever is mounted in a copy of this table comes back here, unless it is made private.
+    mount --make-rshared /
 
     ip link set lo up
     ip netns add neighbour
