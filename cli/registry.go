@@ -303,6 +303,15 @@ func login(s *session, c *urfave.Context) error {
 	case c.IsSet("password"):
 		s.warn([]string{"Using --password on the command line is insecure: other users can see it. Use --password-stdin."})
 	}
+	ctx, stop := interruptible()
+	defer stop()
+	r := s.request(c, "login")
+	r.Server = c.Args().First()
+	if user == "" && password == "" {
+		if kept, err := s.loginAsBefore(ctx, r); kept {
+			return err
+		}
+	}
 	var err error
 	if c.Bool("password-stdin") {
 		data, readErr := io.ReadAll(io.LimitReader(s.streams.In, 1<<20))
@@ -313,15 +322,28 @@ func login(s *session, c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := interruptible()
-	defer stop()
-	r := s.request(c, "login")
-	r.Server, r.User, r.Password = c.Args().First(), user, password
+	r.User, r.Password = user, password
 	if _, err := atRegistry(ctx, r, nil); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(s.streams.Out, "Login Succeeded")
 	return err
+}
+
+// loginAsBefore tries the credentials that are kept, if there are any. On a terminal others are asked for when they are refused.
+func (s *session) loginAsBefore(ctx context.Context, r remote.Request) (done bool, err error) {
+	_, err = atRegistry(ctx, r, nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err == nil:
+		_, err = fmt.Fprintln(s.streams.Out, "Authenticating with existing credentials...\nLogin Succeeded")
+		return true, err
+	case isTerminal(s.streams.In):
+		s.warn([]string{err.Error()})
+		return false, nil
+	}
+	return true, err
 }
 
 // ask asks for what was not given. The password is not shown.

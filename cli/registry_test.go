@@ -91,9 +91,11 @@ func TestLogin(t *testing.T) {
 	refused(t, 1, "--password-stdin option requires --username", "login", "--password-stdin", host)
 	refused(t, 1, "standard input is not a terminal", "login", host)
 	equal(t, "login", my(t, "login", "-u", "me", "-p", "secret", host), "Login Succeeded\n")
+	equal(t, "login again", my(t, "login", host), "Authenticating with existing credentials...\nLogin Succeeded\n")
 	match(t, "push", my(t, "push", "-q", name), `^`+name+`\n$`)
 	equal(t, "logout", my(t, "logout", host), "Removing login credentials for "+host+"\n")
 	equal(t, "logout again", my(t, "logout", host), "Not logged in to "+host+"\n")
+	refused(t, 1, "standard input is not a terminal", "login", host)
 	refused(t, 1, "mydocker login", "pull", name)
 }
 

@@ -40,7 +40,7 @@ type Options struct {
 	SkipTLSVerify bool
 	// ConfigFile names mirrors and insecure registries, with the keys of Docker's daemon.json; "" is /etc/mydocker/registries.json.
 	ConfigFile string
-	// CertsDir has <host>/*.crt, as Docker's; "" is /etc/docker/certs.d.
+	// CertsDir has <host>/*.crt of authorities, and *.cert with *.key of our own, as Docker's; "" is /etc/docker/certs.d.
 	CertsDir string
 	// UserAgent is how we introduce ourselves; "" is mydocker.
 	UserAgent string
@@ -205,6 +205,9 @@ func (c *Client) transport(e endpoint) (http.RoundTripper, error) {
 		return nil, err
 	}
 	config.RootCAs = pool
+	if config.Certificates, err = c.ownCertificates(e.host); err != nil {
+		return nil, err
+	}
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
@@ -257,6 +260,23 @@ func (c *Client) certificates(host string) (*x509.CertPool, error) {
 		}
 	}
 	return pool, nil
+}
+
+// ownCertificates are those by which we show who we are, as Docker has them: <name>.cert, and the key in <name>.key.
+func (c *Client) ownCertificates(host string) ([]tls.Certificate, error) {
+	files, err := filepath.Glob(filepath.Join(c.options.CertsDir, strings.ReplaceAll(host, "*", ""), "*.cert"))
+	if err != nil {
+		return nil, err
+	}
+	var own []tls.Certificate
+	for _, file := range files {
+		pair, err := tls.LoadX509KeyPair(file, strings.TrimSuffix(file, ".cert")+".key")
+		if err != nil {
+			return nil, fmt.Errorf("read the certificate for registry %s: %w", host, err)
+		}
+		own = append(own, pair)
+	}
+	return own, nil
 }
 
 // plainGuard keeps passwords and images off the open line: the library would speak plain HTTP with every private

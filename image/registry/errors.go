@@ -59,6 +59,9 @@ func explain(host string, err error) error {
 	case (errors.As(err, &record) || strings.Contains(err.Error(), http.ErrSchemeMismatch.Error())) && !plainTried:
 		e.permanent = true
 		e.Message = fmt.Sprintf("registry %s does not speak TLS; give --insecure, or name it under \"insecure-registries\", if that is intended", host)
+	case strings.Contains(err.Error(), "tls: certificate required"), strings.Contains(err.Error(), "tls: bad certificate"):
+		e.permanent = true
+		e.Message = wantsCertificate(host, cause(err))
 	case strings.Contains(err.Error(), "invalid realm"):
 		e.permanent = true
 		e.Message = fmt.Sprintf("registry %s sends us for a token to a place where a registry has no business: %s; if that is intended, name it under \"insecure-registries\"", host, cause(err))
@@ -82,8 +85,16 @@ func cause(err error) string {
 	return text
 }
 
+func wantsCertificate(host, why string) string {
+	return fmt.Sprintf("registry %s wants a certificate of yours: %s; put it into /etc/docker/certs.d/%s/client.cert, and its key into client.key", host, why, host)
+}
+
 func explainStatus(host string, refused *transport.Error) error {
 	e := &Error{Err: refused, permanent: true}
+	if strings.Contains(refused.Error(), "HTTP request to an HTTPS server") { // the loopback: TLS failed, and plain HTTP was tried
+		e.Message = wantsCertificate(host, "it speaks TLS only, and not with us")
+		return e
+	}
 	switch refused.StatusCode {
 	case http.StatusNotFound:
 		e.absent = true

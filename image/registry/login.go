@@ -43,9 +43,24 @@ func loadConfig() (*configfile.ConfigFile, error) {
 }
 
 // Login asks the registry whether it takes the credentials, and only then keeps them: in the credential helper that
-// ~/.docker/config.json names, else in that file, as `docker login` does. It returns where they were put.
+// ~/.docker/config.json names, else in that file, as `docker login` does. It returns where they were put. Without credentials it
+// asks about those that are kept; if there are none, the error is an fs.ErrNotExist.
 func (c *Client) Login(ctx context.Context, server, username, password string) (string, error) {
-	if username == "" || password == "" {
+	key := credentialsKey(server)
+	file, err := loadConfig()
+	if err != nil {
+		return "", fmt.Errorf("login: %w", err)
+	}
+	store := file.GetCredentialsStore(key)
+	given := types.AuthConfig{Username: username, Password: password, ServerAddress: key}
+	if username == "" && password == "" {
+		if given, err = store.Get(key); err != nil {
+			return "", fmt.Errorf("login: %w", err)
+		}
+		if given.Username == "" && given.IdentityToken == "" {
+			return "", &Error{absent: true, Message: "login: no credentials are kept for this registry; give a user name and a password"}
+		}
+	} else if username == "" || password == "" {
 		return "", errors.New("login: both a user name and a password are needed")
 	}
 	host := server
@@ -53,16 +68,13 @@ func (c *Client) Login(ctx context.Context, server, username, password string) (
 		host = "docker.io"
 	}
 	e := endpoint{host: host, insecure: c.insecure(host)}
-	if err := c.checkCredentials(ctx, e, authn.FromConfig(authn.AuthConfig{Username: username, Password: password})); err != nil {
+	if err := c.checkCredentials(ctx, e, authn.FromConfig(authn.AuthConfig{Username: given.Username, Password: given.Password, IdentityToken: given.IdentityToken})); err != nil {
 		return "", fmt.Errorf("login to %s: %w", host, err)
 	}
-	file, err := loadConfig()
-	if err != nil {
-		return "", fmt.Errorf("login: %w", err)
+	if username == "" {
+		return file.GetFilename(), nil
 	}
-	key := credentialsKey(server)
-	store := file.GetCredentialsStore(key)
-	if err := store.Store(types.AuthConfig{Username: username, Password: password, ServerAddress: key}); err != nil {
+	if err := store.Store(given); err != nil {
 		return "", fmt.Errorf("login: keep the credentials: %w", err)
 	}
 	return file.GetFilename(), nil

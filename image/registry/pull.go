@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -43,9 +44,7 @@ func (c *Client) Manifest(ctx context.Context, ref image.Reference) ([]byte, err
 	for _, e := range c.endpoints(ref) {
 		data, err := c.manifestAt(ctx, e, ref)
 		if err == nil {
-			c.mu.Lock()
-			c.chosen[ref.Name()] = e
-			c.mu.Unlock()
+			c.choose(ref, e)
 			return data, nil
 		}
 		if ctx.Err() != nil {
@@ -82,15 +81,36 @@ func (c *Client) manifestAt(ctx context.Context, e endpoint, ref image.Reference
 	return data, nil
 }
 
-// Blob is GET /v2/<name>/blobs/<digest>, from an offset on by a Range header. A server that knows no ranges is read
-// from the start.
-func (c *Client) Blob(ctx context.Context, ref image.Reference, d image.Descriptor, offset int64) (io.ReadCloser, error) {
+// choose remembers where a repository was found.
+func (c *Client) choose(ref image.Reference, e endpoint) {
 	c.mu.Lock()
-	e, ok := c.chosen[ref.Name()]
-	c.mu.Unlock()
-	if !ok {
-		e = endpoint{host: ref.Domain, insecure: c.insecure(ref.Domain)}
+	defer c.mu.Unlock()
+	c.chosen[ref.Name()] = e
+}
+
+// Blob is GET /v2/<name>/blobs/<digest>, where the manifest was found. A mirror may have a manifest without all of its layers,
+// or go down meanwhile: then those that come after it are asked, the registry itself at last.
+func (c *Client) Blob(ctx context.Context, ref image.Reference, d image.Descriptor, offset int64) (io.ReadCloser, error) {
+	list := c.endpoints(ref)
+	c.mu.Lock()
+	if i := slices.Index(list, c.chosen[ref.Name()]); i > 0 {
+		list = list[i:]
 	}
+	c.mu.Unlock()
+	for i, e := range list {
+		body, err := c.blobAt(ctx, e, ref, d, offset)
+		if err == nil && i > 0 {
+			c.choose(ref, e)
+		}
+		if err == nil || ctx.Err() != nil || !e.mirror {
+			return body, err
+		}
+	}
+	return nil, fmt.Errorf("nobody to ask for %s", ref.Familiar()) // the last one is no mirror
+}
+
+// blobAt asks one server, from an offset on by a Range header. A server that knows no ranges is read from the start.
+func (c *Client) blobAt(ctx context.Context, e endpoint, ref image.Reference, d image.Descriptor, offset int64) (io.ReadCloser, error) {
 	header := http.Header{"Accept-Encoding": {"identity"}}
 	if offset > 0 {
 		header.Set("Range", fmt.Sprintf("bytes=%d-", offset))

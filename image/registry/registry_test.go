@@ -443,6 +443,65 @@ func TestMirror(t *testing.T) {
 	}
 }
 
+// TestMirrorWithoutLayers: a mirror that has the manifest only, or whose layers break off for good, is made up for by the next.
+func TestMirrorWithoutLayers(t *testing.T) {
+	host := serve(t, "")
+	from, _ := newStore(t)
+	img := importFiles(t, from, host+"/library/tool:1", map[string]string{"a": noise(t, 1<<20)})
+	if _, err := newClient(t, Options{}).Push(context.Background(), from, host+"/library/tool:1", PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse("http://" + host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/blobs/") {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		httputil.NewSingleHostReverseProxy(target).ServeHTTP(w, r)
+	}))
+	t.Cleanup(poor.Close)
+	config := t.TempDir() + "/registries.json"
+	if err := os.WriteFile(config, []byte(`{"registry-mirrors":["`+poor.URL+`","http://`+host+`"]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	to, _ := newStore(t)
+	if pulled, err := newClient(t, Options{ConfigFile: config}).Pull(context.Background(), to, "tool:1", PullOptions{}); err != nil || pulled.ID != img.ID {
+		t.Error(pulled, err)
+	}
+}
+
+// TestOwnCertificate: a registry that wants to see a certificate of ours.
+func TestOwnCertificate(t *testing.T) {
+	dir := t.TempDir()
+	command(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=registry.test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", dir+"/key.pem", "-out", dir+"/cert.pem")
+	host := serve(t, "  tls: {certificate: "+dir+"/cert.pem, key: "+dir+"/key.pem, clientcas: ["+dir+"/cert.pem]}")
+	certs := dir + "/certs.d/" + host
+	if err := os.MkdirAll(certs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "cp", dir+"/cert.pem", certs+"/ca.crt")
+	s, _ := newStore(t)
+	importFiles(t, s, host+"/app:1", map[string]string{"a": "a"})
+	push := func() error {
+		_, err := newClient(t, Options{CertsDir: dir + "/certs.d"}).Push(context.Background(), s, host+"/app:1", PushOptions{})
+		return err
+	}
+	if err := push(); err == nil || !strings.Contains(err.Error(), "wants a certificate of yours") {
+		t.Errorf("without a certificate: %v", err)
+	}
+	command(t, "cp", dir+"/cert.pem", certs+"/client.cert")
+	if err := push(); err == nil || !strings.Contains(err.Error(), "client.key") {
+		t.Errorf("without its key: %v", err)
+	}
+	command(t, "cp", dir+"/key.pem", certs+"/client.key")
+	if err := push(); err != nil {
+		t.Error(err)
+	}
+}
+
 // flaky stands before a registry and breaks blob answers off after some bytes.
 func flaky(t *testing.T, host string, after int, times int32) (address string, ranges *atomic.Int32) {
 	t.Helper()
