@@ -17,7 +17,7 @@ import (
 func traceVerb() *verb {
 	return &verb{
 		name: "trace", summary: "Send a packet, and tell its way", usage: "[OPTIONS] FROM TO[:PORT][/tcp|udp|icmp]", min: 2, max: 2, complete: "container",
-		about: `FROM and TO are containers, network namespaces, "host" or "outside"; TO may be an address. One real packet is sent. What is told is
+		about: `FROM and TO are containers, network namespaces, "host", "outside" or addresses; FROM's is one that somebody here has. One real packet is sent. What is told is
 every link that saw it, every rule that decided and whose it is, the addresses before and after each translation, the answer's way, and
 where it died. Nothing that is added for this stays: the kernel takes it away when the command ends, however it ends.
 
@@ -27,10 +27,15 @@ Examples:
   $ mydocker trace web outside/icmp
   $ mydocker trace outside host:8080
   $ mydocker trace --predict db web:80
+  $ mydocker trace --ipv6 outside host:8080
+  $ mydocker trace db [fd00:18::2]:80
+  $ mydocker trace --size 1500 web outside/icmp
   $ mydocker trace --pcap way.pcap web 10.99.0.2:53/udp`,
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{
 				yes("predict", "Ask at each decision what will happen, before it is shown"),
+				yes("ipv6", "A name means its IPv6 address"),
+				number("size", "Send a packet of so many bytes, IP header included, that nobody may part (/udp, /icmp)"),
 				str("pcap", "file", "Keep the packets for tcpdump and wireshark"),
 				langFlag(),
 			}
@@ -44,7 +49,7 @@ func runTrace(s *session, c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	t, w, err := s.trace(context.Background(), c.Args().Get(0), c.Args().Get(1))
+	t, w, err := s.trace(context.Background(), c.Args().Get(0), c.Args().Get(1), trace.Options{Six: c.Bool("ipv6"), Size: int(c.Int64("size"))})
 	if err != nil {
 		return &engine.ExitError{Code: 125, Err: err}
 	}
@@ -69,12 +74,12 @@ func runTrace(s *session, c *urfave.Context) error {
 	return exitStatus(1)
 }
 
-func (s *session) trace(ctx context.Context, from, to string) (*trace.Trace, *world.World, error) {
+func (s *session) trace(ctx context.Context, from, to string, o trace.Options) (*trace.Trace, *world.World, error) {
 	w, err := s.readWorld(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := trace.Resolve(w, from, to)
+	r, err := trace.Resolve(w, from, to, o)
 	if err != nil {
 		return nil, nil, err
 	}

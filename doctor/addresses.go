@@ -25,7 +25,7 @@ func (x *exam) gateways() error {
 
 func (x *exam) gateway(st *station) {
 	s, n := st.seg, st.inner.Namespace
-	r := defaultRoute(n, s.six)
+	r := n.DefaultRoute(s.six)
 	show := Evidence{x.route(n, s.six), routeList(n, s.six)}
 	if r == nil {
 		if gw := x.wantedGateway(st); gw.IsValid() && !x.hasBlackhole(n, s.six) {
@@ -204,7 +204,7 @@ func (x *exam) netmask(st *station, a netip.Prefix) {
 			if s.six { // where an address is there once only, whatever its length
 				slices.Reverse(commands)
 			}
-			if r := defaultRoute(st.inner.Namespace, s.six); r != nil && r.Via.IsValid() {
+			if r := st.inner.Namespace.DefaultRoute(s.six); r != nil && r.Via.IsValid() {
 				commands = append(commands, fmt.Sprintf("%s replace %s", x.route(st.inner.Namespace, s.six), routeText(*r)))
 			}
 			x.add(Finding{ID: "wrong-netmask", Object: st.name(), About: st.about(), Evidence: show, Commands: commands,
@@ -270,7 +270,7 @@ func (x *exam) moveAddress(st *station, a netip.Prefix) []string {
 	}
 	// The old one first: with it go the addresses of the same subnet that were added later (ip-sysctl.rst, promote_secondaries).
 	commands := []string{fmt.Sprintf("%saddr del %s dev %s", ip, a, st.inner.Name), fmt.Sprintf("%saddr add %s dev %s", ip, netip.PrefixFrom(free, a.Bits()), st.inner.Name)}
-	if r := defaultRoute(st.inner.Namespace, st.seg.six); r != nil && r.Via.IsValid() {
+	if r := st.inner.Namespace.DefaultRoute(st.seg.six); r != nil && r.Via.IsValid() {
 		commands = append(commands, x.route(st.inner.Namespace, st.seg.six)+" replace "+routeText(*r))
 	}
 	return commands

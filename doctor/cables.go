@@ -89,7 +89,7 @@ func (x *exam) restore(l *world.Link, p place) (commands []string) {
 	if six && len(commands) > 0 {
 		commands[0] += " nodad" // it is in our records, so nobody else has it; and it works at once
 	}
-	if p.gateway.IsValid() && defaultRoute(n, six) == nil {
+	if p.gateway.IsValid() && n.DefaultRoute(six) == nil {
 		commands = append(commands, fmt.Sprintf("%s replace default via %s dev %s", x.route(n, six), p.gateway, l.Name))
 	}
 	return commands
@@ -159,7 +159,7 @@ func (s *segment) lostAddress() netip.Prefix {
 		return netip.PrefixFrom(s.net.Gateway6, s.net.Subnet6.Bits())
 	}
 	for _, st := range s.stations {
-		if r := defaultRoute(st.inner.Namespace, true); r != nil && r.Dev == st.inner && st.prefix().Contains(r.Via) {
+		if r := st.inner.Namespace.DefaultRoute(true); r != nil && r.Dev == st.inner && st.prefix().Contains(r.Via) {
 			return netip.PrefixFrom(r.Via, st.prefix().Bits())
 		}
 	}

@@ -157,7 +157,7 @@ func (s *segment) outward() bool { return s.guest() != nil && !s.internal() }
 func (s *segment) guest() *station {
 	for _, st := range s.stations {
 		if st.addr().IsValid() && s.holds(st.addr()) && st.inner.Up {
-			if r := defaultRoute(st.inner.Namespace, s.six); r != nil && r.Dev == st.inner && s.isBridge(r.Via) {
+			if r := st.inner.Namespace.DefaultRoute(s.six); r != nil && r.Dev == st.inner && s.isBridge(r.Via) {
 				return st
 			}
 		}
@@ -192,34 +192,9 @@ func (st *station) about() []string {
 	return []string{st.name(), st.outer.Name, st.inner.Namespace.Name()}
 }
 
-// defaultRoute is the default route with the lowest metric, nil without.
-func defaultRoute(n *world.Namespace, six bool) (best *world.Route) {
-	for i := range n.Routes {
-		r := &n.Routes[i]
-		if r.Default() && r.To.Addr().Is6() == six && r.Type == "unicast" && (best == nil || r.Metric < best.Metric) {
-			best = r
-		}
-	}
-	return best
-}
-
-// lookUp is the kernel's choice among the routes of the tables local and main: the longest prefix, then the lowest metric.
-func lookUp(n *world.Namespace, a netip.Addr) (best *world.Route) {
-	for i := range n.Routes {
-		r := &n.Routes[i]
-		if !r.To.Contains(a) || r.LinkDown || r.Table != 254 && r.Table != 255 {
-			continue
-		}
-		if best == nil || r.To.Bits() > best.To.Bits() || r.To.Bits() == best.To.Bits() && r.Metric < best.Metric {
-			best = r
-		}
-	}
-	return best
-}
-
 // uplink is the namespace's way to the rest of the world, nil without.
 func (x *exam) uplink(n *world.Namespace, six bool) *world.Route {
-	r := defaultRoute(n, six)
+	r := n.DefaultRoute(six)
 	if r == nil || r.Dev == nil {
 		return nil
 	}

@@ -238,7 +238,7 @@ func (x *exam) answered(s *segment, up *world.Route) bool {
 		return false
 	}
 	next := up.Dev.Peer.Namespace
-	back := lookUp(next, s.guest().addr())
+	back := next.RouteTo(s.guest().addr())
 	return back != nil && !back.Default() && back.Dev == up.Dev.Peer
 }
 

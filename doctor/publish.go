@@ -87,7 +87,7 @@ func (x *exam) expected(e *network.Endpoint, m network.PortMapping, i uint16, to
 
 // locate finds out whose the target is.
 func (x *exam) locate(p *publication) {
-	way := lookUp(p.router, p.target.Addr())
+	way := p.router.RouteTo(p.target.Addr())
 	for _, s := range x.segments {
 		if s.router != p.router || !s.holds(p.target.Addr()) || way != nil && way.Dev != s.bridge {
 			continue

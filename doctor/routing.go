@@ -98,7 +98,7 @@ func (x *exam) reversePath(st *station) {
 		if r.Dev != st.inner || !r.Via.IsValid() || !r.Src.IsValid() || !r.Src.Is4() || !st.seg.isBridge(r.Via) {
 			continue
 		}
-		back := lookUp(n, r.Src)
+		back := n.RouteTo(r.Src)
 		if back == nil || back.Dev == b {
 			continue
 		}

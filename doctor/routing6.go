@@ -28,7 +28,7 @@ func (x *exam) acceptRA() error {
 		if !s.six || s.internal() || n.Sysctl("net/ipv6/conf/all/forwarding") != "1" {
 			continue
 		}
-		r := defaultRoute(n, true)
+		r := n.DefaultRoute(true)
 		if r != nil && r.Protocol != "ra" {
 			continue
 		}

@@ -160,7 +160,7 @@ func (x *exam) reaches(n *world.Namespace, a netip.Addr) bool {
 		if a.IsLinkLocalUnicast() {
 			return true // by which link is not for the routes to say
 		}
-		r := lookUp(n, a)
+		r := n.RouteTo(a)
 		return r != nil && r.Type == "unicast"
 	}
 	if a == netip.AddrFrom4([4]byte{127, 0, 0, 11}) && slices.Contains(n.Tables, "ip mydocker-dns") {

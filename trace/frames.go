@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mydocker/mydocker/world"
 )
 
@@ -34,25 +36,60 @@ type Frame struct {
 
 // parseFrame understands the probe and its answer; other packets, and the rest of a TCP connection, are not ours.
 func parseFrame(data []byte, key Key) (f Frame, ok bool) {
-	if len(data) < 14 || binary.BigEndian.Uint16(data[12:]) != 0x0800 {
+	if len(data) < 14 {
+		return f, false
+	}
+	if kind := binary.BigEndian.Uint16(data[12:]); kind != unix.ETH_P_IP && kind != unix.ETH_P_IPV6 {
 		return f, false
 	}
 	f.Data = data
 	return f, f.parseIP(data[14:], key)
 }
 
-// parseIP reads the headers of IPv4 (RFC 791), TCP, UDP and ICMP.
+// header is what IPv4 and IPv6 say in front of a packet.
+type header struct {
+	src, dst netip.Addr
+	proto    string
+	l4       []byte
+}
+
+// parseHeader reads the header of IPv4 (RFC 791) or IPv6 (RFC 8200).
+func parseHeader(ip []byte) (h header, ok bool) {
+	if len(ip) < 20 {
+		return h, false
+	}
+	names := map[byte]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_ICMP: "icmp", unix.IPPROTO_ICMPV6: "icmp"}
+	switch ip[0] >> 4 {
+	case 4:
+		at := int(ip[0]&15) * 4
+		if at < 20 || len(ip) < at+8 {
+			return h, false
+		}
+		return header{netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20])), names[ip[9]], ip[at:]}, true
+	case 6:
+		if len(ip) < 48 {
+			return h, false
+		}
+		next, l4 := ip[6], ip[40:]
+		for next == unix.IPPROTO_HOPOPTS || next == unix.IPPROTO_ROUTING || next == unix.IPPROTO_DSTOPTS { // headers that only say more
+			size := 8 + int(l4[1])*8
+			if len(l4) < size+8 {
+				return h, false
+			}
+			next, l4 = l4[0], l4[size:]
+		}
+		return header{netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40])), names[next], l4}, true
+	}
+	return h, false
+}
+
+// parseIP reads the headers of IP, TCP, UDP and ICMP.
 func (f *Frame) parseIP(ip []byte, key Key) bool {
-	if len(ip) < 20 || ip[0]>>4 != 4 {
+	h, ok := parseHeader(ip)
+	if !ok {
 		return false
 	}
-	at := int(ip[0]&15) * 4
-	if at < 20 || len(ip) < at+8 {
-		return false
-	}
-	src, dst := netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20]))
-	l4 := ip[at:]
-	proto := map[byte]string{6: "tcp", 17: "udp", 1: "icmp"}[ip[9]]
+	src, dst, proto, l4 := h.src, h.dst, h.proto, h.l4
 	if proto == "icmp" {
 		return f.parseICMP(l4, src, dst, key)
 	}
@@ -74,16 +111,24 @@ func (f *Frame) parseIP(ip []byte, key Key) bool {
 
 func (f *Frame) parseICMP(l4 []byte, src, dst netip.Addr, key Key) bool {
 	f.Packet = Addresses{netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, 0)}
-	switch l4[0] {
+	kind, name := l4[0], "ICMP"
+	if src.Is6() { // RFC 4443 has other numbers for the same things: here they get those of IPv4, as far as there are any
+		name = "ICMPv6"
+		kind = map[byte]byte{128: 8, 129: 0, 1: 3, 2: 3, 3: 11}[l4[0]]
+		if l4[0] < 1 || l4[0] > 3 && l4[0] != 128 && l4[0] != 129 {
+			return false
+		}
+	}
+	switch kind {
 	case 8, 0:
-		f.Answer, f.Flags = l4[0] == 0, map[byte]string{8: "echo", 0: "reply"}[l4[0]]
+		f.Answer, f.Flags = kind == 0, map[byte]string{8: "echo", 0: "reply"}[kind]
 		return key.Proto == "icmp" && binary.BigEndian.Uint16(l4[4:]) == key.ID
 	case 3, 11: // an error, with the start of the packet that it is about
 		var about Frame
 		if !about.parseIP(l4[8:], key) && !about.quoted(l4[8:], key) {
 			return false
 		}
-		f.Answer, f.Flags = true, fmt.Sprintf("ICMP %d/%d", l4[0], l4[1])
+		f.Answer, f.Flags = true, fmt.Sprintf("%s %d/%d", name, l4[0], l4[1])
 		return true
 	}
 	return false
@@ -95,6 +140,9 @@ func (f *Frame) quoted(ip []byte, key Key) bool {
 		return false
 	}
 	at := int(ip[0]&15) * 4
+	if ip[0]>>4 == 6 {
+		at = 40
+	}
 	return len(ip) >= at+4 && (binary.BigEndian.Uint16(ip[at:]) == key.ID || binary.BigEndian.Uint16(ip[at+2:]) == key.ID)
 }
 

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		ip netns add lan; ip link add eth0 type veth peer name eth0 netns lan
 		ip addr add 10.99.0.1/24 dev eth0; ip link set eth0 up; ip -n lan addr add 10.99.0.2/24 dev eth0; ip -n lan link set eth0 up
 		ip route add default via 10.99.0.2; ip -n lan link set lo up; ip -n lan addr add 203.0.113.9/32 dev lo
+		ip addr add fd99::1/64 dev eth0 nodad; ip -n lan addr add fd99::2/64 dev eth0 nodad; ip route add default via fd99::2
 		mkdir -p /etc/netns; echo 0 > /proc/sys/net/ipv4/ip_forward`); err != nil {
 		fmt.Fprintln(os.Stderr, "make the fake host:", err)
 		os.Exit(1)

@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
-	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,46 +29,87 @@ const (
 
 // probe is a socket in the sender's namespace.
 type probe struct {
-	fd  int
-	key Key
-	to  netip.AddrPort
+	fd      int
+	key     Key
+	to      netip.AddrPort
+	payload []byte
 }
 
 // newProbe opens the socket. Its port is chosen by the kernel before anything is sent, so that the watchers can know it.
 func newProbe(r *Request) (p *probe, err error) {
-	p = &probe{fd: -1, to: r.To}
+	p = &probe{fd: -1, to: r.To, payload: []byte("mydocker trace..")}
+	if r.Size > 0 {
+		p.payload = make([]byte, r.Size-r.headers())
+	}
 	door := network.Sandbox{Name: r.From.Name(), Path: r.From.Path}
-	err = door.Do(func() error {
-		switch r.Proto {
-		case "tcp":
-			p.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		case "udp":
-			p.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-		default:
-			p.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_ICMP)
-		}
-		if err != nil {
-			return fmt.Errorf("open a %s socket: %w", r.Proto, err)
-		}
-		if r.Proto == "icmp" {
-			p.key = Key{"icmp", uint16(os.Getpid())}
-			return nil
-		}
-		if err := unix.Bind(p.fd, &unix.SockaddrInet4{}); err != nil {
-			return fmt.Errorf("bind a %s socket: %w", r.Proto, err)
-		}
-		own, err := unix.Getsockname(p.fd)
-		if err != nil {
-			return err
-		}
-		p.key = Key{r.Proto, uint16(own.(*unix.SockaddrInet4).Port)}
-		return nil
-	})
-	if err != nil {
+	if err = door.Do(func() error { return p.open(r) }); err != nil {
 		p.close()
 		return nil, err
 	}
 	return p, nil
+}
+
+func (p *probe) open(r *Request) (err error) {
+	domain, kind, proto := unix.AF_INET, unix.SOCK_STREAM, 0
+	if r.Six() {
+		domain = unix.AF_INET6
+	}
+	switch r.Proto {
+	case "udp":
+		kind = unix.SOCK_DGRAM
+	case "icmp":
+		kind, proto = unix.SOCK_RAW, unix.IPPROTO_ICMP
+		if r.Six() {
+			proto = unix.IPPROTO_ICMPV6
+		}
+	}
+	if p.fd, err = unix.Socket(domain, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto); err != nil {
+		return fmt.Errorf("open a %s socket: %w", r.Proto, err)
+	}
+	if err := p.whole(r); err != nil {
+		return fmt.Errorf("forbid to part the packet: %w", err)
+	}
+	from := r.Source
+	if !from.IsValid() {
+		from = map[bool]netip.Addr{false: netip.IPv4Unspecified(), true: netip.IPv6Unspecified()}[r.Six()]
+	}
+	if err := unix.Bind(p.fd, sockaddr(netip.AddrPortFrom(from, 0))); err != nil {
+		return fmt.Errorf("bind a %s socket to %s: %w", r.Proto, from, err)
+	}
+	if r.Proto == "icmp" {
+		p.key = Key{"icmp", uint16(1 + rand.N(65535))} // a new one each time: of a known one the kernel would not ask the nat tables
+		return nil
+	}
+	own, err := unix.Getsockname(p.fd)
+	if err != nil {
+		return err
+	}
+	switch own := own.(type) {
+	case *unix.SockaddrInet4:
+		p.key = Key{r.Proto, uint16(own.Port)}
+	case *unix.SockaddrInet6:
+		p.key = Key{r.Proto, uint16(own.Port)}
+	}
+	return nil
+}
+
+// whole sets "don't fragment" for a packet whose size was asked for: the question is who cannot carry it. What was learnt of the way
+// before does not count (ip(7), IP_PMTUDISC_PROBE).
+func (p *probe) whole(r *Request) error {
+	switch {
+	case r.Size == 0:
+		return nil
+	case r.Six():
+		return errors.Join(unix.SetsockoptInt(p.fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE), unix.SetsockoptInt(p.fd, unix.IPPROTO_IPV6, unix.IPV6_DONTFRAG, 1))
+	}
+	return unix.SetsockoptInt(p.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+	}
+	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 }
 
 func (p *probe) close() {
@@ -80,7 +121,7 @@ func (p *probe) close() {
 
 // send sends the packet and waits for what comes of it.
 func (p *probe) send(patience time.Duration) (outcome string, err error) {
-	to := &unix.SockaddrInet4{Addr: p.to.Addr().As4(), Port: int(p.to.Port())}
+	to := sockaddr(p.to)
 	switch p.key.Proto {
 	case "tcp":
 		err = unix.Connect(p.fd, to)
@@ -89,10 +130,10 @@ func (p *probe) send(patience time.Duration) (outcome string, err error) {
 		}
 	case "udp":
 		if err = unix.Connect(p.fd, to); err == nil {
-			_, err = unix.Write(p.fd, []byte("mydocker trace\n"))
+			_, err = unix.Write(p.fd, p.payload)
 		}
 	default:
-		err = unix.Sendto(p.fd, echo(p.key.ID), 0, &unix.SockaddrInet4{Addr: to.Addr})
+		err = unix.Sendto(p.fd, p.echo(), 0, to)
 	}
 	if err != nil {
 		if errors.Is(err, unix.ECONNREFUSED) {
@@ -103,15 +144,19 @@ func (p *probe) send(patience time.Duration) (outcome string, err error) {
 	return p.wait(patience)
 }
 
-// echo is an ICMP echo request, RFC 792.
-func echo(id uint16) []byte {
-	b := append([]byte{8, 0, 0, 0, byte(id >> 8), byte(id), 0, 1}, "mydocker trace.."...)
-	var sum uint32
-	for i := 0; i < len(b); i += 2 {
-		sum += uint32(b[i])<<8 | uint32(b[i+1])
+// echo is an ICMP echo request: RFC 792, RFC 4443. The sum of IPv6's is the kernel's to make, because addresses go into it.
+func (p *probe) echo() []byte {
+	if p.to.Addr().Is6() {
+		return append([]byte{128, 0, 0, 0, byte(p.key.ID >> 8), byte(p.key.ID), 0, 1}, p.payload...)
 	}
-	sum = sum>>16 + sum&0xffff
-	sum += sum >> 16
+	b := append([]byte{8, 0, 0, 0, byte(p.key.ID >> 8), byte(p.key.ID), 0, 1}, p.payload...)
+	var sum uint32
+	for i, v := range b {
+		sum += uint32(v) << (8 * (1 - i%2))
+	}
+	for sum>>16 != 0 {
+		sum = sum>>16 + sum&0xffff
+	}
 	binary.BigEndian.PutUint16(b[2:], ^uint16(sum))
 	return b
 }
@@ -153,13 +198,16 @@ func (p *probe) wait(patience time.Duration) (string, error) {
 	}
 }
 
-// isReply: a raw socket hears all ICMP of its namespace.
+// isReply: a raw socket hears all ICMP of its namespace; that of IPv4 gets the header in front (raw(7)).
 func (p *probe) isReply() bool {
-	buf := make([]byte, 1500)
+	buf := make([]byte, maxSize)
 	n, _, err := unix.Recvfrom(p.fd, buf, 0)
-	if err != nil || n < 28 {
+	if err != nil {
 		return false
 	}
-	at := int(buf[0]&15) * 4
-	return n >= at+8 && buf[at] == 0 && binary.BigEndian.Uint16(buf[at+4:]) == p.key.ID
+	at, reply := 0, byte(129)
+	if p.to.Addr().Is4() && n > 0 {
+		at, reply = int(buf[0]&15)*4, 0
+	}
+	return n >= at+8 && buf[at] == reply && binary.BigEndian.Uint16(buf[at+4:]) == p.key.ID
 }

@@ -18,13 +18,12 @@ func (t *Trace) Show(out io.Writer, texts *lang.Catalogue, ask io.Reader) (right
 	}
 	fmt.Fprintln(out, texts.Text("trace.probe", "proto", t.Request.Proto, "from", t.Request.FromName, "to", t.Request.ToName, "address", t.target()))
 	answer := false
-	for i, s := range t.Steps {
+	counted := false
+	for _, s := range t.Steps {
+		counted = counted || s.Kind == "counter"
 		if s.Answer && !answer {
 			answer = true
 			fmt.Fprintln(out, texts.Text("trace.back"))
-		}
-		if s.Kind == "counter" && (i == 0 || t.Steps[i-1].Kind != "counter") {
-			fmt.Fprintln(out, texts.Text("trace.counters"))
 		}
 		if in != nil && s.question() {
 			all++
@@ -41,6 +40,9 @@ func (t *Trace) Show(out io.Writer, texts *lang.Catalogue, ask io.Reader) (right
 			fmt.Fprintln(out, "              ", texts.Text("trace.translated", "before", s.Before, "after", s.Packet))
 		}
 		fmt.Fprintln(out, s.line(texts))
+	}
+	if counted {
+		fmt.Fprintln(out, texts.Text("trace.counters"))
 	}
 	fmt.Fprintln(out, t.Result(texts))
 	if in != nil {
@@ -77,6 +79,9 @@ func (s Step) line(texts *lang.Catalogue) string {
 	if rule == "" {
 		rule = "?"
 	}
+	if s.Kind == "counter" {
+		owner = texts.Text("trace.counter", "owner", owner)
+	}
 	if s.Verdict == strings.Replace(rule, "-j", "jump", 1) { // the rule says no more
 		return fmt.Sprintf("  %s   %s: %s  (%s)", lang.Pad(s.Space, 10), s.Chain, s.Verdict, owner)
 	}
@@ -92,7 +97,7 @@ func brackets(flags string) string {
 
 // question: a decision that somebody can foresee.
 func (s Step) question() bool {
-	return s.Kind == "policy" || s.Kind == "rule" && !strings.HasPrefix(s.Verdict, "jump") && s.Verdict != "RETURN"
+	return s.Kind == "policy" || (s.Kind == "rule" || s.Kind == "counter") && !strings.HasPrefix(s.Verdict, "jump") && s.Verdict != "RETURN"
 }
 
 // guess compares an answer with what happened.
@@ -116,6 +121,9 @@ func (t *Trace) Result(texts *lang.Catalogue) string {
 		}
 		return texts.Text("trace.dropped", "space", d.Space, "chain", d.Chain, "rule", by)
 	}
+	if t.death != nil {
+		return t.death.text(texts, t.size())
+	}
 	last := t.Last()
 	switch t.Outcome {
 	case Answered:
@@ -131,6 +139,9 @@ func (t *Trace) Result(texts *lang.Catalogue) string {
 				break
 			}
 		}
+		if t.untranslated() && who == t.world.Host.Name() {
+			return texts.Text("trace.refused-here", "space", who, "port", t.Request.To.Port())
+		}
 		return texts.Text("trace.refused", "space", who)
 	case NotSent:
 		return texts.Text("trace.not-sent", "error", t.SendErr)
@@ -145,4 +156,38 @@ func (t *Trace) Result(texts *lang.Catalogue) string {
 		return texts.Text("trace.no-answer", "space", last.Space)
 	}
 	return texts.Text("trace.lost-"+last.Kind, "space", last.Space, "link", last.Link)
+}
+
+// untranslated: it was for a port of the host, and nothing led it on.
+func (t *Trace) untranslated() bool {
+	for _, s := range t.Steps {
+		if !s.Answer && s.Packet.Dst.IsValid() && s.Packet.Dst != t.Request.To {
+			return false
+		}
+	}
+	return t.Request.ToSpace == t.world.Host && t.Request.Proto != "icmp"
+}
+
+// text is the sentence about a death that no rule has caused.
+func (d *death) text(texts *lang.Catalogue, size int) string {
+	switch d.cause {
+	case "no-route":
+		return texts.Text("trace.death-no-route", "space", d.space, "address", d.address)
+	case "no-neighbour":
+		return texts.Text("trace.death-no-neighbour", "space", d.space, "address", d.address, "link", d.link)
+	case "too-big":
+		if d.mtu == 0 {
+			return texts.Text("trace.death-too-big", "space", d.space, "size", size)
+		}
+		return texts.Text("trace.death-narrow", "space", d.space, "size", size, "link", d.link, "mtu", d.mtu)
+	case "prohibited":
+		return texts.Text("trace.death-prohibited", "space", d.space)
+	case "loop":
+		return texts.Text("trace.death-loop", "space", d.space)
+	case "rp-filter":
+		return texts.Text("trace.death-rp-filter", "space", d.space, "link", d.link, "source", d.source, "setting", d.setting)
+	case "not-forwarding":
+		return texts.Text("trace.death-not-forwarding", "space", d.space, "link", d.link, "setting", d.setting)
+	}
+	return texts.Text("trace.death-peer-down", "space", d.space, "link", d.link, "far", d.far)
 }

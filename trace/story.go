@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -25,12 +26,13 @@ type Trace struct {
 
 	world *world.World
 	marks []mark
-	risen []*world.Rule // of the old iptables: rules whose counters rose
+	risen map[any]bool // of the old iptables: rules, and chains with a policy, whose counters rose
+	death *death
 }
 
 // Step is one thing that happened to the packet, or to its answer.
 type Step struct {
-	Kind    string // "out", "in": at a link; "rule", "policy": in a chain; "counter": a rule of the old iptables
+	Kind    string // "out", "in": at a link; "rule", "policy": in a chain; "counter": the same of the old iptables
 	Answer  bool
 	Space   string
 	Link    string
@@ -87,24 +89,31 @@ func (t *Trace) tell() {
 		if f.Out {
 			step.Kind = "out"
 			t.meet(q, f.Link, "output", "postrouting")
+			t.legacyOut(f)
 			t.Steps = append(t.Steps, step)
 			continue
 		}
 		t.Steps = append(t.Steps, step)
+		t.legacyIn(f)
 		switch {
 		case master == "":
 			t.meet(q, nil)
-		case f.Space.Sysctl("net/bridge/bridge-nf-call-iptables") == "1":
+		case f.Space.Sysctl(bridgeNF(f.Packet)) == "1":
 			t.meet(q, nil, "prerouting") // a bridge asks these when a packet comes in by a port, and they are not asked again behind it
 		}
 	}
 	for _, key := range order { // of packets that no further link has seen
 		t.meet(queues[key], nil)
 	}
-	for _, r := range t.risen {
-		t.Steps = append(t.Steps, Step{Kind: "counter", Space: t.world.Host.Name(), Chain: r.Chain.Place(), Rule: r.Text, Owner: r.Owner.String(), Verdict: r.Target})
-	}
 	t.translations()
+}
+
+// bridgeNF is the setting that hands packets from port to port to the rules of a family.
+func bridgeNF(p Addresses) string {
+	if p.Src.Addr().Is6() {
+		return "net/bridge/bridge-nf-call-ip6tables"
+	}
+	return "net/bridge/bridge-nf-call-iptables"
 }
 
 // queue is what a packet meets in one namespace, in this order, as far as it has not been told yet.
@@ -168,8 +177,11 @@ func (t *Trace) meet(q *queue, link *world.Link, hooks ...string) {
 		case m.kind != traceRule || m.verdict == -1: // the end of a chain that was jumped into; a rule that only counts
 			continue
 		}
+		if m.family == "bridge" && s.Verdict != "DROP" { // the guard of the bridge has many rules, of which one matters
+			continue
+		}
 		if m.rule != nil {
-			s.Rule, s.Owner = m.rule.Text, m.rule.Owner.String()
+			s.Rule, s.Owner = m.rule.Text, owner(m.rule, m.packet.Dst, t.Request.Proto)
 			switch m.rule.Target {
 			case "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "REJECT":
 				s.Verdict = m.rule.Target
@@ -180,6 +192,17 @@ func (t *Trace) meet(q *queue, link *world.Link, hooks ...string) {
 		}
 		t.Steps = append(t.Steps, s)
 	}
+}
+
+// owner is whose the rule is; of a map, whose the entry is that a packet to this address finds.
+func owner(r *world.Rule, to netip.AddrPort, proto string) string {
+	for _, e := range r.Map {
+		words := strings.Fields(e.Comment)
+		if e.Port == to.Port() && e.Proto == proto && (!e.Addr.IsValid() || e.Addr == to.Addr()) && len(words) > 1 && words[0] == "mydocker" {
+			return "container " + words[1]
+		}
+	}
+	return r.Owner.String()
 }
 
 // place is the chain as its users call it.
@@ -276,7 +299,7 @@ func ruleHandles(m *mark) (handles []uint64, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netfilter socket: %w", err)
 	}
-	family := map[string]nftables.TableFamily{"ip": nftables.TableFamilyIPv4, "inet": nftables.TableFamilyINet, "bridge": nftables.TableFamilyBridge, "netdev": nftables.TableFamilyNetdev}[m.family]
+	family := map[string]nftables.TableFamily{"ip": nftables.TableFamilyIPv4, "ip6": nftables.TableFamilyIPv6, "inet": nftables.TableFamilyINet, "bridge": nftables.TableFamilyBridge, "netdev": nftables.TableFamilyNetdev}[m.family]
 	table := &nftables.Table{Name: m.table, Family: family}
 	rules, err := c.GetRules(table, &nftables.Chain{Name: m.chain, Table: table})
 	if errors.Is(err, unix.ENOENT) {
@@ -289,55 +312,4 @@ func ruleHandles(m *mark) (handles []uint64, err error) {
 		handles = append(handles, r.Handle)
 	}
 	return handles, nil
-}
-
-// counters are those of the old iptables' rules.
-func (t *Trace) counters(ctx context.Context, spaces []*world.Namespace) (map[string]uint64, error) {
-	if !slices.ContainsFunc(spaces, func(n *world.Namespace) bool { return len(n.LegacyTables) > 0 }) {
-		return nil, nil
-	}
-	return t.freshCounters(ctx, spaces)
-}
-
-func (t *Trace) freshCounters(ctx context.Context, spaces []*world.Namespace) (map[string]uint64, error) {
-	counts := map[string]uint64{}
-	for _, n := range spaces {
-		if len(n.LegacyTables) == 0 {
-			continue
-		}
-		rules, err := world.ReadRules(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range rules.Chains {
-			for _, r := range c.Rules {
-				counts[counterKey(n, r)] = r.Packets
-			}
-		}
-	}
-	return counts, nil
-}
-
-func counterKey(n *world.Namespace, r *world.Rule) string {
-	return fmt.Sprint(n.Inode, r.Chain.Backend, r.Chain.Family, r.Chain.Place(), r.Position)
-}
-
-// compareCounters finds the rules of the old iptables that have seen a packet meanwhile. It may have been somebody else's.
-func (t *Trace) compareCounters(before, after map[string]uint64) {
-	if len(after) == 0 {
-		return
-	}
-	for _, n := range t.spaces() {
-		rules, err := t.world.Rules(context.Background(), n)
-		if err != nil {
-			continue
-		}
-		for _, c := range rules.Chains {
-			for _, r := range c.Rules {
-				if key := counterKey(n, r); c.Backend == world.Legacy && c.Family == "ip" && after[key] > before[key] {
-					t.risen = append(t.risen, r)
-				}
-			}
-		}
-	}
 }

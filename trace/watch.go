@@ -97,7 +97,7 @@ func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
 // markPackets equals:
 //
-//	nft 'table ip mydocker-trace { flags owner; chain pre { type filter hook prerouting priority -350; udp sport ID meta nftrace set 1; … } }'
+//	nft 'table inet mydocker-trace { flags owner; chain pre { type filter hook prerouting priority -350; udp sport ID meta nftrace set 1; … } }'
 func (w *watch) markPackets() (err error) {
 	var socket *nfnl.Conn
 	keep := nftables.WithSockOptions(func(c *nfnl.Conn) error { socket = c; return nil })
@@ -107,12 +107,12 @@ func (w *watch) markPackets() (err error) {
 	if err := ownTable(socket); err != nil {
 		return err
 	}
-	table := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: traceTable}
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: traceTable}
 	first := nftables.ChainPriority(-350) // before raw
 	for name, hook := range map[string]*nftables.ChainHook{"pre": nftables.ChainHookPrerouting, "out": nftables.ChainHookOutput} {
 		c := w.owner.AddChain(&nftables.Chain{Name: name, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: &first})
-		for _, offset := range keyOffsets(w.key) {
-			w.owner.AddRule(&nftables.Rule{Table: table, Chain: c, Exprs: markIf(w.key, offset)})
+		for _, exprs := range markings(w.key) {
+			w.owner.AddRule(&nftables.Rule{Table: table, Chain: c, Exprs: exprs})
 		}
 	}
 	if err := w.owner.Flush(); err != nil {
@@ -134,7 +134,7 @@ func ownTable(c *nfnl.Conn) error {
 	_, err = c.SendMessages([]nfnl.Message{
 		{Header: nfnl.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: nfnl.Request}, Data: batch},
 		{Header: nfnl.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE, Flags: nfnl.Request | nfnl.Acknowledge | nfnl.Create},
-			Data: append([]byte{unix.NFPROTO_IPV4, 0, 0, 0}, attributes...)},
+			Data: append([]byte{unix.NFPROTO_INET, 0, 0, 0}, attributes...)},
 		{Header: nfnl.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: nfnl.Request}, Data: batch},
 	})
 	if err == nil {
@@ -146,16 +146,19 @@ func ownTable(c *nfnl.Conn) error {
 	return nil
 }
 
-// keyOffsets are where the key stands in the transport header: source and destination port, or the echo's number.
-func keyOffsets(k Key) []uint32 {
-	if k.Proto == "icmp" {
-		return []uint32{4}
+// markings are the rules that know the probe and its answer by where the key stands in the transport header: source and destination port,
+// or the echo's number.
+func markings(k Key) [][]expr.Any {
+	switch k.Proto {
+	case "tcp":
+		return [][]expr.Any{markIf(k, unix.IPPROTO_TCP, 0), markIf(k, unix.IPPROTO_TCP, 2)}
+	case "udp":
+		return [][]expr.Any{markIf(k, unix.IPPROTO_UDP, 0), markIf(k, unix.IPPROTO_UDP, 2)}
 	}
-	return []uint32{0, 2}
+	return [][]expr.Any{markIf(k, unix.IPPROTO_ICMP, 4), markIf(k, unix.IPPROTO_ICMPV6, 4)}
 }
 
-func markIf(k Key, offset uint32) []expr.Any {
-	proto := map[string]byte{"tcp": unix.IPPROTO_TCP, "udp": unix.IPPROTO_UDP, "icmp": unix.IPPROTO_ICMP}[k.Proto]
+func markIf(k Key, proto byte, offset uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},

@@ -18,7 +18,7 @@ type Packet struct {
 	DNAT, SNAT   bool   // of the connection
 	DstLocal     bool   // the destination is an address of the namespace's own
 	SrcLocal     bool
-	Astray       bool   // the answer would leave by another link than the one that it came in by
+	Astray       bool // the answer would leave by another link than the one that it came in by
 }
 
 // Decision is what a hook makes of a packet.
@@ -77,8 +77,8 @@ func (r *Ruleset) Hooked(hook, family string) (chains []*Chain) {
 	return chains
 }
 
-// Chain finds a chain in the same table.
-func (r *Ruleset) sibling(c *Chain, name string) *Chain {
+// Sibling finds a chain in the same table; nil when there is none.
+func (r *Ruleset) Sibling(c *Chain, name string) *Chain {
 	for _, other := range r.Chains {
 		if other.Name == name && other.Table == c.Table && other.Family == c.Family && other.Backend == c.Backend {
 			return other
@@ -115,7 +115,7 @@ func (r *Ruleset) walk(c *Chain, p Packet, d *Decision, depth int) string {
 		d.Steps = append(d.Steps, Step{c, rule})
 		switch {
 		case rule.Jump != "":
-			if v := r.walk(r.sibling(c, rule.Jump), p, d, depth+1); v != "" {
+			if v := r.walk(r.Sibling(c, rule.Jump), p, d, depth+1); v != "" {
 				return v
 			}
 			if rule.Goto {

@@ -283,6 +283,9 @@ func (w *World) ruleOwner(r *Rule) Owner {
 		if c := w.Container(name); c != nil {
 			return Owner{"container", c.ID, c.Name}
 		}
+		if !strings.Contains(rest, " ") { // the mark of a version of the rules, and nobody's name
+			return Owner{Kind: "mydocker"}
+		}
 		return Owner{Kind: "mydocker", Name: name}
 	}
 	if r.Chain.Backend == NFTables && (r.Chain.Table == "mydocker" && r.Chain.Name != "user" || r.Chain.Table == "mydocker-dns") ||

@@ -275,6 +275,23 @@ func (n *Namespace) readNeighbors(h *netlink.Handle) error {
 	return nil
 }
 
+// Unanswered says whether the kernel has asked for a neighbour's MAC address, now, and has got no answer. It equals: ip neigh show ADDRESS.
+func (n *Namespace) Unanswered(a netip.Addr) bool {
+	now := &Namespace{Names: n.Names, Path: n.Path}
+	door := network.Sandbox{Name: n.Name(), Path: n.Path}
+	err := door.Do(func() error {
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return err
+		}
+		defer h.Close()
+		return now.readNeighbors(h)
+	})
+	return err == nil && slices.ContainsFunc(now.Neighbors, func(one Neighbor) bool {
+		return one.IP == a && (one.State == "incomplete" || one.State == "failed")
+	})
+}
+
 // neighborState is the NUD_ flag, linux/neighbour.h.
 func neighborState(s int) string {
 	for _, known := range []struct {
