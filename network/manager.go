@@ -42,7 +42,7 @@ type Manager struct {
 // Open has no effect.
 func Open(o Options) *Manager {
 	m := &Manager{
-		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, warn: o.Warn,
+		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, warn: eachOnce(o.Warn),
 		etc: cmp.Or(o.Etc, "/etc"), executor: func() executor { return newKernel(o.Root) },
 	}
 	var once sync.Once
@@ -52,6 +52,19 @@ func Open(o Options) *Manager {
 		return found
 	}
 	return m
+}
+
+// eachOnce lets each message through once: what several steps of one command come upon is said once.
+func eachOnce(warn func(string)) func(string) {
+	if warn == nil {
+		return nil
+	}
+	var said sync.Map
+	return func(message string) {
+		if _, again := said.LoadOrStore(message, nil); !again {
+			warn(message)
+		}
+	}
 }
 
 // EndpointOptions say how a container joins a network.

@@ -1,9 +1,12 @@
 package network
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
+	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -84,4 +87,44 @@ func nfExchange(batch []byte, acks int) error {
 		}
 	}
 	return nil
+}
+
+// elementThere asks for one element by its key, and gives the comment that it has. It equals nft get element. The kernel
+// finds it at once, however many there are.
+func elementThere(s *nl.NetlinkSocket, x nftElement) (comment string, there bool, err error) {
+	req := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETSETELEM, 0)
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_NETFILTER: {Socket: s}}
+	req.AddData(&nl.Nfgenmsg{NfgenFamily: uint8(x.family.table), Version: nl.NFNETLINK_V0})
+	req.AddData(nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_TABLE, nl.ZeroTerminated(nftTable)))
+	req.AddData(nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_SET, nl.ZeroTerminated(x.set)))
+	list := nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_ELEMENTS|unix.NLA_F_NESTED, nil)
+	key := list.AddRtAttr(unix.NFTA_LIST_ELEM|unix.NLA_F_NESTED, nil).AddRtAttr(unix.NFTA_SET_ELEM_KEY|unix.NLA_F_NESTED, nil)
+	key.AddRtAttr(unix.NFTA_DATA_VALUE, x.key)
+	req.AddData(list)
+	answers, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	if errors.Is(err, unix.ENOENT) { // the element, or the whole map
+		return "", false, nil
+	}
+	if err != nil || len(answers) == 0 {
+		return "", false, fmt.Errorf("look up an element of nftables map %s: %w", x.set, cmp.Or(err, error(unix.EBADMSG)))
+	}
+	text := answers[0][nl.SizeofNfgenmsg:]
+	for _, kind := range []uint16{unix.NFTA_SET_ELEM_LIST_ELEMENTS, unix.NFTA_LIST_ELEM, unix.NFTA_SET_ELEM_USERDATA} {
+		if text, err = attribute(text, kind); err != nil {
+			return "", false, err
+		}
+	}
+	comment, _ = userdata.GetString(text, userdata.NFTNL_UDATA_SET_ELEM_COMMENT)
+	return comment, true, nil
+}
+
+// attribute is the content of the first attribute of that kind; none is no content.
+func attribute(of []byte, kind uint16) ([]byte, error) {
+	all, err := nl.ParseRouteAttr(of)
+	for _, a := range all {
+		if a.Attr.Type&^unix.NLA_F_NESTED == kind {
+			return a.Value, nil
+		}
+	}
+	return nil, err
 }

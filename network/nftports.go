@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -58,12 +60,33 @@ func newElement(f nftFamily, e *Endpoint, p PortMapping, to netip.Addr, port, in
 // place is what two elements cannot share.
 func (x nftElement) place() string { return x.family.name + " " + x.set + " " + string(x.key) }
 
-func byPlace(elements []nftElement) map[string]string {
-	comments := make(map[string]string, len(elements))
-	for _, x := range elements {
-		comments[x.place()] = x.comment
+// fewElements is up to how many elements asking for each is cheaper than listing a map that may hold thousands.
+const fewElements = 100
+
+// placesTaken are those of the elements whose place is taken, by a comment that is wanted.
+func placesTaken(elements []nftElement, wanted func(mine nftElement, comment string) bool) (taken []nftElement, err error) {
+	if len(elements) > fewElements {
+		mine := make(map[string]nftElement, len(elements))
+		for _, x := range elements {
+			mine[x.place()] = x
+		}
+		return elementsThere(func(x nftElement) bool { m, there := mine[x.place()]; return there && wanted(m, x.comment) })
 	}
-	return comments
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("open a netfilter socket: %w", err)
+	}
+	defer s.Close()
+	for _, x := range elements {
+		comment, there, err := elementThere(s, x)
+		if err != nil {
+			return nil, err
+		}
+		if there && wanted(x, comment) {
+			taken = append(taken, x)
+		}
+	}
+	return taken, nil
 }
 
 // nftPublish puts an endpoint's ports into the maps, in place of an old container's that have not been removed yet.
@@ -82,8 +105,7 @@ func (o nftPublish) apply(context.Context, *kernel) error {
 	err := changeElements(nil, o.elements)
 	if errors.Is(err, unix.EEXIST) {
 		var old []nftElement
-		mine := byPlace(o.elements)
-		if old, err = elementsThere(func(x nftElement) bool { _, there := mine[x.place()]; return there }); err == nil {
+		if old, err = placesTaken(o.elements, func(nftElement, string) bool { return true }); err == nil {
 			err = changeElements(old, o.elements)
 		}
 	}
@@ -107,11 +129,7 @@ func (o nftUnpublish) Why() string { return "the host's ports are its own again"
 
 // apply takes those out that are still the endpoint's: a next container may have the port already.
 func (o nftUnpublish) apply(context.Context, *kernel) error {
-	mine := byPlace(o.elements)
-	there, err := elementsThere(func(x nftElement) bool {
-		comment, there := mine[x.place()]
-		return there && x.comment == comment
-	})
+	there, err := placesTaken(o.elements, func(mine nftElement, comment string) bool { return mine.comment == comment })
 	if err != nil || len(there) == 0 {
 		return err
 	}

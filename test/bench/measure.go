@@ -90,6 +90,21 @@ func (r *row) ratio(name string) float64 {
 	return float64(r.results[name].quantile(0.5)) / float64(base)
 }
 
+// pairs compares two names that were measured in turn, per times each: the fastest of every turn, because other work only adds,
+// and of their ratios the median, because it is the same moment for both.
+func (r *row) pairs(name string, per int) float64 {
+	a, b := r.results[name], r.results[r.against]
+	var ratios []float64
+	for i := 0; i+per <= min(len(a), len(b)); i += per {
+		ratios = append(ratios, float64(a[i:i+per].quantile(0))/float64(b[i:i+per].quantile(0)))
+	}
+	if len(ratios) == 0 {
+		return 0
+	}
+	slices.Sort(ratios)
+	return (ratios[len(ratios)/2] + ratios[(len(ratios)-1)/2]) / 2
+}
+
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f", float64(d)/float64(time.Millisecond)) }
 
 func (r *row) print(w io.Writer) {

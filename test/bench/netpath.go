@@ -134,6 +134,9 @@ func measurePaths(o options, all []*contestant) (*row, error) {
 			label := func(s *site) string { return path.name + ", " + k.name + ": " + s.name }
 			for i := range max(o.rounds/4, 3) + 1 {
 				for _, s := range list {
+					if err := ownRulesFirst(s.c.name); err != nil {
+						return nil, err
+					}
 					rate, err := path.probe(s, k.kind)
 					if err != nil {
 						return nil, fmt.Errorf("%s: %w", label(s), err)
@@ -153,6 +156,17 @@ func measurePaths(o options, all []*contestant) (*row, error) {
 // machine that has other work.
 func pathNote(r *row, what string, list []*site, label func(*site) string) string {
 	note := what + ":"
+	var peers []float64
+	for _, s := range list {
+		if s.c.name != "mydocker" {
+			r.against = label(s)
+			peers = append(peers, r.pairs(what+": mydocker", 1))
+		}
+	}
+	r.against = ""
+	if len(peers) > 0 {
+		note += fmt.Sprintf(" by the median of all rounds' ratios, mydocker takes %.2f times as long as the best of the others;", slices.Max(peers))
+	}
 	for _, by := range []struct {
 		name string
 		q    float64
@@ -253,8 +267,10 @@ func measureThousandthPort(o options, all []*contestant) (r *row, err error) {
 		}
 	}()
 	r = newRow("run --rm -p 8080:80 IMAGE true beside 999 published ports, and alone (nftables)")
+	const turns = 5
+	per := max(o.rounds/5, 4)
 	sample := func(label string) error {
-		for i := range o.rounds/2 + 2 {
+		for i := range per + 1 {
 			took, err := spawn(slices.Concat(program, []string{"run", "--rm", "--net", "nft0", "-p", "8080:80", "bench", "true"}))
 			if err != nil {
 				return err
@@ -267,7 +283,7 @@ func measureThousandthPort(o options, all []*contestant) (r *row, err error) {
 		return nil
 	}
 	const alone, beside = "alone", "beside 999 ports"
-	for range 2 { // in turn
+	for range turns { // in turn
 		if err := sample(alone); err != nil {
 			return nil, err
 		}
@@ -282,7 +298,7 @@ func measureThousandthPort(o options, all []*contestant) (r *row, err error) {
 		}
 	}
 	r.against = alone
-	r.notes = append(r.notes, fmt.Sprintf("the 1000th port takes %.2f times as long as the first", r.ratio(beside)))
+	r.notes = append(r.notes, fmt.Sprintf("the 1000th port takes %.2f times as long as the first: the median of %d turns, by the fastest of each", r.pairs(beside, per), turns))
 	return r, nil
 }
 
@@ -312,14 +328,16 @@ func measureManyPorts(o options, all []*contestant) (r *row, err error) {
 	}()
 	r = newRow("1000 new connections from outside, with 5000 published ports and with one (nftables)")
 	const one, many = "1 port", "5000 ports"
-	for range max(o.rounds/8, 3) { // in turn
+	const per = 6
+	turns := max(o.rounds/5, 5)
+	for range turns { // in turn
 		for _, label := range []string{one, many} {
 			if label == many {
 				if err := publishing(program, "bench-ports", "20000-24998:20000-24998"); err != nil {
 					return nil, err
 				}
 			}
-			for range 4 {
+			for range per {
 				rate, err := probeFrom([]string{"ip", "netns", "exec", "neighbour", me}, "10.99.0.1:8080", kindConnect, probeTime)
 				if err != nil {
 					return nil, err
@@ -335,5 +353,6 @@ func measureManyPorts(o options, all []*contestant) (r *row, err error) {
 		}
 	}
 	r.against = one
+	r.notes = append(r.notes, fmt.Sprintf("with 5000 ports a connection takes %.3f times as long as with one: the median of %d turns, by the fastest of each", r.pairs(many, per), turns))
 	return r, nil
 }
