@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -12,27 +11,31 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/plan"
-	"github.com/mydocker/mydocker/state"
 )
 
-// How a process gets into a running container. There is no second copy of this program: one fork makes
+// How a process gets into a running container. There is no second copy of this program:
 //
-//	caller                      a throw-away thread         the new process (a program, see trampoline.go)
-//	 | looks for the command     |                            |
-//	 | by way of /proc/PID/root  | joins the cgroup (v1)      |
-//	 |                           | and the pid namespace      |
-//	 |                           | fork, exec --------------->| setns(pidfd): mounts, net, ipc, uts, cgroup, user
-//	 |                                                        | chdir, limits, user, capabilities, seccomp
-//	 |<-- end of file ----------------------------------------| execve of the command
+//	caller                      a tiny program (trampoline.go)            the new process
+//	 | looks for the command     |                                          |
+//	 | by way of /proc/PID/root  |                                          |
+//	 |-- fork, exec ------------>| in the container's cgroup;               |
+//	 |                           | setns(pidfd): mounts, net, ipc, uts,     |
+//	 |                           | cgroup, user, and pid for its children;  |
+//	 |                           | chdir, limits, user, capabilities,       |
+//	 |                           | seccomp                                  |
+//	 |<- the process id ---------| clone(CLONE_PARENT) -------------------->| born into the container's pid namespace
+//	 |                           | ends                                     | setsid, its terminal
+//	 |<- end of file ----------------------------------------------------- -| execve of the command
 //
-// Until the execve nothing of the container can look into it: it is not dumpable, has more capabilities than anyone
-// inside, and carries no descriptor of the host's but a pidfd and its socket, both closed by the execve.
+// The container's processes see the new one only when it has no more powers than they, no descriptor of the host's, no way to the
+// host's root, and a sealed file in memory as its program. So there is nothing to win by CAP_SYS_PTRACE, which looks into a
+// process that is not dumpable as well (CVE-2016-9962, CVE-2019-5736). Who has not got that cannot look at all: it is not dumpable
+// until the execve.
 
 func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, error) {
 	if err := validateExec(o.Process); err != nil {
@@ -223,6 +226,7 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	if err != nil {
 		return err
 	}
+	last = withFork(last, filter, process.Terminal)
 	namespaces, err := e.container.foreignNamespaces()
 	if err != nil {
 		return err
@@ -268,134 +272,3 @@ func (e *execJob) writeProgram(paths, env []string) error {
 
 // socketNumber is the descriptor after the standard streams and the extra files.
 func (e *execJob) socketNumber() int { return 3 + len(e.options.ExtraFiles) }
-
-// start forks, and waits until the command has been executed.
-func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
-	file, err := e.program.file(e.socketNumber())
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	p := &ExecProcess{container: e.container}
-	if p.pid, err = e.fork(file); err != nil {
-		return nil, err
-	}
-	unix.Close(e.theirs)
-	e.theirs = -1
-	if err := e.awaitExec(ctx, p.pid); err != nil {
-		p.kill()
-		return nil, err
-	}
-	if err := e.handOver(p); err != nil {
-		p.kill()
-		return nil, err
-	}
-	return p, nil
-}
-
-// fork starts the program on a thread that is in the container's group and pid namespace, and dies with this function.
-func (e *execJob) fork(file *os.File) (pid int, err error) {
-	files, null, err := e.stdio()
-	if err != nil {
-		return 0, err
-	}
-	if null != nil {
-		defer null.Close()
-	}
-	handle, err := outOfTheWay(file)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(handle)
-	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{Setsid: true}}
-	for _, f := range append(files, e.options.ExtraFiles...) {
-		attr.Files = append(attr.Files, f.Fd())
-	}
-	attr.Files = append(attr.Files, uintptr(e.theirs), uintptr(e.pidfd), uintptr(e.root))
-	if e.proc > 0 {
-		attr.Files = append(attr.Files, uintptr(e.proc))
-	}
-	if e.slave != nil {
-		attr.Sys.Setctty, attr.Sys.Ctty = true, 0
-	}
-	group, err := e.container.cgroup()
-	if err != nil {
-		return 0, err
-	}
-	dir, err := group.Dir()
-	if err != nil {
-		return 0, err
-	}
-	if dir != nil {
-		defer dir.Close()
-		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
-	}
-	err = onThrowawayThread(func() (err error) {
-		if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
-			if err := runOn(a.Initial); err != nil {
-				return err
-			}
-		}
-		if dir == nil {
-			if err := group.AddSelf(); err != nil {
-				return err
-			}
-		}
-		if err := unix.Setns(e.pidfd, unix.CLONE_NEWPID); err != nil {
-			return fmt.Errorf("join the container's pid namespace: %w", err)
-		}
-		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", handle), []string{"mydocker"}, attr)
-		if err == unix.ENOMEM && !alive(e.container.state.Pid, e.container.state.Start) {
-			err = ErrNotRunning // the pid namespace dies with its first process
-		}
-		return wrap("start a process in the container", err)
-	})
-	return pid, err
-}
-
-func (e *execJob) stdio() ([]*os.File, *os.File, error) {
-	if e.slave != nil {
-		return []*os.File{e.slave, e.slave, e.slave}, nil, nil
-	}
-	return stdio(e.options.Stdin, e.options.Stdout, e.options.Stderr)
-}
-
-// awaitExec returns when the program has become the command, or has said why not.
-func (e *execJob) awaitExec(ctx context.Context, pid int) error {
-	defer e.conn.interrupt(ctx)()
-	for {
-		kind, payload, files, err := e.conn.receive()
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		case kind == msgListener:
-			if err := passListener(files, pid, e.container.sendListener); err != nil {
-				return err
-			}
-			continue
-		case kind != msgRow:
-			return fmt.Errorf("unexpected message %d", kind)
-		}
-		return rowFailure(payload, e.program.labels, e.process.Args[0])
-	}
-}
-
-func (e *execJob) handOver(p *ExecProcess) error {
-	if e.options.PidFile != "" {
-		if err := state.Replace(e.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile); err != nil {
-			return wrap("write the pid file", err)
-		}
-	}
-	if e.master == nil {
-		return nil
-	}
-	if e.options.ConsoleSocket != "" {
-		return sendConsole(e.options.ConsoleSocket, e.master)
-	}
-	p.console, e.master = e.master, nil
-	return nil
-}

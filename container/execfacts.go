@@ -36,14 +36,14 @@ func (c *Container) filter() (*seccomp.Filter, error) {
 }
 
 // foreignNamespaces are the container's namespaces that are not ours: joining one's own mount or user namespace is an
-// error or worse. The pid namespace is not among them: the thread that forks has it.
+// error or worse.
 func (c *Container) foreignNamespaces() (flags uintptr, err error) {
 	for _, n := range []struct {
 		name string
 		flag uintptr
 	}{
 		{"user", unix.CLONE_NEWUSER}, {"mnt", unix.CLONE_NEWNS}, {"uts", unix.CLONE_NEWUTS}, {"ipc", unix.CLONE_NEWIPC},
-		{"net", unix.CLONE_NEWNET}, {"cgroup", unix.CLONE_NEWCGROUP}, {"time", unix.CLONE_NEWTIME},
+		{"net", unix.CLONE_NEWNET}, {"pid", unix.CLONE_NEWPID}, {"cgroup", unix.CLONE_NEWCGROUP}, {"time", unix.CLONE_NEWTIME},
 	} {
 		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", c.state.Pid, n.name))
 		if errors.Is(err, fs.ErrNotExist) && alive(c.state.Pid, c.state.Start) {

@@ -101,6 +101,8 @@ func (p *program) privileges(list []step, filter *seccomp.Filter) error {
 			}
 		case stepUser:
 			err = p.user(s)
+		case stepFork:
+			p.fork(s.Num[0] == 1)
 		case stepSeccomp:
 			p.seccomp(filter)
 		case stepCapabilities:

@@ -60,6 +60,7 @@ const (
 	stepAppArmor      // Source: the profile
 	stepTimeNamespace // Source: path, or "" for a new one; Data: its offsets
 	stepRemount
+	stepFork // only exec: the process is born into the container's pid namespace; Num[0]: 1 if it has a terminal
 )
 
 // Attributes of a mount in Num.

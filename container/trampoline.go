@@ -33,10 +33,17 @@ type program struct {
 }
 
 type programRow struct {
-	number  uint64
-	args    [6]uint64
-	lenient uint64 // 1: failure is no failure
+	number uint64
+	args   [6]uint64
+	kind   uint64
 }
+
+// What becomes of a row's result.
+const (
+	rowStrict  = iota // a failure is told, and ends the program
+	rowLenient        // a failure is none
+	rowForks          // the child goes on; the parent tells its process id, in the way of a failure, and ends
+)
 
 // Where the pieces stand in the file and in memory. All are apart by 64 KiB, the largest page size of any machine.
 const (
@@ -51,15 +58,41 @@ const (
 )
 
 // call adds a system call that must succeed.
-func (p *program) call(label string, number uintptr, args ...uint64) { p.add(label, 0, number, args) }
+func (p *program) call(label string, number uintptr, args ...uint64) {
+	p.add(label, rowStrict, number, args)
+}
 
 // try adds a system call whose failure does not matter.
-func (p *program) try(label string, number uintptr, args ...uint64) { p.add(label, 1, number, args) }
+func (p *program) try(label string, number uintptr, args ...uint64) {
+	p.add(label, rowLenient, number, args)
+}
 
-func (p *program) add(label string, lenient uint64, number uintptr, args []uint64) {
-	r := programRow{number: uint64(number), lenient: lenient}
+func (p *program) add(label string, kind uint64, number uintptr, args []uint64) {
+	r := programRow{number: uint64(number), kind: kind}
 	copy(r.args[:], args)
 	p.rows, p.labels = append(p.rows, r), append(p.labels, label)
+}
+
+// fork lets a child of whoever has started the program go on in its place: born into the pid namespace that the program has
+// entered, with a session of its own, and its terminal if it has one.
+func (p *program) fork(terminal bool) {
+	p.add("start a process in the container", rowForks, unix.SYS_CLONE, []uint64{forkFlags})
+	p.call("make a session", unix.SYS_SETSID)
+	if terminal {
+		p.call("take the terminal", unix.SYS_IOCTL, 0, unix.TIOCSCTTY, 0)
+	}
+}
+
+// forkFlags make a child of the parent's, which gets a signal at its end.
+const forkFlags = unix.CLONE_PARENT | uint64(unix.SIGCHLD)
+
+// forked reads the parent's report of a fork.
+func forked(payload []byte) (pid int, ok bool) {
+	if len(payload) != 16 {
+		return 0, false
+	}
+	pid = int(int64(binary.LittleEndian.Uint64(payload)))
+	return pid, pid > 0
 }
 
 // store keeps data and gives its address in the running program.
@@ -180,7 +213,7 @@ func (p *program) table(report int) []byte {
 		for _, a := range r.args {
 			data = binary.LittleEndian.AppendUint64(data, a)
 		}
-		data = binary.LittleEndian.AppendUint64(data, r.lenient)
+		data = binary.LittleEndian.AppendUint64(data, r.kind)
 	}
 	return data
 }

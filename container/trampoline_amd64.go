@@ -14,13 +14,18 @@ func trampolineCode() []byte {
 		0x4c, 0x8b, 0x43, 0x28, //              mov 40(%rbx), %r8
 		0x4c, 0x8b, 0x4b, 0x30, //              mov 48(%rbx), %r9
 		0x0f, 0x05, //                          syscall
+		0x8b, 0x4b, 0x38, //                    mov 56(%rbx), %ecx     the row's kind
 		0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, //  cmp $-4095, %rax       results from -4095 on are errors
-		0x73, 0x06, //                          jae fail
+		0x73, 0x10, //                          jae fail
+		0x48, 0x85, 0xc0, //                    test %rax, %rax
+		0x74, 0x05, //                          je next
+		0x83, 0xf9, 0x02, //                    cmp $2, %ecx           forks, and this is the parent?
+		0x74, 0x0b, //                          je tell
 		0x48, 0x83, 0xc3, 0x40, //        next: add $64, %rbx
-		0xeb, 0xd5, //                          jmp loop
-		0x48, 0x83, 0x7b, 0x38, 0x00, //  fail: cmpq $0, 56(%rbx)      lenient?
-		0x75, 0xf3, //                          jne next
-		0xbe, 0x10, 0x00, 0x61, 0x00, //        mov $0x610010, %esi
+		0xeb, 0xc8, //                          jmp loop
+		0x83, 0xf9, 0x01, //              fail: cmp $1, %ecx           lenient?
+		0x74, 0xf5, //                          je next
+		0xbe, 0x10, 0x00, 0x61, 0x00, //  tell: mov $0x610010, %esi
 		0x48, 0x89, 0x06, //                    mov %rax, (%rsi)       the result
 		0x48, 0x89, 0x5e, 0x08, //              mov %rbx, 8(%rsi)      the row
 		0x48, 0x8b, 0x7e, 0xf0, //              mov -16(%rsi), %rdi    the descriptor

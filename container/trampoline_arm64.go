@@ -19,13 +19,17 @@ func trampolineCode() []byte {
 		0xf9401664,             //                   MOVD 40(R19), R4
 		0xf9401a65,             //                   MOVD 48(R19), R5
 		0xd4000001,             //                   SVC
+		0xf9401e69,             //                   MOVD 56(R19), R9      the row's kind
 		0xb13ffc1f,             //                   CMN $4095, R0         results from -4095 on are errors
-		0x54000062,             //                   BHS fail
+		0x540000c2,             //                   BHS fail
+		0xb4000060,             //                   CBZ R0, next
+		0xf100093f,             //                   CMP $2, R9            forks, and this is the parent?
+		0x540000a0,             //                   BEQ tell
 		0x91010273,             //             next: ADD $64, R19
-		0x17fffff5,             //                   B loop
-		0xf9401e69,             //             fail: MOVD 56(R19), R9      lenient?
-		0xb5ffffa9,             //                   CBNZ R9, next
-		0xd2800214, 0xf2a00c34, //       MOVD $0x610010, R20
+		0x17fffff1,             //                   B loop
+		0xf100053f,             //             fail: CMP $1, R9            lenient?
+		0x54ffffa0,             //                   BEQ next
+		0xd2800214, 0xf2a00c34, //       tell: MOVD $0x610010, R20
 		0xf9000280, //                   MOVD R0, (R20)        the result
 		0xf9000693, //                   MOVD R19, 8(R20)      the row
 		0xf85f0280, //                   MOVD -16(R20), R0     the descriptor

@@ -1,7 +1,6 @@
 package seccomp
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -12,53 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call is struct seccomp_data.
-type call struct {
-	number, arch uint32
-	args         [6]uint64
-}
-
 // judge runs a filter as the kernel would.
 func judge(t *testing.T, f *Filter, c call) uint32 {
 	t.Helper()
-	var data [64]byte
-	le := binary.LittleEndian
-	le.PutUint32(data[0:], c.number)
-	le.PutUint32(data[4:], c.arch)
-	for i, a := range c.args {
-		le.PutUint64(data[16+8*i:], a)
+	verdict, ok := f.run(c)
+	if !ok {
+		t.Fatal("the filter ends without a verdict")
 	}
-	acc := uint32(0)
-	for pc := 0; pc*8 < len(f.Code); pc++ {
-		op, jt, jf, k := le.Uint16(f.Code[pc*8:]), int(f.Code[pc*8+2]), int(f.Code[pc*8+3]), le.Uint32(f.Code[pc*8+4:])
-		jump := func(yes bool) {
-			if yes {
-				pc += jt
-			} else {
-				pc += jf
-			}
-		}
-		switch op {
-		case opLoad:
-			acc = le.Uint32(data[k:])
-		case opAnd:
-			acc &= k
-		case opReturn:
-			return k
-		case opJump:
-			pc += int(k)
-		case opEqual:
-			jump(acc == k)
-		case opAbove:
-			jump(acc > k)
-		case opFrom:
-			jump(acc >= k)
-		default:
-			t.Fatalf("instruction %#x", op)
-		}
-	}
-	t.Fatal("the filter ends without a verdict")
-	return 0
+	return verdict
 }
 
 // plainly is the meaning of a profile, computed without any cleverness.

@@ -73,10 +73,10 @@ var kernel = []struct {
 	{`Mount|Unmount|PivotRoot|MoveMount|OpenTree|MountSetattr|Fsopen|Fsconfig.*|Fsmount|Fspick`,
 		[]string{"container/rootfs.go", "container/masks.go", "container/terminal.go", "container/hostmounts.go", "container/idmap.go", "image/snapshot.go", "image/attach.go", "image/fallback.go", "network/sandbox.go", "sandbox/mounts.go", "sandbox/mounts_kernel.go", "sandbox/place.go"},
 		"a root file system, its console, an overlay, a pinned namespace, the file systems of a sandbox"},
-	{`Setns`, []string{"network/sandbox.go", "container/process.go", "container/direct.go", "container/exec.go", "sandbox/links.go", "sandbox/place.go"}, "threads do not change namespaces anywhere else"},
+	{`Setns`, []string{"network/sandbox.go", "container/process.go", "container/direct.go", "sandbox/links.go", "sandbox/place.go"}, "threads do not change namespaces anywhere else"},
 	{`Unshare`, []string{"network/sandbox.go", "network/parent.go", "network/shape.go", "container/process.go", "container/direct.go", "container/init.go", "container/timens.go", "image/snapshot.go", "image/attach.go", "sandbox/links.go", "sandbox/keeper.go"}, "new namespaces"},
 	{`Flock`, []string{"state/lock.go", "network/ipam.go"}, "locks, and the bitmap that is its own lock file"},
-	{`PidfdSendSignal|Kill`, []string{"container/signal.go", "container/lifecycle.go", "container/process.go", "container/exec.go", "container/execprocess.go", "container/joinuser.go", "container/reaper.go", "cgroups/file.go", "sandbox/children.go", "sandbox/launch.go"},
+	{`PidfdSendSignal|Kill`, []string{"container/signal.go", "container/lifecycle.go", "container/process.go", "container/execstart.go", "container/execprocess.go", "container/joinuser.go", "container/reaper.go", "cgroups/file.go", "sandbox/children.go", "sandbox/launch.go"},
 		"a pid is not an identity: a signal goes through a pidfd that was compared, to a child that was not waited for, or to the members of a cgroup"},
 }
 

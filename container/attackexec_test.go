@@ -1,0 +1,127 @@
+package container
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// TestAttackExecPtrace (CVE-2016-9962): a process of the container that may look into all others waits for those that exec brings,
+// and looks at each before it has become the command. It must find none with more powers than its own, none with a descriptor
+// or a root of the host's, none whose program is ours.
+func TestAttackExecPtrace(t *testing.T) {
+	if marker := os.Getenv("LOOK_FOR"); marker != "" { // in the container
+		spy(marker)
+		return
+	}
+	marker := filepath.Join(t.TempDir(), "host-only")
+	must(t, os.WriteFile(marker, nil, 0o600))
+	r := newRuntime(t)
+	for name, change := range map[string]func(*SpecOptions){
+		"with the default filter":    func(*SpecOptions) {},
+		"without a filter":           func(o *SpecOptions) { o.Seccomp = Unconfined() },
+		"with no_new_privs":          func(o *SpecOptions) { o.NoNewPrivileges = true },
+		"as somebody else than root": func(o *SpecOptions) { o.User = specs.User{UID: 1000, GID: 1000} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := shell("sleep 1000")
+			o.CapAdd = []string{"SYS_PTRACE"}
+			o.Mounts = []specs.Mount{{Destination: "/self", Type: "bind", Source: r.Executable, Options: []string{"bind", "ro"}}}
+			change(&o)
+			user := o.User
+			o.User = specs.User{}
+			c := start(t, o)
+			done := make(chan string, 1)
+			go func() {
+				res, err := execIn(t, c, specs.Process{Args: []string{"/self", "-test.run", "^TestAttackExecPtrace$"}, Env: []string{"LOOK_FOR=" + marker, "GOMAXPROCS=1"}})
+				done <- fmt.Sprint(res.out, err)
+			}()
+			eventually(t, func() string {
+				text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/root/tmp/ready", c.Pid()))
+				return string(text)
+			})
+			for range 40 {
+				if _, err := execIn(t, c, specs.Process{Args: []string{"true"}, User: user}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			must(t, os.WriteFile(fmt.Sprintf("/proc/%d/root/tmp/stop", c.Pid()), nil, 0o600))
+			found := <-done
+			if strings.Contains(found, "BAD") || !strings.Contains(found, "looked at") || strings.Contains(found, "looked at 0") {
+				t.Error(found)
+			}
+			t.Log(strings.TrimSpace(found))
+		})
+	}
+}
+
+// spy looks at every process that comes until it is told to stop.
+func spy(marker string) {
+	own := powers(os.Getpid())
+	seen, told := map[int]bool{}, map[string]bool{}
+	say := func(format string, args ...any) {
+		if text := fmt.Sprintf(format, args...); !told[text] {
+			told[text] = true
+			fmt.Println("BAD:", text)
+		}
+	}
+	if err := os.WriteFile("/tmp/ready", []byte("x"), 0o600); err != nil {
+		say("%v", err)
+	}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		if _, err := os.Stat("/tmp/stop"); err == nil {
+			break
+		}
+		dir, _ := os.Open("/proc")
+		names, _ := dir.Readdirnames(-1)
+		dir.Close()
+		for _, name := range names {
+			pid, err := strconv.Atoi(name)
+			if err != nil || pid == 1 || pid == os.Getpid() {
+				continue
+			}
+			look(pid, own, marker, say)
+			seen[pid] = true
+		}
+	}
+	fmt.Println("looked at", len(seen))
+}
+
+func look(pid int, own uint64, marker string, say func(string, ...any)) {
+	if more := powers(pid) &^ own; more != 0 {
+		say("a process with the capabilities %#x", more)
+	}
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	if _, err := os.Lstat(proc + "root" + marker); err == nil {
+		say("a process with the host's root")
+	}
+	if _, err := os.Lstat(proc + "cwd" + strings.Repeat("/..", 20) + marker); err == nil {
+		say("a process that stands in the host's root")
+	}
+	if exe, err := os.Readlink(proc + "exe"); err == nil && !strings.HasPrefix(exe, "/memfd:mydocker") && !strings.HasPrefix(exe, "/bin/") {
+		say("a process whose program is %s", exe)
+	}
+	files, _ := filepath.Glob(proc + "fd/*")
+	for _, file := range files {
+		if n, _ := strconv.Atoi(filepath.Base(file)); n > 2 {
+			target, err := os.Readlink(file)
+			if err == nil && !strings.HasPrefix(target, "socket:") && !strings.HasPrefix(target, "/dev/") {
+				say("a descriptor of %s", target)
+			}
+		}
+	}
+}
+
+// powers are the permitted capabilities of a process; none when it is gone.
+func powers(pid int) (set uint64) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(text), "\nCapPrm:\t")
+	fmt.Sscanf(rest, "%x", &set)
+	return set
+}

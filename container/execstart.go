@@ -1,0 +1,207 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/container/seccomp"
+	"github.com/mydocker/mydocker/state"
+)
+
+// withFork finds the moment at which the process is born into the container's pid namespace, where others see it: as late as can
+// be, when it has given up all that they have not got. A filter that does not need powers to be installed comes after it.
+//
+// Some things do not go with that: a filter that forbids what is yet to be done, or asks somebody who wants to know the process, a
+// limit of processes, a scheduler's policy that a child may not have. Then it is born first, and is protected by not being dumpable
+// alone.
+func withFork(last []step, filter *seccomp.Filter, terminal bool) []step {
+	fork := step{Kind: stepFork}
+	if terminal {
+		fork.Num[0] = 1
+	}
+	early := slices.ContainsFunc(last, func(s step) bool { return s.Kind == stepScheduler || s.Type == "RLIMIT_NPROC" })
+	at := len(last)
+	if filter != nil && last[at-1].Kind == stepSeccomp {
+		at--
+	} else if filter != nil {
+		const takeTerminal = unix.TIOCSCTTY
+		early = early || filter.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 || !filter.Allows(unix.SYS_SETSID) ||
+			!filter.Allows(unix.SYS_CLONE, forkFlags) || terminal && !filter.Allows(unix.SYS_IOCTL, 0, takeTerminal, 0)
+	}
+	if early {
+		// The AppArmor profile for the next execve is inherited, and takes a handle of the host's to set: before.
+		at = slices.IndexFunc(last, func(s step) bool { return s.Kind == stepAppArmor }) + 1
+		if at > 0 {
+			last[0], last[at-1] = last[at-1], last[0]
+			at = 1
+		}
+	}
+	return slices.Insert(last, at, fork)
+}
+
+// start forks, and waits until the command has been executed.
+func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
+	file, err := e.program.file(e.socketNumber())
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	parent, err := e.fork(file)
+	if err != nil {
+		return nil, err
+	}
+	unix.Close(e.theirs)
+	e.theirs = -1
+	p := &ExecProcess{container: e.container}
+	err = e.awaitExec(ctx, p)
+	if waitErr := bury(parent); err == nil {
+		err = waitErr
+	}
+	if err == nil {
+		err = e.handOver(p)
+	}
+	if err != nil {
+		if p.pid > 0 {
+			p.kill()
+		}
+		if !alive(e.container.state.Pid, e.container.state.Start) {
+			err = ErrNotRunning // its namespaces die with its first process
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// bury collects the program that has given birth to the process and ended, or ends it if it has not.
+func bury(parent int) error {
+	// It is our child: until it is waited for the number is its own.
+	if err := unix.Kill(parent, unix.SIGKILL); err != nil {
+		return err
+	}
+	_, err := (&initProcess{pid: parent}).wait()
+	return err
+}
+
+// fork starts the program on a thread that is in the container's group, and dies with this function.
+func (e *execJob) fork(file *os.File) (pid int, err error) {
+	files, null, err := e.stdio()
+	if err != nil {
+		return 0, err
+	}
+	if null != nil {
+		defer null.Close()
+	}
+	handle, err := outOfTheWay(file)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(handle)
+	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{}}
+	for _, f := range append(files, e.options.ExtraFiles...) {
+		attr.Files = append(attr.Files, f.Fd())
+	}
+	attr.Files = append(attr.Files, uintptr(e.theirs), uintptr(e.pidfd), uintptr(e.root))
+	if e.proc > 0 {
+		attr.Files = append(attr.Files, uintptr(e.proc))
+	}
+	group, err := e.container.cgroup()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := group.Dir()
+	if err != nil {
+		return 0, err
+	}
+	if dir != nil {
+		defer dir.Close()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
+	}
+	err = onThrowawayThread(func() (err error) {
+		if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
+			if err := runOn(a.Initial); err != nil {
+				return err
+			}
+		}
+		if dir == nil {
+			if err := group.AddSelf(); err != nil {
+				return err
+			}
+		}
+		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", handle), []string{"mydocker"}, attr)
+		return wrap("start a process", err)
+	})
+	return pid, err
+}
+
+func (e *execJob) stdio() ([]*os.File, *os.File, error) {
+	if e.slave != nil {
+		return []*os.File{e.slave, e.slave, e.slave}, nil, nil
+	}
+	return stdio(e.options.Stdin, e.options.Stdout, e.options.Stderr)
+}
+
+// awaitExec returns when the process has become the command, or has said why not. The program and its child write to the same
+// conversation: either may be heard first.
+func (e *execJob) awaitExec(ctx context.Context, p *ExecProcess) error {
+	defer e.conn.interrupt(ctx)()
+	var failure error
+	var listener []int
+	defer func() {
+		for _, fd := range listener {
+			unix.Close(fd)
+		}
+	}()
+	for {
+		kind, payload, files, err := e.conn.receive()
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err == io.EOF && failure == nil && p.pid == 0:
+			return errors.New("the process was killed on its way into the container: perhaps the memory limit is too small for it")
+		case err == io.EOF:
+			return failure
+		case err != nil:
+			return err
+		case kind == msgListener:
+			listener = files
+		case kind != msgRow:
+			return fmt.Errorf("unexpected message %d", kind)
+		default:
+			if pid, ok := forked(payload); ok {
+				p.pid = pid
+			} else {
+				failure = rowFailure(payload, e.program.labels, e.process.Args[0])
+			}
+		}
+		if listener != nil && p.pid > 0 {
+			files, listener = listener, nil
+			if err := passListener(files, p.pid, e.container.sendListener); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (e *execJob) handOver(p *ExecProcess) error {
+	if e.options.PidFile != "" {
+		if err := state.Replace(e.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile); err != nil {
+			return wrap("write the pid file", err)
+		}
+	}
+	if e.master == nil {
+		return nil
+	}
+	if e.options.ConsoleSocket != "" {
+		return sendConsole(e.options.ConsoleSocket, e.master)
+	}
+	p.console, e.master = e.master, nil
+	return nil
+}
