@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -38,11 +37,7 @@ type labRoom struct {
 	texts *lang.Catalogue
 }
 
-func (s *session) labRoom(c *urfave.Context) (*labRoom, error) {
-	texts, err := s.texts(c)
-	if err != nil {
-		return nil, err
-	}
+func (s *session) labRoom(c *urfave.Context, texts *lang.Catalogue) (*labRoom, error) {
 	var dirs []string
 	if more, _ := s.lookup("MYDOCKER_LABS"); more != "" {
 		dirs = filepath.SplitList(more)
@@ -103,16 +98,20 @@ func printCommands(w io.Writer, script string) {
 
 // labVerb is a command that works on one lab, by name or on that which is going on.
 func labVerb(name, summary, usage, example string, run func(r *labRoom, c *urfave.Context) error, more ...urfave.Flag) *verb {
-	return &verb{
+	return inWords(&verb{
 		name: name, summary: summary, usage: usage, max: 1, about: "Examples:\n  $ mydocker lab " + example, flags: labFlags(more...),
 		run: func(s *session, c *urfave.Context) error {
-			r, err := s.labRoom(c)
+			texts, err := s.texts(c)
+			if err != nil {
+				return err
+			}
+			r, err := s.labRoom(c, texts)
 			if err != nil {
 				return err
 			}
 			return run(r, c)
 		},
-	}
+	})
 }
 
 func labListVerb() *verb {
@@ -126,8 +125,7 @@ func (r *labRoom) list(*urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(r.s.streams.Out, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(w, r.texts.Text("lab.head"))
+	rows := [][]string{r.head("lab.head")}
 	var bad error
 	for _, name := range names {
 		l, p, err := r.desk.Look(name)
@@ -139,25 +137,37 @@ func (r *labRoom) list(*urfave.Context) error {
 		if p != nil {
 			at = fmt.Sprintf("%d/%d", min(p.Step, len(l.Steps)), len(l.Steps))
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s: %s\n", name, at, l.Title, l.About)
+		rows = append(rows, []string{name, at, l.Title + ": " + l.About})
 	}
-	return errors.Join(w.Flush(), bad)
+	return errors.Join(lang.Table(r.s.streams.Out, rows), bad)
 }
+
+// head is the first line of a table: in the catalogue, tabs stand between its words.
+func (r *labRoom) head(key string) []string { return strings.Split(r.texts.Text(key), "\t") }
 
 func labStartVerb() *verb {
 	v := labVerb("start", "Start a lab in a sandbox of its own", "[OPTIONS] LAB", "start cable", func(r *labRoom, c *urfave.Context) error {
-		l, p, err := r.desk.Start(c.Args().First())
+		start := r.desk.Start
+		if c.Bool("here") {
+			start = r.desk.StartHere
+		}
+		l, p, err := start(c.Args().First())
 		if err != nil {
 			return err
 		}
-		if box, err := r.desk.Store.Find(p.Sandbox); err == nil {
-			r.s.warn(box.Notes)
-		}
 		fmt.Fprintf(r.s.streams.Out, "# %s\n\n%s\n\n", l.Title, l.Intro)
+		if p.Here {
+			r.step(l, 0)
+			fmt.Fprintln(r.s.streams.Err, r.texts.Text("lab.here", "lab", l.Name))
+			return nil
+		}
+		if box, err := r.desk.Store.Find(p.Sandbox); err == nil {
+			r.s.warn(sandboxNotes(r.texts, box))
+		}
 		r.step(l, 0)
 		r.say("started", "lab", l.Name, "sandbox", p.Sandbox)
 		return nil
-	})
+	}, yes("here", "On this machine itself, not in a sandbox: reset brings the machine back to what it was"))
 	v.min = 1
 	v.complete = "lab"
 	return v
@@ -187,7 +197,12 @@ func labShowVerb() *verb {
 }
 
 func (r *labRoom) finished(l *lab.Lab, p *lab.Progress) {
-	r.say("finished", "count", len(l.Steps), "tries", p.Tries, "solved", len(p.Solved), "lab", l.Name)
+	r.say("finished", "count", len(l.Steps), "tries", p.Tries, "solved", len(p.Solved))
+	if p.Here {
+		r.say("finished-here", "lab", l.Name)
+	} else {
+		r.say("finished-sandbox", "lab", l.Name)
+	}
 }
 
 func labCheckVerb() *verb {
@@ -270,13 +285,18 @@ func labSolveVerb() *verb {
 func labResetVerb() *verb {
 	return labVerb("reset", "End a lab: remove its sandbox and its progress", "[OPTIONS] [LAB]", "reset cable", func(r *labRoom, c *urfave.Context) error {
 		if in, _ := sandbox.Inside(); in != nil {
-			return errors.New("a lab is reset from outside of its sandbox, because the sandbox goes with it: leave this shell first (exit)")
+			return lang.Errorf(nil, "lab.error-inside")
 		}
+		_, p, _ := r.desk.Look(c.Args().First())
 		name, err := r.desk.Reset(c.Args().First())
 		if err != nil {
 			return err
 		}
-		r.say("reset", "lab", name)
+		if p != nil && p.Here {
+			r.say("reset-here", "lab", name)
+		} else {
+			r.say("reset", "lab", name)
+		}
 		return nil
 	})
 }
@@ -292,9 +312,7 @@ func (r *labRoom) progress(*urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(r.s.streams.Out, 0, 8, 3, ' ', 0)
-	fmt.Fprintln(w, r.texts.Text("lab.progress-head"))
-	any := false
+	rows := [][]string{r.head("lab.progress-head")}
 	for _, name := range names {
 		p, err := r.desk.Notebook.Read(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -307,7 +325,6 @@ func (r *labRoom) progress(*urfave.Context) error {
 		if err != nil {
 			return err
 		}
-		any = true
 		hints := 0
 		for _, n := range p.Hints {
 			hints += n
@@ -316,11 +333,11 @@ func (r *labRoom) progress(*urfave.Context) error {
 		if !p.Finished.IsZero() {
 			state = r.texts.Text("lab.done")
 		}
-		fmt.Fprintf(w, "%s\t%d/%d\t%d\t%d\t%d\t%s\n", name, p.Step, len(l.Steps), p.Tries, hints, len(p.Solved), state)
+		rows = append(rows, []string{name, fmt.Sprintf("%d/%d", p.Step, len(l.Steps)), fmt.Sprint(p.Tries), fmt.Sprint(hints), fmt.Sprint(len(p.Solved)), state})
 	}
-	if !any {
+	if len(rows) == 1 {
 		r.say("nothing")
 		return nil
 	}
-	return w.Flush()
+	return lang.Table(r.s.streams.Out, rows)
 }

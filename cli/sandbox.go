@@ -6,11 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/sandbox"
 )
 
@@ -19,9 +19,22 @@ const defaultSandbox = "world"
 
 func sandboxGroup() *verb {
 	g := group("sandbox", "Work in a throw-away world: a host, its neighbour and an internet, made of namespaces",
-		sandboxUpVerb(), sandboxEnterVerb(), sandboxExecVerb(), sandboxStatusVerb(), sandboxResetVerb(), sandboxDownVerb(),
+		inWords(sandboxUpVerb()), inWords(sandboxEnterVerb()), inWords(sandboxExecVerb()), inWords(sandboxStatusVerb()), inWords(sandboxResetVerb()), inWords(sandboxDownVerb()),
 		sandboxRole("launch"), sandboxRole("keeper"), sandboxRole("host2"), sandboxRole("place"))
 	return g
+}
+
+// inWords has a verb's errors said in the user's language.
+func inWords(v *verb) *verb {
+	run := v.run
+	v.run = func(s *session, c *urfave.Context) error {
+		texts, err := s.texts(c)
+		if err != nil {
+			return err
+		}
+		return texts.Error(run(s, c))
+	}
+	return v
 }
 
 // sandboxRole is one of the processes that a sandbox is made of; no user starts it.
@@ -57,9 +70,14 @@ Examples:
 			return []urfave.Flag{
 				numberDefault("hosts", 1, "Hosts that run containers: 1 or 2"),
 				yes("quiet,q", "Do not say what cannot work"),
+				langFlag(),
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
+			texts, err := s.texts(c)
+			if err != nil {
+				return err
+			}
 			store, err := s.sandboxes()
 			if err != nil {
 				return err
@@ -73,7 +91,7 @@ Examples:
 				return err
 			}
 			if !c.Bool("quiet") {
-				s.warn(sb.Notes)
+				s.warn(sandboxNotes(texts, sb))
 			}
 			_, err = fmt.Fprintln(s.streams.Out, sb.Name)
 			return err
@@ -125,7 +143,7 @@ func (s *session) findSandbox(name string) (*sandbox.Sandbox, error) {
 	}
 	sb, err := store.Find(defaultSandbox)
 	if errors.Is(err, fs.ErrNotExist) && len(all) > 1 {
-		return nil, fmt.Errorf("there are several sandboxes: say which one with --name: %s", strings.Join(sandboxNames(all), ", "))
+		return nil, lang.Errorf(nil, "sandbox.error-several", "names", strings.Join(sandboxNames(all), ", "))
 	}
 	return sb, err
 }
@@ -213,10 +231,15 @@ func (s *session) inSandbox(sb *sandbox.Sandbox, place string, args []string) er
 
 func sandboxStatusVerb() *verb {
 	return &verb{
-		name: "status", summary: "Show the sandboxes", usage: "[NAME]", max: 1,
+		name: "status", summary: "Show the sandboxes", usage: "[OPTIONS] [NAME]", max: 1,
 		about: `Examples:
   $ mydocker sandbox status`,
+		flags: func() []urfave.Flag { return []urfave.Flag{langFlag()} },
 		run: func(s *session, c *urfave.Context) error {
+			texts, err := s.texts(c)
+			if err != nil {
+				return err
+			}
 			store, err := s.sandboxes()
 			if err != nil {
 				return err
@@ -232,25 +255,16 @@ func sandboxStatusVerb() *verb {
 				}
 				all = []*sandbox.Sandbox{sb}
 			}
-			w := tabwriter.NewWriter(s.streams.Out, 0, 8, 3, ' ', 0)
-			fmt.Fprintln(w, "NAME\tSTATUS\tHOSTS\tROOT\tFIRST PROCESS")
+			rows := [][]string{strings.Split(texts.Text("sandbox.head"), "\t")}
 			for _, sb := range all {
-				pid := "-"
-				if n, err := sb.Pid(); err == nil {
-					pid = fmt.Sprint(n)
-				}
-				kind := "real"
-				if sb.Rootless {
-					kind = "of a user namespace"
-				}
-				fmt.Fprintf(w, "%s\tup %s\t%d\t%s\t%s\n", sb.Name, time.Since(sb.Created).Round(time.Second), sb.Hosts, kind, pid)
+				rows = append(rows, sandboxRow(texts, sb))
 			}
-			if err := w.Flush(); err != nil {
+			if err := lang.Table(s.streams.Out, rows); err != nil {
 				return err
 			}
 			if len(all) == 1 {
-				for _, note := range all[0].Notes {
-					if _, err := fmt.Fprintln(s.streams.Out, "note: "+note); err != nil {
+				for _, note := range sandboxNotes(texts, all[0]) {
+					if _, err := fmt.Fprintln(s.streams.Out, texts.Text("sandbox.note", "note", note)); err != nil {
 						return err
 					}
 				}
@@ -258,6 +272,26 @@ func sandboxStatusVerb() *verb {
 			return nil
 		},
 	}
+}
+
+func sandboxRow(texts *lang.Catalogue, sb *sandbox.Sandbox) []string {
+	pid := "-"
+	if n, err := sb.Pid(); err == nil {
+		pid = fmt.Sprint(n)
+	}
+	kind := texts.Text("sandbox.root-real")
+	if sb.Rootless {
+		kind = texts.Text("sandbox.root-user")
+	}
+	return []string{sb.Name, texts.Text("sandbox.up", "time", time.Since(sb.Created).Round(time.Second)), fmt.Sprint(sb.Hosts), kind, pid}
+}
+
+// sandboxNotes are what cannot work in a sandbox, in words.
+func sandboxNotes(texts *lang.Catalogue, sb *sandbox.Sandbox) (list []string) {
+	for _, key := range sb.Notes {
+		list = append(list, texts.Text("sandbox."+key))
+	}
+	return list
 }
 
 func sandboxResetVerb() *verb {

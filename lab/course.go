@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/mydocker/mydocker/lang"
 )
 
 //go:embed course
@@ -30,7 +32,7 @@ type Library struct {
 func (l Library) sources() (all []source, err error) {
 	for _, dir := range slices.Backward(l.Dirs) {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("labs in %s: there is no such directory", dir)
+			return nil, lang.Errorf(fs.ErrNotExist, "lab.error-directory", "dir", dir)
 		}
 		all = append(all, source{os.DirFS(dir), dir})
 	}
@@ -107,5 +109,5 @@ func (l Library) Load(name string) (*Lab, error) {
 		}
 		return lab.Translate(path.Join(s.name, file), data)
 	}
-	return nil, fmt.Errorf("there is no lab %q: `mydocker lab list` shows them: %w", name, fs.ErrNotExist)
+	return nil, lang.Errorf(fs.ErrNotExist, "lab.error-unknown", "lab", name)
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/sandbox"
 )
 
@@ -32,14 +34,9 @@ type Result struct {
 
 // Start makes the lab's sandbox and prepares the first step. A lab that is going on is refused.
 func (d *Desk) Start(name string) (lab *Lab, p *Progress, err error) {
-	lab, err = d.Library.Load(name)
+	lab, err = d.fresh(name)
 	if err != nil {
 		return nil, nil, err
-	}
-	if p, err := d.Notebook.Read(name); err == nil && p.Finished.IsZero() {
-		if _, err := d.Store.Find(p.Sandbox); err == nil {
-			return nil, nil, fmt.Errorf("lab %s is going on, at step %d of %d: `mydocker lab show` shows it, `mydocker lab reset %s` ends it: %w", name, p.Step+1, len(lab.Steps), name, fs.ErrExist)
-		}
 	}
 	if err := os.MkdirAll(d.Notebook.Dir, 0o755); err != nil {
 		return nil, nil, err
@@ -58,7 +55,7 @@ func (d *Desk) Start(name string) (lab *Lab, p *Progress, err error) {
 			err = errors.Join(fmt.Errorf("start lab %s: %w", name, err), d.Store.Down(made), d.Notebook.forget(name))
 		}
 	}()
-	bench := Bench{box}
+	bench := Bench{Box: box}
 	if err := bench.prepare(d.Notebook.Dir, lab); err != nil {
 		return nil, nil, err
 	}
@@ -67,6 +64,57 @@ func (d *Desk) Start(name string) (lab *Lab, p *Progress, err error) {
 	}
 	return lab, p, nil
 }
+
+// fresh is a lab that is not going on.
+func (d *Desk) fresh(name string) (*Lab, error) {
+	lab, err := d.Library.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.Notebook.Read(name)
+	if err != nil || !p.Here && !p.Finished.IsZero() {
+		return lab, nil
+	}
+	if _, err := d.Store.Find(p.Sandbox); err == nil || p.Here { // the machine itself has to be brought back before anything else
+		return nil, lang.Errorf(fs.ErrExist, "lab.error-going-on", "lab", name, "step", min(p.Step+1, len(lab.Steps)), "count", len(lab.Steps))
+	}
+	return lab, nil
+}
+
+// StartHere starts a lab on the machine itself. What the machine is like is written down first; Reset brings it back.
+func (d *Desk) StartHere(name string) (lab *Lab, p *Progress, err error) {
+	lab, err = d.fresh(name)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case !lab.Here:
+		return nil, nil, lang.Errorf(nil, "lab.error-not-here", "lab", name)
+	case os.Geteuid() != 0:
+		return nil, nil, lang.Errorf(fs.ErrPermission, "lab.error-here-root")
+	}
+	bench := Bench{here: d.here(name)}
+	if err := bench.findTools(lab); err != nil {
+		return nil, nil, err
+	}
+	p = &Progress{Lab: name, Here: true, Started: time.Now(), Hints: map[int]int{}}
+	if err := bench.here.takePicture(); err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(bench.here.dir))
+	}
+	if err := errors.Join(d.Notebook.write(p), d.Notebook.setCurrent(name)); err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(bench.here.dir))
+	}
+	script := lab.Setup + lab.Steps[0].Setup
+	if lab.Image != "" {
+		script = "mydocker image inspect busybox >/dev/null 2>&1 || mydocker image bootstrap >/dev/null\n" + script
+	}
+	if err := bench.mustRun(script); err != nil {
+		_, undoErr := d.Reset(name)
+		return nil, nil, errors.Join(fmt.Errorf("start lab %s: %w", name, err), undoErr)
+	}
+	return lab, p, nil
+}
+
+func (d *Desk) here(name string) here { return here{filepath.Join(d.Notebook.Dir, name+".here")} }
 
 // prepare makes a fresh sandbox ready for a lab's first step.
 func (b Bench) prepare(notebook string, lab *Lab) error {
@@ -110,7 +158,7 @@ func packages() map[string]string {
 func (b Bench) findTools(lab *Lab) error {
 	var missing, install []string
 	for _, tool := range append([]string{"bash", "timeout"}, lab.Needs...) {
-		if code, err := b.Box.Exec(sandbox.Command{Args: []string{"sh", "-c", "command -v " + tool + " >/dev/null"}, In: os.Stdin, Out: os.Stderr, Err: os.Stderr, Env: os.Environ()}); err != nil {
+		if code, err := b.exec(sandbox.Command{Args: []string{"sh", "-c", "command -v " + tool + " >/dev/null"}, In: os.Stdin, Out: os.Stderr, Err: os.Stderr, Env: os.Environ()}); err != nil {
 			return err
 		} else if code != 0 {
 			missing = append(missing, tool)
@@ -125,7 +173,7 @@ func (b Bench) findTools(lab *Lab) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("lab %s needs programs that are not installed: %s (on Debian and Ubuntu: apt-get install %s)", lab.Name, strings.Join(missing, ", "), strings.Join(install, " "))
+	return lang.Errorf(nil, "lab.error-programs", "lab", lab.Name, "missing", strings.Join(missing, ", "), "packages", strings.Join(install, " "))
 }
 
 // open finds a lab that is going on; "" is the one that was started last.
@@ -146,8 +194,11 @@ func (d *Desk) open(name string) (*Lab, *Progress, Bench, error) {
 		return nil, nil, Bench{}, err
 	}
 	p.Step = min(max(p.Step, 0), len(lab.Steps))
+	if p.Here {
+		return lab, p, Bench{here: d.here(name)}, nil
+	}
 	if in, inside := sandbox.Inside(); in != nil && inside == p.Sandbox {
-		return lab, p, Bench{in}, nil
+		return lab, p, Bench{Box: in}, nil
 	}
 	box, err := d.Store.Find(p.Sandbox)
 	if err == nil {
@@ -157,9 +208,9 @@ func (d *Desk) open(name string) (*Lab, *Progress, Bench, error) {
 		}
 	}
 	if err != nil {
-		return nil, nil, Bench{}, fmt.Errorf("the sandbox of lab %s is gone: `mydocker lab reset %s`, then `mydocker lab start %s`: %w", name, name, name, err)
+		return nil, nil, Bench{}, lang.Errorf(err, "lab.error-sandbox-gone", "lab", name)
 	}
-	return lab, p, Bench{box}, nil
+	return lab, p, Bench{Box: box}, nil
 }
 
 // Look is the lab that is going on, without needing its sandbox; a lab that is not started is given with no progress.
@@ -183,7 +234,7 @@ func (d *Desk) Look(name string) (*Lab, *Progress, error) {
 }
 
 // ErrFinished says that a lab has no step left.
-var ErrFinished = errors.New("all steps of this lab are passed: `mydocker lab reset` ends it")
+var ErrFinished error = lang.Errorf(nil, "lab.error-finished")
 
 // Check judges the current step, and goes on to the next when it is passed. answer is for steps that ask something.
 func (d *Desk) Check(name, answer string) (*Result, error) {
@@ -274,7 +325,12 @@ func (d *Desk) Reset(name string) (string, error) {
 	if err != nil {
 		return name, err
 	}
-	if err := d.Store.Down(p.Sandbox); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if p.Here {
+		err = d.here(name).undo()
+	} else {
+		err = d.Store.Down(p.Sandbox)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return name, err
 	}
 	return name, d.Notebook.forget(name)

@@ -15,6 +15,7 @@ import (
 //	needs: ip ping
 //	image: busybox
 //	hosts: 1
+//	here: yes
 //	---
 //	What it is about.
 //
@@ -96,8 +97,13 @@ func Parse(file, name string, data []byte) (*Lab, error) {
 				return nil, fault(file, 1, "hosts is %q: 1 or 2", value)
 			}
 			l.Hosts = int(value[0] - '0')
+		case "here":
+			if value != "yes" && value != "no" {
+				return nil, fault(file, 1, "here is %q: yes or no", value)
+			}
+			l.Here = value == "yes"
 		default:
-			return nil, fault(file, 1, "unknown key %q between the lines ---: title, about, needs, image, hosts", key)
+			return nil, fault(file, 1, "unknown key %q between the lines ---: title, about, needs, image, hosts, here", key)
 		}
 	}
 	switch {

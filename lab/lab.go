@@ -31,6 +31,8 @@ type Lab struct {
 	Needs []string
 	Image string
 	Hosts int
+	// Here says that it can be done on the machine itself.
+	Here  bool
 	Setup string
 	Steps []Step
 }
@@ -69,8 +71,18 @@ type Wrong struct {
 //go:embed prelude.sh
 var prelude string
 
-// Bench is where scripts run.
-type Bench struct{ Box *sandbox.Sandbox }
+// Bench is where scripts run: a sandbox, or the machine itself.
+type Bench struct {
+	Box  *sandbox.Sandbox
+	here here
+}
+
+func (b Bench) exec(c sandbox.Command) (int, error) {
+	if b.Box == nil {
+		return b.here.exec(c)
+	}
+	return b.Box.Exec(c)
+}
 
 // limit is how long a script may take, in seconds: longer means that it hangs.
 const limit = "30"
@@ -89,7 +101,7 @@ func (b Bench) Run(script, answer string) (output string, code int, err error) {
 	}
 	defer in.Close()
 	// Output goes to a file: a program that is left running in the background would hold a pipe open.
-	code, err = b.Box.Exec(sandbox.Command{
+	code, err = b.exec(sandbox.Command{
 		Args: []string{"timeout", "-k", "1", limit, "bash", "-eu", "-c", prelude + script},
 		Env:  append(os.Environ(), "ANSWER="+answer, "LC_ALL=C", "LANG=C"),
 		Dir:  "/root", In: in, Out: out, Err: out,

@@ -2,13 +2,13 @@ package lab
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -16,7 +16,9 @@ import (
 type Progress struct {
 	Lab     string
 	Sandbox string
-	Step    int // from 0; the number of steps when all are passed
+	// Here says that it is done on the machine itself: there is no sandbox.
+	Here bool `json:",omitempty"`
+	Step int  // from 0; the number of steps when all are passed
 	// Hints are how many hints of each step were asked for, Solved which steps were solved by `lab solve`.
 	Hints    map[int]int `json:",omitempty"`
 	Solved   []int       `json:",omitempty"`
@@ -35,7 +37,7 @@ func (n Notebook) Read(lab string) (*Progress, error) {
 	var p Progress
 	err := state.ReadJSON(n.file(lab), &p)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("lab %s is not started: `mydocker lab start %s`: %w", lab, lab, fs.ErrNotExist)
+		return nil, lang.Errorf(err, "lab.error-not-started", "lab", lab)
 	}
 	if p.Hints == nil {
 		p.Hints = map[int]int{}
@@ -63,7 +65,7 @@ func (n Notebook) forget(lab string) error {
 func (n Notebook) Current() (string, error) {
 	data, err := os.ReadFile(filepath.Join(n.Dir, "current"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("no lab is going on: `mydocker lab list` shows them, `mydocker lab start NAME` starts one: %w", fs.ErrNotExist)
+		return "", lang.Errorf(err, "lab.error-none")
 	}
 	return strings.TrimSpace(string(data)), err
 }

@@ -108,18 +108,21 @@ func callOf(call *ast.CallExpr, known []string) (use, bool) {
 	case *ast.Ident:
 		name = f.Name
 	}
-	if name != "Text" && name != "Lookup" && name != "Has" && name != "text" || len(call.Args) == 0 {
+	args := call.Args
+	if name == "Errorf" && len(args) > 1 { // lang.Errorf(cause, key, placeholders...)
+		args = args[1:]
+	} else if name != "Text" && name != "Lookup" && name != "Has" && name != "text" || len(args) == 0 {
 		return use{}, false
 	}
-	u := use{parts: literals(call.Args[0])}
+	u := use{parts: literals(args[0])}
 	subject, _, ok := strings.Cut(u.parts[0], ".")
 	if !ok || !slices.Contains(known, subject) {
 		return use{}, false
 	}
 	if name != "Has" && !call.Ellipsis.IsValid() {
 		u.names = []string{}
-		for i := 1; i < len(call.Args); i += 2 {
-			given := literals(call.Args[i])
+		for i := 1; i < len(args); i += 2 {
+			given := literals(args[i])
 			if len(given) != 1 {
 				u.names = nil
 				break

@@ -70,7 +70,7 @@ func selecting(options string) string {
 func chooseGroups(name string, rootless bool) (groups []string, note string) {
 	all, err := hierarchies()
 	if err != nil || len(all) == 0 {
-		return nil, "this machine has no cgroups mounted: limits do not work"
+		return nil, "note-no-cgroups"
 	}
 	for _, h := range all {
 		base := h.target
@@ -82,7 +82,7 @@ func chooseGroups(name string, rootless bool) (groups []string, note string) {
 		groups = append(groups, filepath.Join(base, name))
 	}
 	if rootless && len(groups) == 0 {
-		note = "limits do not work (memory, cpu, pids): no branch of the cgroup tree belongs to this user; with systemd, `systemd-run --user --scope -p Delegate=yes mydocker sandbox up` has one"
+		note = "note-no-branch"
 	}
 	return groups, note
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/lang"
 )
 
 // Command is something to be run in a sandbox.
@@ -66,7 +68,7 @@ func (sb *Sandbox) Exec(cmd Command) (int, error) {
 	defer stop()
 	var a answer
 	if err := json.NewDecoder(c).Decode(&a); err != nil {
-		return 125, fmt.Errorf("sandbox %s ended before the command did", sb.Name)
+		return 125, lang.Errorf(nil, "sandbox.error-ended", "name", sb.Name)
 	}
 	if a.Error != "" {
 		return a.Exit, errors.New(a.Error)
@@ -92,7 +94,7 @@ func (sb *Sandbox) dial() (*net.UnixConn, error) {
 	path := filepath.Join(sb.dir, "control")
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
-		return nil, fmt.Errorf("sandbox %s is not up: `mydocker sandbox up %s` makes it", sb.Name, sb.Name)
+		return nil, lang.Errorf(err, "sandbox.error-not-up", "name", sb.Name)
 	}
 	return c, err
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -36,7 +37,7 @@ type Record struct {
 	Cgroups []string `json:",omitempty"`
 	// Rootless says that it is in a user namespace of its own; Ranged, that this one has more than a single id.
 	Rootless, Ranged bool
-	// Notes say what cannot work in this sandbox, and why.
+	// Notes say what cannot work in this sandbox, and why: keys of the catalogue's subject "sandbox".
 	Notes []string `json:",omitempty"`
 }
 
@@ -55,7 +56,7 @@ func Open(run string) (*Store, error) {
 	if dir == "" {
 		dir = fmt.Sprintf("/run/user/%d", os.Geteuid())
 		if _, err := os.Stat(dir); err != nil {
-			return nil, errors.New("a sandbox of a user who is not root is recorded below $XDG_RUNTIME_DIR, which is not set: log in by a session that sets it, or say export XDG_RUNTIME_DIR=DIR with a directory of your own in memory")
+			return nil, lang.Errorf(nil, "sandbox.error-runtime-dir")
 		}
 	}
 	return &Store{filepath.Join(dir, "mydocker", "worlds")}, nil
@@ -69,9 +70,9 @@ var goodName = func(name string) bool {
 func (o *Options) check() error {
 	switch {
 	case !goodName(o.Name):
-		return fmt.Errorf("%q cannot be the name of a sandbox: up to 40 of the characters a-z 0-9 _ . -, the first a letter or digit", o.Name)
+		return lang.Errorf(nil, "sandbox.error-name", "name", o.Name)
 	case o.Hosts < 1 || o.Hosts > 2:
-		return fmt.Errorf("a sandbox has 1 or 2 hosts, not %d", o.Hosts)
+		return lang.Errorf(nil, "sandbox.error-hosts", "hosts", o.Hosts)
 	}
 	for _, dir := range o.Shared {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -99,7 +100,7 @@ func (s *Store) Up(o Options) (sb *Sandbox, err error) {
 		if alive, err := old.Alive(); err != nil {
 			return nil, err
 		} else if alive {
-			return nil, fmt.Errorf("sandbox %s is up: `mydocker sandbox enter -n %s` goes there, `mydocker sandbox reset %s` makes it new: %w", o.Name, o.Name, o.Name, fs.ErrExist)
+			return nil, lang.Errorf(fs.ErrExist, "sandbox.error-up", "name", o.Name)
 		}
 		if err := old.remove(); err != nil {
 			return nil, fmt.Errorf("remove what sandbox %s of before has left: %w", o.Name, err)
@@ -126,7 +127,7 @@ func (sb *Sandbox) plan() error {
 		sb.Rootless = true
 		sb.Ranged = haveRanges()
 		if !sb.Ranged {
-			sb.Notes = append(sb.Notes, "there is one user id only, root: programs that change to another user fail (ranges of ids need newuidmap, and a line for this user in /etc/subuid and /etc/subgid)")
+			sb.Notes = append(sb.Notes, "note-one-id")
 		}
 	}
 	groups, note := chooseGroups(sb.groupName(), sb.Rootless)
@@ -147,11 +148,11 @@ func (sb *Sandbox) groupName() string {
 func (s *Store) Find(name string) (*Sandbox, error) {
 	sb := &Sandbox{dir: filepath.Join(s.Dir, name)}
 	if !goodName(name) {
-		return nil, fmt.Errorf("%q cannot be the name of a sandbox: %w", name, fs.ErrNotExist)
+		return nil, lang.Errorf(fs.ErrNotExist, "sandbox.error-name", "name", name)
 	}
 	err := state.ReadJSON(filepath.Join(sb.dir, "record.json"), &sb.Record)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no sandbox %s: `mydocker sandbox up %s` makes it: %w", name, name, fs.ErrNotExist)
+		return nil, lang.Errorf(fs.ErrNotExist, "sandbox.error-none", "name", name)
 	}
 	return sb, err
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/lang"
 )
 
 // Without root, a sandbox lives in a user namespace (user_namespaces(7)): its user is root in there, and owns all the other
@@ -27,10 +29,10 @@ func mayMakeNamespaces() error {
 		return nil
 	}
 	if limit, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err == nil && strings.TrimSpace(string(limit)) == "0" {
-		return errors.New("user namespaces are switched off on this machine (user.max_user_namespaces = 0): use sudo, or switch them on with `sysctl -w user.max_user_namespaces=10000`")
+		return lang.Errorf(nil, "sandbox.error-switched-off")
 	}
 	if allowed, err := os.ReadFile("/proc/sys/kernel/unprivileged_userns_clone"); err == nil && strings.TrimSpace(string(allowed)) == "0" {
-		return errors.New("only root may make user namespaces on this machine: use sudo, or allow them with `sysctl -w kernel.unprivileged_userns_clone=1`")
+		return lang.Errorf(nil, "sandbox.error-root-only")
 	}
 	return nil
 }
