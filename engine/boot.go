@@ -3,7 +3,10 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/signal"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -89,19 +92,59 @@ func (e *Engine) Shutdown(ctx context.Context) (stopped []string, failed []error
 }
 
 func (e *Engine) shutDown(ctx context.Context, d *Definition) error {
+	if err := e.afterStart(d); err != nil {
+		return err
+	}
+	first, err := e.markDown(d.ID, downByShutdown)
+	if err != nil {
+		return err
+	}
+	sig, seconds := d.lastWords()
+	return e.bringDown(ctx, d, func(c *container.Container) error {
+		if first {
+			return endProcess(ctx, c, sig, seconds)
+		}
+		// Somebody has asked it already, and a program that is asked twice may take that for an order to be quick.
+		ended, err := waitPid(ctx, c, time.Duration(seconds)*time.Second)
+		if err != nil || ended {
+			return err
+		}
+		return killProcess(ctx, c)
+	})
+}
+
+// lastWords are how a container is stopped when the machine goes down: by which signal, and within how many seconds.
+func (d *Definition) lastWords() (unix.Signal, int) {
 	sig, err := ParseSignal(d.Options.StopSignal)
 	if err != nil {
 		sig = unix.SIGTERM // the image's own word may be nonsense; it has to end all the same
 	}
-	seconds := defaultStopTimeout
 	if t := d.Options.StopTimeout; t != nil && *t >= 0 { // "for ever" is no answer to a machine that goes down
-		seconds = *t
+		return sig, *t
 	}
-	if err := e.afterStart(d); err != nil {
-		return err
+	return sig, defaultStopTimeout
+}
+
+// heedTermination stops the container when the monitor is told to end, which nobody does but an init that ends a session, or the
+// machine: so what the container says last is still written down, and how it ended.
+func (m *monitor) heedTermination() {
+	if m.stay {
+		return
 	}
-	if err := e.markDown(d.ID, downByShutdown); err != nil {
-		return err
-	}
-	return e.bringDown(ctx, d, func(c *container.Container) error { return endProcess(ctx, c, sig, seconds) })
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGTERM)
+	go func() {
+		<-ch
+		first, err := m.e.markDown(m.d.ID, downByShutdown)
+		m.mu.Lock()
+		l := m.live
+		m.mu.Unlock()
+		if err == nil && first && l != nil {
+			sig, seconds := m.d.lastWords()
+			err = endProcess(context.Background(), l.c, sig, seconds)
+		}
+		if err != nil {
+			m.complain(err)
+		}
+	}()
 }

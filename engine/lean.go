@@ -217,6 +217,7 @@ func resumeMain(letter string) int {
 	if err != nil {
 		return 1 // the container goes on without a monitor: stop, rm and gc know what to do about that
 	}
+	m.heedTermination()
 	life, l, err := m.run(&begun{live: l, life: s.Life, restarts: s.Restarts, backoff: s.Backoff}, func(error) {})
 	if err = errors.Join(err, m.finish(l, life)); err != nil {
 		return 1

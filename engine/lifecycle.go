@@ -124,10 +124,13 @@ func (e *Engine) awaitKilled(ctx context.Context, d *Definition, c *container.Co
 const downByShutdown = "shutdown"
 
 // markStopped tells the monitor that the user wants the container down, so that no policy restarts it.
-func (e *Engine) markStopped(id string) error { return e.markDown(id, "") }
+func (e *Engine) markStopped(id string) error {
+	_, err := e.markDown(id, "")
+	return err
+}
 
-// markDown is markStopped with the reason. A user's word holds, whoever else says it too.
-func (e *Engine) markDown(id, why string) error {
+// markDown is markStopped with the reason. A user's word holds, whoever else says it too; first says that nobody had said it.
+func (e *Engine) markDown(id, why string) (first bool, err error) {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 	if why != "" {
 		flags |= os.O_EXCL
@@ -135,14 +138,14 @@ func (e *Engine) markDown(id, why string) error {
 	f, err := os.OpenFile(e.path(id, stoppedFile), flags, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return nil
+		return false, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return noSuchContainer(ShortID(id)) // removed meanwhile
+		return false, noSuchContainer(ShortID(id)) // removed meanwhile
 	case err != nil:
-		return err
+		return false, err
 	}
 	_, err = f.WriteString(why)
-	return errors.Join(err, f.Close())
+	return true, errors.Join(err, f.Close())
 }
 
 // unmarkStopped is for a monitor that begins.

@@ -216,6 +216,7 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 				started(nil)
 				if restarts == 0 {
 					m.keep()
+					m.heedTermination()
 				}
 				started = func(error) {}
 				m.leanLater(l, life, restarts, backoff)

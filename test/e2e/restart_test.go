@@ -109,5 +109,11 @@ func TestShutdownAndBoot(t *testing.T) {
 	equal(t, "boot", sortedLines(must(t, "system", "boot")), "deaf\ntidy")
 	equal(t, "who is down", plain.inspect("{{.State.Status}}")+halted.inspect("{{.State.Status}}"), "exitedexited")
 	equal(t, "a second boot", must(t, "system", "boot"), "")
+	// An init that ends the session in which a container was started ends the monitor too: then the container ends as well as it can.
+	monitor := sh(t, fmt.Sprintf("ps -o ppid= -p %d", tidy.pid()))
+	sh(t, "kill "+monitor)
+	tidy.becomes("{{.State.Status}} {{.State.ExitCode}}", "exited 0")
+	equal(t, "what it said", must(t, "logs", "-n", "1", tidy.name), "tidied")
+	equal(t, "boot brings it back", must(t, "system", "boot"), "tidy")
 	must(t, "rm", "-f", tidy.name, deaf.name)
 }
