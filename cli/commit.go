@@ -82,6 +82,10 @@ func commit(s *session, c *urfave.Context) (err error) {
 		return err
 	}
 	s.settleLater()
+	e.ContainerEvent(d, "commit", "comment", c.String("message"))
+	if reference != "" {
+		s.imageEvent("tag", img, familiar(reference))
+	}
 	_, err = fmt.Fprintln(s.streams.Out, img.ID)
 	return err
 }
@@ -125,9 +129,15 @@ Examples:
 			if err != nil {
 				return err
 			}
-			return s.output(c.String("output"), func(ctx context.Context, w *os.File) error {
+			err = s.output(c.String("output"), func(ctx context.Context, w *os.File) error {
 				return store.Save(ctx, c.Args().Slice(), w, format)
 			})
+			for _, ref := range c.Args().Slice() {
+				if img, getErr := store.Get(ref); err == nil && getErr == nil { // it may have been a repository, or be gone by now
+					s.imageEvent("save", img, string(img.ID))
+				}
+			}
+			return err
 		},
 	}
 }

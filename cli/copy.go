@@ -72,10 +72,26 @@ func cp(s *session, c *urfave.Context) error {
 	o := image.CopyOptions{FollowLink: c.Bool("follow-link"), Archive: c.Bool("archive")}
 	ctx, stop := interruptible()
 	defer stop()
+	// The names that Docker's events have for the two ways.
 	if from.container != "" {
-		return s.copyOut(ctx, from, to.path, o)
+		return s.copied(from.container, "archive-path", s.copyOut(ctx, from, to.path, o))
 	}
-	return s.copyIn(ctx, from.path, to, o)
+	return s.copied(to.container, "extract-to-dir", s.copyIn(ctx, from.path, to, o))
+}
+
+// copied tells of a copy that went well.
+func (s *session) copied(container, event string, err error) error {
+	if err != nil {
+		return err
+	}
+	e, err := s.engine()
+	if err != nil {
+		return err
+	}
+	if d, err := e.Find(container); err == nil { // else it was removed at once
+		e.ContainerEvent(d, event)
+	}
+	return nil
 }
 
 func (s *session) copyOut(ctx context.Context, from place, to string, o image.CopyOptions) (err error) {
@@ -205,7 +221,11 @@ Examples:
 					return err
 				}
 				defer func() { err = errors.Join(err, done()) }()
-				return image.Export(ctx, root, w)
+				if err := image.Export(ctx, root, w); err != nil {
+					return err
+				}
+				files.engine.ContainerEvent(files.definition, "export")
+				return nil
 			})
 		},
 	}

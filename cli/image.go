@@ -73,6 +73,7 @@ Examples:
 			if err != nil {
 				return err
 			}
+			s.imageMade("import", img, o.Reference)
 			s.settleLater()
 			if c.Bool("quiet") {
 				_, err = fmt.Fprintln(s.streams.Out, img.ID)
@@ -133,6 +134,7 @@ Examples:
 			if err != nil {
 				return fmt.Errorf("%s: %w", source, err)
 			}
+			s.imageMade("import", img, reference)
 			s.settleLater()
 			_, err = fmt.Fprintln(s.streams.Out, img.ID)
 			return err
@@ -185,6 +187,9 @@ Examples:
 			if err != nil {
 				return err
 			}
+			for _, img := range loaded {
+				s.imageEvent("load", img, string(img.ID))
+			}
 			s.settleLater()
 			return s.printLoaded(loaded)
 		},
@@ -220,7 +225,14 @@ func tagVerb() *verb {
 			if err != nil {
 				return err
 			}
-			return images.Tag(c.Args().Get(0), c.Args().Get(1))
+			if err := images.Tag(c.Args().Get(0), c.Args().Get(1)); err != nil {
+				return err
+			}
+			img, err := images.Get(c.Args().Get(1))
+			if err == nil { // else it was removed at once
+				s.imageEvent("tag", img, familiar(c.Args().Get(1)))
+			}
+			return nil
 		},
 	}
 }

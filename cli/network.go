@@ -67,7 +67,7 @@ Examples:
 			if err != nil {
 				return err
 			}
-			n, err := e.Networks().Create(context.Background(), o)
+			n, err := e.CreateNetwork(context.Background(), o)
 			if err != nil {
 				return err
 			}

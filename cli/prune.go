@@ -48,7 +48,7 @@ Examples:
 			if !c.Bool("force") && !s.confirm("WARNING! This will remove "+warning+".") {
 				return nil
 			}
-			freed, err := s.prune(prune, title, f, all)
+			freed, err := s.prune(prune, group, title, f, all)
 			if err == nil && sized {
 				_, err = fmt.Fprintln(s.streams.Out, "Total reclaimed space:", units.HumanSize(float64(freed)))
 			}
@@ -81,7 +81,7 @@ func (f filters) before(made time.Time) bool {
 	return true
 }
 
-func (s *session) prune(prune pruner, title string, f filters, all bool) (freed int64, err error) {
+func (s *session) prune(prune pruner, kind, title string, f filters, all bool) (freed int64, err error) {
 	e, err := s.engine()
 	if err != nil {
 		return 0, err
@@ -89,6 +89,7 @@ func (s *session) prune(prune pruner, title string, f filters, all bool) (freed 
 	ctx, stop := interruptible()
 	defer stop()
 	removed, freed, err := prune(ctx, e, f, all)
+	e.PruneEvent(kind, freed)
 	s.printPruned(title, removed)
 	return freed, err
 }
@@ -242,19 +243,19 @@ func systemPrune(s *session, c *urfave.Context) error {
 	}
 	var total int64
 	for _, part := range []struct {
-		title string
-		prune pruner
-		skip  bool
+		kind, title string
+		prune       pruner
+		skip        bool
 	}{
-		{"Deleted Containers:", pruneContainers, false},
-		{"Deleted Networks:", pruneNetworks, false},
-		{"Deleted Volumes:", pruneAnonymous, !c.Bool("volumes")},
-		{"Deleted Images:", pruneImages, false},
+		{"container", "Deleted Containers:", pruneContainers, false},
+		{"network", "Deleted Networks:", pruneNetworks, false},
+		{"volume", "Deleted Volumes:", pruneAnonymous, !c.Bool("volumes")},
+		{"image", "Deleted Images:", pruneImages, false},
 	} {
 		if part.skip {
 			continue
 		}
-		freed, pruneErr := s.prune(part.prune, part.title, f, c.Bool("all"))
+		freed, pruneErr := s.prune(part.prune, part.kind, part.title, f, c.Bool("all"))
 		total += freed
 		err = errors.Join(err, pruneErr)
 	}

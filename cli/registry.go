@@ -90,6 +90,9 @@ func (s *session) pull(r remote.Request, ref image.Reference, quiet bool) (remot
 	defer done()
 	r.Ref = ref.String()
 	fetched, err := atRegistry(ctx, r, tell)
+	if err == nil {
+		s.registryEvent("pull", ref)
+	}
 	if err == nil && fetched.Stored {
 		s.settleLater()
 	}
@@ -242,6 +245,7 @@ func push(s *session, c *urfave.Context) error {
 			return err
 		}
 		s.settleLater() // its layers may have been packed for it
+		s.registryEvent("push", ref)
 		line := fmt.Sprintf("%s: digest: %s", ref.Tag, pushed.Digest)
 		if quiet {
 			line = ref.String()

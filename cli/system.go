@@ -116,7 +116,13 @@ Examples:
 			if err != nil {
 				return err
 			}
-			return s.psOf(pids, c.Args().Tail())
+			if err := s.psOf(pids, c.Args().Tail()); err != nil {
+				return err
+			}
+			if d, err := e.Find(c.Args().First()); err == nil { // else it was removed at once
+				e.ContainerEvent(d, "top")
+			}
+			return nil
 		},
 	}
 }

@@ -207,6 +207,7 @@ func (s *session) pruneVolumes(all bool, f filters) error {
 		return err
 	}
 	removed, freed, err := e.PruneVolumes(all, func(v *engine.Volume) bool { return !f.labels(v.Labels) })
+	e.PruneEvent("volume", freed)
 	s.printPruned("Deleted Volumes:", removed)
 	if err != nil {
 		return err

@@ -35,7 +35,11 @@ func (m *monitor) ended(life Life, exit container.Exit, err error) (Life, error)
 	if m.log != nil {
 		m.log.endLines()
 	}
-	m.e.endEvents(m.d, exit.Code, exit.OOMKilled)
+	told := *m.d
+	if fresh, err := m.e.readDefinition(m.d.ID); err == nil { // it may have been renamed
+		told.Name = fresh.Name
+	}
+	m.e.endEvents(&told, life)
 	return m.remember(life), err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -49,9 +50,7 @@ func (e *Engine) containerEvent(d *Definition, action string, more ...string) {
 // eventOf is an event of a container; more are names and values of further attributes.
 func eventOf(d *Definition, action string, more ...string) Event {
 	attributes := make(map[string]string, len(d.Options.Labels)+2+len(more)/2)
-	for k, v := range d.Options.Labels {
-		attributes[k] = v
-	}
+	maps.Copy(attributes, d.Options.Labels)
 	attributes["image"], attributes["name"] = d.Options.Image, d.Name
 	for i := 0; i+1 < len(more); i += 2 {
 		attributes[more[i]] = more[i+1]
@@ -71,12 +70,13 @@ func (e *Engine) startEvents(d *Definition, attached bool) {
 }
 
 // endEvents tells of an end in the same way.
-func (e *Engine) endEvents(d *Definition, exitCode int, outOfMemory bool) {
+func (e *Engine) endEvents(d *Definition, life Life) {
 	var all []Event
-	if outOfMemory {
+	if life.OOMKilled {
 		all = append(all, eventOf(d, "oom"))
 	}
-	all = append(all, eventOf(d, "die", "exitCode", strconv.Itoa(exitCode)))
+	seconds := int(life.FinishedAt.Sub(life.StartedAt) / time.Second)
+	all = append(all, eventOf(d, "die", "execDuration", strconv.Itoa(seconds), "exitCode", strconv.Itoa(life.ExitCode)))
 	all = append(all, e.networkEvents(d, "disconnect")...)
 	e.Emit(append(all, volumeEvents(d, "unmount")...)...)
 }
@@ -109,9 +109,17 @@ func volumeEvents(d *Definition, action string) (all []Event) {
 	return all
 }
 
-// ImageEvent tells of an image; name is how it was called.
-func (e *Engine) ImageEvent(action, id, name string) {
-	e.Emit(Event{Status: action, ID: id, Type: "image", Action: action, Actor: Actor{ID: id, Attributes: map[string]string{"name": name}}})
+// ImageEvent tells of an image, by its id, or by its reference where it was pulled or pushed; name is how it is called.
+func (e *Engine) ImageEvent(action, id, name string, labels map[string]string) {
+	attributes := make(map[string]string, len(labels)+1)
+	maps.Copy(attributes, labels)
+	attributes["name"] = name
+	e.Emit(Event{Status: action, ID: id, Type: "image", Action: action, Actor: Actor{ID: id, Attributes: attributes}})
+}
+
+// PruneEvent tells that what is not used of a type was removed, and how many bytes that was.
+func (e *Engine) PruneEvent(kind string, reclaimed int64) {
+	e.Emit(Event{Type: kind, Action: "prune", Actor: Actor{Attributes: map[string]string{"reclaimed": strconv.FormatInt(reclaimed, 10)}}})
 }
 
 // ContainerEvent tells what another package has done with a container: copy, commit, export.

@@ -45,6 +45,10 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	}
 	if o.TTY {
 		code, err := execTerminal(ctx, c, p, o, s)
+		if errors.Is(err, errDetached) {
+			e.containerEvent(d, "exec_detach", "execID", ex.id)
+			return 0, nil
+		}
 		ex.ended(code)
 		return code, err
 	}
@@ -187,7 +191,7 @@ func execTerminal(ctx context.Context, c *container.Container, p *specs.Process,
 	}()
 	select {
 	case <-detached:
-		return 0, nil
+		return 0, errDetached
 	case <-copied:
 	}
 	exit, err := proc.Wait()

@@ -17,6 +17,7 @@ import (
 //	container --pipe or pty--> pump --> log file
 //	                               \--> clients (sockets), the foreground command itself (local)
 type hub struct {
+	resized        func(unix.Winsize)
 	log            *logWriter   // nil for --log-driver none
 	networkChanged func() error // does what a frameNetwork asks for
 
@@ -135,9 +136,12 @@ func (h *hub) closeStdin() {
 
 func (h *hub) resize(size unix.Winsize) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.size = &size
 	h.resizeLocked(size)
+	h.mu.Unlock()
+	if h.resized != nil {
+		h.resized(size)
+	}
 }
 
 func (h *hub) resizeLocked(size unix.Winsize) {

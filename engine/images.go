@@ -31,7 +31,8 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]ima
 	if err != nil {
 		return nil, err
 	}
-	return store.Remove(ref, image.RemoveOptions{Force: force, InUse: func(id image.Digest) []string {
+	img, getErr := store.Get(ref)
+	removed, err := store.Remove(ref, image.RemoveOptions{Force: force, InUse: func(id image.Digest) []string {
 		var names []string
 		for _, d := range all {
 			if d.ImageID == id {
@@ -40,4 +41,14 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, force bool) ([]ima
 		}
 		return names
 	}})
+	for _, r := range removed {
+		switch {
+		case getErr != nil: // a damaged one: nobody can say what it was
+		case r.Untagged != "":
+			e.ImageEvent("untag", string(img.ID), string(img.ID), img.Config.Config.Labels)
+		case r.Deleted == string(img.ID): // its layers are told of by their image
+			e.ImageEvent("delete", string(img.ID), string(img.ID), img.Config.Config.Labels)
+		}
+	}
+	return removed, err
 }

@@ -406,8 +406,3 @@ func (e *Engine) Top(ctx context.Context, ref string) ([]int, error) {
 	})
 	return pids, err
 }
-
-// RemoveNetwork removes a network that no container uses.
-func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
-	return e.networks.Remove(ctx, ref)
-}

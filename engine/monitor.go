@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -123,6 +124,9 @@ func (m *monitor) openLog() (err error) {
 func (m *monitor) makeHub() {
 	m.hub = newHub(m.log)
 	m.hub.networkChanged = m.networkChanged
+	m.hub.resized = func(size unix.Winsize) {
+		m.e.containerEvent(m.d, "resize", "height", strconv.Itoa(int(size.Row)), "width", strconv.Itoa(int(size.Col)))
+	}
 }
 
 // listen opens the socket for `attach`. It is reached through the directory's descriptor, because a socket's path may

@@ -45,11 +45,12 @@ first_boot() {
     die "the machine does not reboot"
 }
 
-# what_is is what has to be the same in both boots: the rules, the bridges, and the addresses that were asked for.
+# what_is is what has to be the same in both boots: the rules (but for the ids of endpoints), the bridges, and the addresses that were
+# asked for.
 what_is() {
     local family
     for family in iptables ip6tables; do
-        "$family-save" | sed -E -e '/^#/d' -e 's/\[[0-9:]+\]//' | grep -v -E -e '808[34]'
+        "$family-save" | sed -E -e '/^#/d' -e 's/\[[0-9:]+\]//' -e 's/ [0-9a-f]{12}"/"/' | grep -v -E -e '808[34]'
     done
     ip -o addr | awk '$4 !~ /^fe80/ {print $2, $4}' | sort
     mydocker network ls --no-trunc
