@@ -72,6 +72,7 @@ func buildWorld() error {
 	return shell(`
 		mkdir -p /run/netns /run/lock
 		ip link set lo up
+		sysctl -qw net.ipv6.conf.default.accept_dad=0 # no bridge waits a second for its fe80:: address
 		ip netns add lan
 		ip link add eth0 type veth peer name eth0 netns lan
 		ip addr add 10.99.0.1/24 dev eth0; ip link set eth0 up
