@@ -80,10 +80,15 @@ func mmdebstrap(ctx context.Context, o BootstrapOptions, w io.Writer) error {
 
 // debootstrap equals: debootstrap --variant=minbase SUITE DIR [MIRROR]; tar -C DIR -c .
 func (s *Store) debootstrap(ctx context.Context, o BootstrapOptions, w io.Writer) (err error) {
-	if err := s.makeLayout(); err != nil {
+	held, err := s.hold() // nobody collects what is in no record yet; after a crash somebody does
+	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(s.layers(), "old-debootstrap-") // a name that collecting would remove after a crash
+	defer held.Release()
+	if err := errors.Join(s.ensureChecked(), s.makeLayout()); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(s.layers(), "new-debootstrap-")
 	if err != nil {
 		return err
 	}

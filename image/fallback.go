@@ -28,6 +28,11 @@ func (s *Store) Driver() (name, why string, err error) {
 	if err := os.MkdirAll(s.layers(), 0o700); err != nil {
 		return "", "", fmt.Errorf("make the image store: %w", err)
 	}
+	held, err := s.hold() // nobody collects the probe
+	if err != nil {
+		return "", "", err
+	}
+	defer held.Release()
 	if probeErr := probeOverlay(s.layers()); probeErr != nil {
 		return DriverCopy, probeErr.Error(), nil
 	}
@@ -36,7 +41,7 @@ func (s *Store) Driver() (name, why string, err error) {
 
 // probeOverlay mounts the smallest overlay there is, on the file system of a directory.
 func probeOverlay(beside string) (err error) {
-	dir, err := os.MkdirTemp(beside, "old-probe-") // a name that collecting would remove after a crash
+	dir, err := os.MkdirTemp(beside, "new-probe-") // after a crash, collecting removes it, or the container's removal
 	if err != nil {
 		return err
 	}
