@@ -42,7 +42,7 @@ func compatible(a, b injection) bool {
 
 // Two faults at once are both named, and when the commands have been run nothing is wrong any more. Of the pairs every so-manieth is tried.
 func TestPairs(t *testing.T) {
-	const every = 5
+	const every = 8
 	all, count := append(injections(), injections6()...), 0
 	for i, a := range all {
 		for _, b := range all[i+1:] {

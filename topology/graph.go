@@ -113,8 +113,8 @@ func Mermaid(v *View, texts *lang.Catalogue) string {
 			fmt.Fprintf(&b, "  %s %s|%s| %s\n", ids[c.A], line, c.Kind, ids[c.B])
 		}
 	}
-	for _, line := range w.faults() {
-		fmt.Fprintf(&b, "  %%%% %s\n", strings.ReplaceAll(line, "\n", " "))
+	if faults := w.faults(); len(faults) > 0 {
+		fmt.Fprintf(&b, "  faults[%s]\n  style faults stroke:#b3261e\n", mermaidQuote(strings.Join(faults, "\n")))
 	}
 	return b.String()
 }

@@ -222,14 +222,11 @@ func (v *View) addCable(named map[*world.Namespace]*Space, l *world.Link) {
 
 // addRule notes ways in and out.
 func (v *View) addRule(w *world.World, c *world.Chain, r *world.Rule) {
-	if c.Family == "ip6" {
-		return
-	}
-	owner := r.Owner.String()
+	owner, six := r.Owner.String(), c.Family == "ip6" || r.To.Addr.Is6()
 	switch r.Target {
 	case "DNAT":
 		for _, e := range r.Map {
-			v.addPort(w, Port{From: portText(e.Addr, [][2]uint16{{e.Port, e.Port}}, e.Proto), To: e.To.String(), By: c.Place(), Owner: owner, port: e.Port}, e.To.Addr())
+			v.addPort(w, Port{From: portText(e.Addr, six, [][2]uint16{{e.Port, e.Port}}, e.Proto), To: e.To.String(), By: c.Place(), Owner: owner, port: e.Port}, e.To.Addr())
 		}
 		if r.To.Addr.IsValid() {
 			var dst netip.Addr
@@ -238,12 +235,12 @@ func (v *View) addRule(w *world.World, c *world.Chain, r *world.Rule) {
 			}
 			to := r.To.Addr.String()
 			if r.To.PortMin != 0 {
-				to = fmt.Sprintf("%s:%d", to, r.To.PortMin)
+				to = netip.AddrPortFrom(r.To.Addr, r.To.PortMin).String()
 				if r.To.PortMax > r.To.PortMin {
 					to = fmt.Sprintf("%s-%d", to, r.To.PortMax)
 				}
 			}
-			p := Port{From: portText(dst, r.Match.DPort.Ranges, r.Match.Proto), To: to, By: c.Place(), Owner: owner}
+			p := Port{From: portText(dst, six, r.Match.DPort.Ranges, r.Match.Proto), To: to, By: c.Place(), Owner: owner}
 			if len(r.Match.DPort.Ranges) > 0 {
 				p.port = r.Match.DPort.Ranges[0][0]
 			}
@@ -255,6 +252,9 @@ func (v *View) addRule(w *world.World, c *world.Chain, r *world.Rule) {
 			return // back to its own bridge: that is for published ports
 		}
 		o := Out{From: "0.0.0.0/0", As: r.Target, Owner: owner}
+		if six {
+			o.From = "::/0"
+		}
 		if len(r.Match.Src.Nets) > 0 {
 			o.From = r.Match.Src.Nets[0].String()
 		}
@@ -287,10 +287,17 @@ func (v *View) addPort(w *world.World, p Port, to netip.Addr) {
 	}
 }
 
-func portText(a netip.Addr, ranges [][2]uint16, proto string) string {
+// portText is how a published port is called: *:80/tcp, [::]:80/tcp, 10.99.0.1:80/tcp.
+func portText(a netip.Addr, six bool, ranges [][2]uint16, proto string) string {
 	host := "*"
+	if six && !a.IsValid() {
+		a = netip.IPv6Unspecified()
+	}
 	if a.IsValid() {
 		host = a.String()
+	}
+	if a.Is6() && len(ranges) > 0 {
+		host = "[" + host + "]"
 	}
 	var runs []string
 	for _, r := range ranges {

@@ -68,7 +68,9 @@ func TestDeathBetweenHooks(t *testing.T) {
 // A host whose iptables is the old one: mydocker's own rules are told, too, each where the packet met it, by both families.
 func TestLegacy(t *testing.T) {
 	must(t, `for p in iptables ip6tables; do for s in "" -save -restore; do mount --bind /usr/sbin/xtables-legacy-multi $(readlink -f $(command -v $p$s)); done; done 2>/dev/null || true`)
-	t.Cleanup(func() { must(t, `while mountpoint -q $(readlink -f $(command -v iptables)); do umount $(readlink -f $(command -v iptables)); done`) })
+	t.Cleanup(func() {
+		must(t, `while mountpoint -q $(readlink -f $(command -v iptables)); do umount $(readlink -f $(command -v iptables)); done`)
+	})
 	p := newDual(t, network.FirewallIPTables)
 	must(t, "iptables -V | grep legacy >/dev/null")
 	tr := p.trace("outside", "host:8080")

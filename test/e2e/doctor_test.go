@@ -72,7 +72,7 @@ func TestDoctorAndTrace(t *testing.T) {
 	sh(t, "sysctl -qw net.ipv4.ip_forward=0")
 	r = my(t, "trace", "db", "outside/icmp")
 	sh(t, "sysctl -qw net.ipv4.ip_forward=1")
-	if r.code != 1 || !strings.Contains(r.out, "Lost in host") || !strings.Contains(r.out, "ip-forward-off") {
+	if r.code != 1 || !strings.Contains(r.out, "Died in host, after it came in by br0: net.ipv4.ip_forward is 0") || !strings.Contains(r.out, "ip-forward-off") {
 		t.Errorf("trace without forwarding: %d %s%s", r.code, r.out, r.err)
 	}
 	refused(t, 125, []string{"nobody"}, "trace", "db", "nobody")
