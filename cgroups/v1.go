@@ -146,8 +146,10 @@ func (g *v1Group) explainFailure(r *specs.LinuxResources, s Setting, path string
 		return write(g.watch, path, s.Value, s.Reason)
 	case s.File == v1SwapLimit && errors.Is(err, fs.ErrNotExist) && swapIsDefault(r.Memory):
 		return nil // a kernel without swap accounting: nobody asked for a swap limit of its own
+	case s.isReservation() && errors.Is(err, fs.ErrNotExist):
+		return nil // the limit of use has been set
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("set %s: %w: %s is not mounted or lacks this file: see `cat /proc/cgroups`", s.File, ErrUnavailable, s.Controller)
+		return s.unavailable(s.Controller + " is not mounted or lacks this file: see `cat /proc/cgroups`")
 	}
 	return fmt.Errorf("set %s: %w", s.File, err)
 }

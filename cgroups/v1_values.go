@@ -3,6 +3,7 @@ package cgroups
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -26,7 +27,8 @@ func V1Values(r *specs.LinuxResources) ([]Setting, error) {
 	}
 	list.v1Blkio(r.BlockIO)
 	for _, h := range r.HugepageLimits {
-		list.add("hugetlb", "hugetlb."+h.Pagesize+".limit_in_bytes", utoa(h.Limit), "limit of huge pages")
+		list.add("hugetlb", "hugetlb."+h.Pagesize+".limit_in_bytes", utoa(h.Limit), "limit of huge pages in use")
+		list.add("hugetlb", "hugetlb."+h.Pagesize+reservation+".limit_in_bytes", utoa(h.Limit), "limit of huge pages laid by")
 	}
 	list.rdma(r.Rdma)
 	if r.Network != nil {
@@ -38,6 +40,22 @@ func V1Values(r *specs.LinuxResources) ([]Setting, error) {
 		}
 	}
 	return list, nil
+}
+
+// reservation is in the names of limits that hold when huge pages are reserved, by mmap(2), and not only when they are used, where
+// the kernel can but end the process: Linux 5.7. Before, the limit of use has to do: runtime-spec, config-linux.md, "Huge page limits".
+const reservation = ".rsvd"
+
+func (s Setting) isReservation() bool { return strings.Contains(s.File, reservation+".") }
+
+// unavailable names the member of the config that this host cannot do.
+func (s Setting) unavailable(why string) error {
+	members := map[string]string{"hugetlb": "hugepageLimits", "io": "blockIO", "blkio": "blockIO", "net_cls": "network", "net_prio": "network", "cpuset": "cpu"}
+	name := s.Controller
+	if m, ok := members[name]; ok {
+		name = m
+	}
+	return fmt.Errorf("linux.resources.%s: set %s: %w: %s", name, s.File, ErrUnavailable, why)
 }
 
 type settings []Setting

@@ -118,8 +118,11 @@ func (g *v2Group) Set(r *specs.LinuxResources) error {
 		if errors.Is(err, fs.ErrNotExist) && s.File == "memory.swap.max" && swapIsDefault(r.Memory) {
 			continue // a kernel without swap: nobody asked for a swap limit of its own
 		}
+		if errors.Is(err, fs.ErrNotExist) && s.isReservation() {
+			continue // the limit of use has been set
+		}
 		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("set %s: %w: %s: see `cat %s/cgroup.controllers`", s.File, ErrUnavailable, s.Controller, g.dir())
+			return s.unavailable(s.Controller + ": see `cat " + g.dir() + "/cgroup.controllers`")
 		}
 		if err != nil {
 			return fmt.Errorf("set %s: %w", s.File, err)

@@ -27,7 +27,8 @@ func V2Values(r *specs.LinuxResources) ([]Setting, error) {
 		return nil, err
 	}
 	for _, h := range r.HugepageLimits {
-		list.add("hugetlb", "hugetlb."+h.Pagesize+".max", utoa(h.Limit), "limit of huge pages")
+		list.add("hugetlb", "hugetlb."+h.Pagesize+".max", utoa(h.Limit), "limit of huge pages in use")
+		list.add("hugetlb", "hugetlb."+h.Pagesize+reservation+".max", utoa(h.Limit), "limit of huge pages laid by")
 	}
 	list.rdma(r.Rdma)
 	if r.Network != nil && (r.Network.ClassID != nil || len(r.Network.Priorities) > 0) {

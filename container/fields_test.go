@@ -32,7 +32,7 @@ var fieldsShown = map[string]string{
 	"linux.resources.memory.swappiness": "TestNothingIsIgnored", "linux.resources.memory.disableOOMKiller": "TestValues", "linux.resources.memory.useHierarchy": "TestNothingIsIgnored",
 	"linux.resources.memory.checkBeforeUpdate": "TestCheckBeforeUpdate", "linux.resources.cpu.realtimeRuntime": "TestNothingIsIgnored", "linux.resources.cpu.realtimePeriod": "TestNothingIsIgnored",
 	"linux.resources.blockIO": "TestValues", "linux.resources.blockIO.leafWeight": "TestNothingIsIgnored", "linux.resources.blockIO.weightDevice": "TestNothingIsIgnored",
-	"linux.resources.hugepageLimits": "TestNothingIsIgnored", "linux.resources.network": "TestNothingIsIgnored", "linux.resources.rdma": "TestNothingIsIgnored", "linux.resources.unified": "TestNothingIsIgnored",
+	"linux.resources.hugepageLimits": "TestHugePages", "linux.resources.network": "TestNothingIsIgnored", "linux.resources.rdma": "TestRDMA", "linux.resources.unified": "TestNothingIsIgnored",
 	"linux.cgroupsPath": "TestNames", "linux.namespaces": "TestExecIsInside", "linux.namespaces.path": "TestJoinUserNamespace", "linux.devices": "TestNames",
 	"linux.netDevices": "refused", "linux.seccomp": "TestRandomProfiles", "linux.seccomp.listenerPath": "TestSeccompListener", "linux.seccomp.listenerMetadata": "TestSeccompListener",
 	"linux.rootfsPropagation": "TestNames", "linux.maskedPaths": "TestSameUnderRunc", "linux.readonlyPaths": "TestSameUnderRunc", "linux.mountLabel": "TestNames",
