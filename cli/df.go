@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/docker/go-units"
@@ -19,7 +20,7 @@ type dfRow struct {
 func dfVerb() *verb {
 	return &verb{
 		name: "df", summary: "Show disk usage", usage: "[OPTIONS]",
-		about: `Reclaimable is what "mydocker system prune -a --volumes" could free.
+		about: `Images are their layers and the layers' archives. Reclaimable is what "mydocker system prune -a --volumes" could free.
 
 Examples:
   $ mydocker system df`,
@@ -110,28 +111,36 @@ func diskRows(e *engine.Engine) ([]dfRow, error) {
 	return []dfRow{images.row("Images"), containers.row("Containers"), volumes.row("Local Volumes")}, nil
 }
 
-// imageUsage measures the layers, each once, however many images share it. A layer can be reclaimed when no image in use has
-// it.
+// imageUsage measures the layers and their archives, each once, however many images share it. What no image in use has can be
+// reclaimed.
 func imageUsage(store *image.Store, all []*image.Image, used map[string]bool) (u usage, err error) {
-	needed := make(map[image.Digest]bool)
+	layers, archives := make(map[image.Digest]bool), make(map[image.Digest]bool)
 	for _, img := range all {
+		isUsed := used[string(img.ID)]
 		u.total++
-		if used[string(img.ID)] {
+		if isUsed {
 			u.active++
 		}
 		for _, layer := range img.Layers {
-			needed[layer] = needed[layer] || used[string(img.ID)]
+			layers[layer] = layers[layer] || isUsed
+		}
+		for _, archive := range img.Archives {
+			archives[archive] = archives[archive] || isUsed
 		}
 	}
-	for layer, isNeeded := range needed {
-		size, err := store.LayerSize(layer)
-		if err != nil {
-			return u, err
+	measure := func(needed map[image.Digest]bool, sizeOf func(image.Digest) (int64, error)) error {
+		for d, isNeeded := range needed {
+			size, err := sizeOf(d)
+			if err != nil {
+				return err
+			}
+			u.size += size
+			if !isNeeded {
+				u.reclaimable += size
+			}
 		}
-		u.size += size
-		if !isNeeded {
-			u.reclaimable += size
-		}
+		return nil
 	}
-	return u, nil
+	err = errors.Join(measure(layers, store.LayerSize), measure(archives, store.ArchiveSize))
+	return u, err
 }

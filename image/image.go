@@ -16,8 +16,10 @@ type Image struct {
 	// Size is the size of the unpacked layers in bytes, as `images` shows it.
 	Size int64
 	// Layers are the chain ids of the layers, bottom first: the names of the directories under LIB/layers.
-	Layers  []Digest
-	Created time.Time
+	Layers []Digest
+	// Archives are the digests of the layers' archives, as they lie in the blobs.
+	Archives []Digest
+	Created  time.Time
 }
 
 // Config is an image's configuration: OCI image-spec config.md, with the fields that Docker adds to it.

@@ -57,7 +57,7 @@ type record struct {
 }
 
 func (r *record) image() *Image {
-	img := &Image{ID: r.ID, Manifest: r.Manifest, Config: r.Config, Size: r.Size, Layers: r.Layers}
+	img := &Image{ID: r.ID, Manifest: r.Manifest, Config: r.Config, Size: r.Size, Layers: r.Layers, Archives: r.Blobs}
 	if r.Config.Created != nil {
 		img.Created = *r.Config.Created
 	}

@@ -157,6 +157,18 @@ func (s *Store) LayerSize(chainID Digest) (int64, error) {
 	return r.Size, nil
 }
 
+// ArchiveSize is the size of a layer's archive in bytes; one that was removed meanwhile takes nothing.
+func (s *Store) ArchiveSize(d Digest) (int64, error) {
+	info, err := os.Stat(s.blob(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
 // diskBytes is what layers and archives take together.
 func (s *Store) diskBytes() (int64, error) {
 	usage, err := s.DiskUsage()

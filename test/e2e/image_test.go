@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/docker/go-units"
 )
 
 // entry is one member of a layer's tar.
@@ -178,6 +181,12 @@ func TestImageCommands(t *testing.T) {
 	c := start(t, "in-use", "busybox", "true")
 	must(t, "wait", c.name)
 	refused(t, 1, []string{"busybox", "in-use"}, "rmi", "busybox")
+	sum := sh(t, "cd /var/lib/mydocker; find layers/*/fs $(jq -r '\"images/blobs/sha256/\" + .blobs[][7:]' images/ids/*.json | sort -u) -type f -printf '%i %s\n' | sort -u | awk '{s += $2} END {print s}'")
+	size, err := strconv.ParseFloat(sum, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "df counts layers and archives", strings.Fields(must(t, "system", "df", "--format", "{{.Type}} {{.Size}}"))[1], units.HumanSize(size))
 	refused(t, 1, []string{"nothing-there"}, "rmi", "nothing-there")
 	refused(t, 1, []string{"nothing-there"}, "tag", "nothing-there", "x")
 	refused(t, 1, []string{"Upper"}, "tag", "busybox", "Upper")
