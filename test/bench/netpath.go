@@ -130,7 +130,10 @@ func measurePaths(o options, all []*contestant) (*row, error) {
 		for _, k := range []struct {
 			kind, name string
 			unit       float64
-		}{{kindStream, "100 MB", 100e6}, {kindKeep, "1000 requests", 1000}, {kindConnect, "1000 connections", 1000}} {
+		}{{kindStream, "100 MB", 100e6}, {kindKeep, "1000 requests", 1000}, {kindConnect, "1000 connections", 1000}, {kindCost, "CPU time of 1000 datagrams", 1000}} {
+			if k.kind == kindCost && path.name != "container to container" {
+				continue // only TCP is published
+			}
 			label := func(s *site) string { return path.name + ", " + k.name + ": " + s.name }
 			for i := range max(o.rounds/4, 3) + 1 {
 				for _, s := range list {

@@ -47,6 +47,11 @@ func serveProbe() error {
 	if err != nil {
 		return err
 	}
+	deaf, err := deafReceiver()
+	if err != nil {
+		return err
+	}
+	defer deaf.Close()
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -81,6 +86,9 @@ func serveProbe() error {
 
 // probe is bytes, or requests, per second.
 func probe(address, kind string, d time.Duration) (float64, error) {
+	if kind == kindCost {
+		return datagrams(address, d)
+	}
 	counts := make([]float64, clients)
 	errs := make([]error, clients)
 	var all sync.WaitGroup
