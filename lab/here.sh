@@ -2,6 +2,7 @@
 # A picture is a directory with a sorted list in each file.
 picture() { # DIR
     mkdir -p "$1"
+    awk '$2 !~ "^/(run|var/run)/netns/" {print $2}' /proc/mounts | sort >"$1/mounts"
     ip netns list | awk '{print $1}' | sort >"$1/namespaces"
     ip -o link show | awk -F': ' '{sub(/@.*/, "", $2); print $2}' | sort >"$1/links"
     ip -o link show | sed -nE 's/^[0-9]+: ([^:@]+).* master ([^ ]+) .*/\1 \2/p' | sort >"$1/ports"
@@ -43,6 +44,7 @@ undo() { # DIR
     for x in $(new volumes); do mydocker volume rm "$x" >/dev/null || :; done
     for x in $(new images); do mydocker rmi -f "$x" >/dev/null || :; done
     picture "$now"
+    for x in $(new mounts | sort -r); do umount "$x" || :; done
     for x in $(new namespaces); do
         for y in $(ip netns pids "$x"); do kill "$y" || :; done
         ip netns del "$x" || :

@@ -47,7 +47,7 @@ func TestHere(t *testing.T) {
 	if _, _, err := d.StartHere("nat-out"); err == nil || !strings.Contains(err.Error(), "needs the neighbour and the internet of a sandbox") {
 		t.Error(err)
 	}
-	for _, name := range []string{"cable", "layers"} {
+	for _, name := range []string{"cable", "names"} {
 		l, p, err := d.StartHere(name)
 		must(t, err)
 		if !p.Here {

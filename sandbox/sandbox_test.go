@@ -443,8 +443,8 @@ func TestWithoutRoot(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, notes)
 	}
-	contains(t, "notes", notes, "limits do not work")
-	contains(t, "notes", notes, "there is one user id only")
+	contains(t, "notes", notes, "note-no-branch")
+	contains(t, "notes", notes, "note-one-id")
 	out, err := user("exec", "mine", "bash", "-c", `set -e
 		id -u; ip link add br0 type bridge; ip addr add 172.18.0.1/16 dev br0; ip link set br0 up
 		ip netns add red; echo 1 > /proc/sys/net/ipv4/ip_forward

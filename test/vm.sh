@@ -44,6 +44,36 @@ same() { # WHAT GOT WANT
     echo "ok   $1"
 }
 
+# rootless is the sandbox of a user who is not root, and containers in it: with a branch of the tree and a range of ids that are his,
+# and with neither. It is called with the words that run a command as that user.
+rootless() { # WHAT COMMAND...
+    local what=$1 user=("${@:2}") notes
+    notes=$("${user[@]}" mydocker sandbox up mine 2>&1)
+    host() { "${user[@]}" mydocker sandbox exec -n mine host "$@"; }
+    host mydocker image bootstrap
+    host mydocker run -d --name web -p 8080:80 busybox httpd -f -h /etc
+    same "$what: a published port" "$("${user[@]}" mydocker sandbox exec -n mine lan busybox wget -qO - http://10.99.0.1:8080/hostname | wc -c)" 13
+    same "$what: files" "$(host mydocker run --rm busybox sh -c 'rm -r /etc/x /bin/[m-z]* 2>/dev/null; mkdir -p /home/a; mv /home/a /home/b; ls /home; echo x > /dev/null && echo written')" $'b\nwritten'
+    same "$what: exec" "$(host mydocker exec web id -u)" 0
+    same "$what: no devices are made" "$(host mydocker run --rm busybox mknod /x c 1 3 2>&1 | grep -c 'not permitted')" 1
+    case $what in
+    delegated)
+        same "$what: notes" "$notes" mine
+        same "$what: a limit" "$(host mydocker run --rm -m 64m busybox cat /sys/fs/cgroup/memory.max)" 67108864
+        same "$what: pids" "$(host mydocker run --rm --pids-limit 3 busybox sh -c 'for i in 1 2 3 4 5; do sleep 1 & done' 2>&1 | grep -c "can't fork")" 1
+        same "$what: another user" "$(host mydocker run --rm -u 7 busybox id -u)" 7
+        same "$what: pause" "$(host sh -c 'mydocker pause web; mydocker inspect -f {{.State.Status}} web; mydocker unpause web')" $'web\npaused\nweb'
+        ;;
+    alone)
+        same "$what: notes" "$(grep -c WARNING <<<"$notes")" 2
+        same "$what: a limit" "$(host mydocker run --rm -m 64m busybox true 2>&1 | grep -c 'limits do not work here; leave the limit out')" 1
+        same "$what: another user" "$(host mydocker run --rm -u 7 busybox true 2>&1 | grep -c 'user 7:0 does not exist here')" 1
+        ;;
+    esac
+    same "$what: down" "$("${user[@]}" mydocker sandbox down mine)" mine
+    same "$what: nothing is left" "$(find /sys/fs/cgroup -name 'mydocker-sandbox-*' | wc -l)" 0
+}
+
 if [[ ${1-} == systemd ]]; then
     [[ -d /run/systemd/system ]] || { echo "vm.sh: systemd does not run here" >&2; exit 1; }
     echo "--- AppArmor's default profile"
@@ -52,6 +82,15 @@ if [[ ${1-} == systemd ]]; then
 fi
 
 [[ ${1-} != reboot ]] || exec bash ./reboot.sh
+
+install mydocker /usr/local/bin/
+if [[ ${1-} == rootless ]]; then # also what the others below come to at the end
+    rootless delegated as-user
+    sed -i '/^tester:/d' /etc/subuid /etc/subgid
+    install -d -m 700 -o tester /run/alone
+    rootless alone env XDG_RUNTIME_DIR=/run/alone setpriv --reuid tester --regid tester --clear-groups --
+    exit
+fi
 
 # runc is not in the guest: the comparison with it was made outside. In the order: the limits alone, the runtime, then whole containers through the command line.
 echo 8 >/proc/sys/vm/nr_hugepages # or a limit of huge pages would have nothing to limit
