@@ -11,7 +11,7 @@ func TestPublishDualStack(t *testing.T) {
 		t.Run(backend, func(t *testing.T) {
 			cleanHost(t)
 			t.Cleanup(func() { my(t, "network", "rm", "br6") })
-			must(t, "--firewall", backend, "network", "create", "--ipv6", "--subnet", "10.88.0.0/24", "--subnet", "fd00:88::/64", "br6")
+			must(t, "network", "create", "--firewall", backend, "--ipv6", "--subnet", "10.88.0.0/24", "--subnet", "fd00:88::/64", "br6")
 			server := web(t, "server", "-net", "br6", "--ip6", "fd00:88::80", "-p", "8080:80", "-p", "[fd99::1]:8081:80", "-p", "[::]:8082:80")
 			peer := sleeper(t, "peer", "-net", "br6")
 			for _, from := range []struct {
