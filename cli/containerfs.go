@@ -85,7 +85,10 @@ func (f *containerFiles) inside() (tree image.Tree, err error) {
 	if err != nil {
 		return tree, err
 	}
-	volumes := f.engine.Attachments(f.definition, users)
+	volumes, err := f.engine.Attachments(f.definition, users)
+	if err != nil {
+		return tree, errors.Join(err, bare.Close())
+	}
 	if len(volumes) == 0 {
 		tree.Root = bare
 		return tree, nil

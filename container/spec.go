@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -238,7 +239,8 @@ func allMounts(o SpecOptions) ([]specs.Mount, error) {
 		if replaced[m.Destination] {
 			continue
 		}
-		if m.Type == "mqueue" && o.IPCNS == "host" {
+		// The host's queues. A host that has not mounted them shows them here, as its own are those of the namespace.
+		if _, err := os.Stat(m.Destination); m.Type == "mqueue" && o.IPCNS == "host" && err == nil {
 			m = specs.Mount{Destination: "/dev/mqueue", Type: "bind", Source: "/dev/mqueue", Options: []string{"rbind", "nosuid", "noexec", "nodev"}}
 		}
 		list = append(list, m)

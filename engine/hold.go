@@ -15,9 +15,13 @@ import (
 func (e *Engine) Hold(d *Definition) (*state.Lock, error) { return e.lock(d.ID) }
 
 // Attachments are the volumes and bind mounts that a container has when it runs. users is its user namespace, or nil.
-func (e *Engine) Attachments(d *Definition, users *os.File) []image.Attachment {
+func (e *Engine) Attachments(d *Definition, users *os.File) ([]image.Attachment, error) {
+	mounts, err := e.mounts(d)
+	if err != nil {
+		return nil, err
+	}
 	var list []image.Attachment
-	for _, m := range e.mounts(d) {
+	for _, m := range mounts {
 		if m.Type != "bind" {
 			continue
 		}
@@ -27,7 +31,7 @@ func (e *Engine) Attachments(d *Definition, users *os.File) []image.Attachment {
 		}
 		list = append(list, a)
 	}
-	return list
+	return list, nil
 }
 
 func readOnlyMount(m specs.Mount) bool {

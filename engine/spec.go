@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/user"
@@ -37,13 +38,17 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	for _, l := range links {
 		linkEnv = append(linkEnv, l.env(d.Name)...)
 	}
+	mounts, err := e.mounts(d)
+	if err != nil {
+		return nil, err
+	}
 	so := container.SpecOptions{
 		Args: d.Command(), Cwd: o.WorkingDir, TTY: o.TTY,
 		Env:      environment(o, who.home, linkEnv),
 		User:     who.User,
 		Hostname: o.Hostname, Domainname: o.Domainname,
 		ReadonlyRootfs: o.ReadOnly,
-		Mounts:         append(e.networkFileMounts(d), e.mounts(d)...),
+		Mounts:         append(e.networkFileMounts(d), mounts...),
 		ShmSize:        o.ShmSize,
 		Init:           o.Init,
 		NetNS:          netns,
@@ -72,7 +77,11 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	if err := e.applyAppArmor(&so); err != nil {
 		return nil, err
 	}
-	return container.NewSpec(so)
+	spec, err := container.NewSpec(so)
+	if err == nil && o.IpcMode == "none" { // a namespace of its own, and nothing to share memory by
+		spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Destination == "/dev/shm" || m.Type == "mqueue" })
+	}
+	return spec, err
 }
 
 // cgroupRoot is the group that containers' groups are in unless --cgroup-parent says otherwise.
@@ -114,7 +123,7 @@ func (e *Engine) applyModes(so *container.SpecOptions, o *CreateOptions) error {
 		{"--pid", o.PidMode, "pid", &so.PIDNS}, {"--ipc", o.IpcMode, "ipc", &so.IPCNS}, {"--uts", o.UTSMode, "uts", &so.UTSNS},
 	} {
 		switch ref, ok := strings.CutPrefix(m.mode, modeContainer); {
-		case m.mode == "" || m.mode == "private" || m.mode == "shareable":
+		case m.mode == "" || m.mode == "private" || m.mode == "shareable" || m.mode == "none" && m.flag == "--ipc":
 		case m.mode == "host":
 			*m.to = "host"
 		case ok && m.flag != "--uts":
@@ -125,6 +134,9 @@ func (e *Engine) applyModes(so *container.SpecOptions, o *CreateOptions) error {
 			c, err := e.running(d)
 			if err != nil {
 				return fmt.Errorf("%s %s: %w", m.flag, m.mode, err)
+			}
+			if m.flag == "--ipc" && d.Options.IpcMode != "shareable" && d.Options.IpcMode != "host" && !strings.HasPrefix(d.Options.IpcMode, modeContainer) {
+				return fmt.Errorf("--ipc %s: container %s does not share its IPC namespace (it would, if it were run with --ipc shareable)", m.mode, d.Name)
 			}
 			*m.to = fmt.Sprintf("/proc/%d/ns/%s", c.Pid(), m.file)
 		default:
