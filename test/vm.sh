@@ -83,12 +83,15 @@ fi
 
 [[ ${1-} != reboot ]] || exec bash ./reboot.sh
 
-install mydocker /usr/local/bin/
-if [[ ${1-} == rootless ]]; then # also what the others below come to at the end
+without_root() {
+    install mydocker /usr/local/bin/
     rootless delegated as-user
     sed -i '/^tester:/d' /etc/subuid /etc/subgid
     install -d -m 700 -o tester /run/alone
     rootless alone env XDG_RUNTIME_DIR=/run/alone setpriv --reuid tester --regid tester --clear-groups --
+}
+if [[ ${1-} == rootless ]]; then
+    without_root
     exit
 fi
 
@@ -106,3 +109,5 @@ done
 echo "--- e2e"
 mkdir -p test/e2e && cp in-namespace.sh test/
 (cd test/e2e && ../../e2e.test -test.timeout 10m -test.v -test.run '^Test(VM|Limits.*|Stats|Delay|CopyRemapped)$')
+echo "--- a sandbox without root, and containers in it"
+without_root
