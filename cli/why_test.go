@@ -52,7 +52,7 @@ rmdir --ignore-fail-on-non-empty $CG/docker $CG/kubepods
 
 func TestWhy(t *testing.T) {
 	busyboxImage(t)
-	my(t, "network", "create", "--subnet", "10.74.0.0/24", "whynet")
+	my(t, "network", "create", "--subnet", "10.74.0.0/24", "--subnet", "fd00:74::/64", "whynet")
 	id := strings.TrimSpace(my(t, "run", "-d", "--name", "asked", "-m", "64m", "-net", "whynet", "-p", "8074:80", "-v", "whydata:/data", "busybox", "sleep", "100"))
 	pid := strings.TrimSpace(my(t, "inspect", "-f", "{{.State.Pid}}", "asked"))
 	cgroup, limit := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
@@ -74,6 +74,8 @@ func TestWhy(t *testing.T) {
 		{"iptables -t nat -A POSTROUTING -s 10.74.0.0/24 ! -o whynet -j MASQUERADE", []string{"rule nat POSTROUTING: ", "mydocker, for network whynet\n", "an answer can find back"}},
 		{"MYDOCKER-USER", []string{"rule filter MYDOCKER-USER  (host)\n", "made by     mydocker\n", "rules of your own"}},
 		{"10.74.0.9", []string{"route 10.74.0.0/24 dev whynet", "the kernel itself, for network whynet\n", "it came with the address 10.74.0.1 on whynet"}},
+		{"fd00:74::9", []string{"route fd00:74::/64 dev whynet", "the kernel itself, for network whynet\n", "it came with the address fd00:74::1 on whynet"}},
+		{"ip6tables -t nat -A POSTROUTING -s fd00:74::/64 ! -o whynet -j MASQUERADE", []string{"rule ip6 nat POSTROUTING: ", "mydocker, for network whynet\n"}},
 		{"asked:default", []string{"route default via 10.74.0.1 dev eth0  (namespace asked)\n", "mydocker, for container asked\n", "the gateway 10.74.0.1 is whynet (host)"}},
 		{"asked:/etc/hosts", []string{"mount /etc/hosts", "a file that mydocker writes for the container", id + "/hosts"}},
 		{"asked:/", []string{"mount /  overlay", "the layers of its image"}},

@@ -52,6 +52,7 @@ func injections6() []injection {
 
 		// Published ports.
 		{"6: DNAT gone", dual, run("ip6tables -t nat -F MYDOCKER"), []string{"dnat-missing port 8080/tcp"}, true},
+		{"6: DNAT gone, without a default route", func(s *scene) { must(s.t, "ip -6 route del default"); dual(s) }, run("ip6tables -t nat -F MYDOCKER"), []string{"dnat-missing port 8080/tcp"}, true},
 		{"6: DNAT shadowed by hand", byHand6, run("ip6tables -t nat -I PREROUTING -p tcp --dport 9090 -j RETURN"), []string{"dnat-shadowed port 9090/tcp"}, true},
 		{"6: DNAT to nobody", byHand6, run("ip6tables -t nat -R PREROUTING 1 -p tcp --dport 9090 -j DNAT --to-destination [fd00:7::99]:90"), []string{"dnat-wrong port 9090/tcp"}, true},
 		{"6: DNAT in OUTPUT", byHand6, run("ip6tables -t nat -F PREROUTING; ip6tables -t nat -A OUTPUT ! -d ::1/128 -p tcp --dport 9090 -j DNAT --to-destination [fd00:7::11]:90"), []string{"dnat-wrong-chain port 9090/tcp"}, true},

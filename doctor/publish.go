@@ -214,6 +214,9 @@ func (x *exam) rightTarget(p *publication) []string {
 // from is the packet of somebody outside.
 func (x *exam) from(p *publication) (world.Packet, bool) {
 	up := x.uplink(p.router, p.six())
+	if up == nil {
+		up = x.neighborhood(p)
+	}
 	host := p.hostIP
 	if !host.IsValid() {
 		host = hostAddress(up)
@@ -226,6 +229,17 @@ func (x *exam) from(p *publication) (world.Packet, bool) {
 		in = p.rule.Match.In.Names[0]
 	}
 	return world.Packet{In: in, Src: neighborAt(up), Dst: host, Proto: p.proto, SPort: 40000, DPort: p.port, State: "NEW", DstLocal: p.router.Owns(host)}, true
+}
+
+// neighborhood is the way to those who are on a link of the router's: without a default route they still reach its ports.
+func (x *exam) neighborhood(p *publication) *world.Route {
+	for i := range p.router.Routes {
+		r := &p.router.Routes[i]
+		if l := r.Dev; l != nil && !l.Loopback && l.Up && l.Master == nil && l.Kind != "bridge" && r.Table == 254 && r.To.Addr().Is6() == p.six() && !r.To.Addr().IsLinkLocalUnicast() && l.Address(p.six()).IsValid() {
+			return r
+		}
+	}
+	return nil
 }
 
 func (x *exam) fromOutside(p *publication, rules *world.Ruleset) {

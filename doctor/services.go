@@ -110,7 +110,7 @@ func socketList(n *world.Namespace) string {
 // names looks at how containers and namespaces made by hand find addresses by name.
 func (x *exam) names() error {
 	for _, c := range x.w.Containers {
-		if c.Namespace == nil || c.Namespace == x.w.Host || !c.Running() {
+		if c.Namespace == nil || c.Namespace == x.w.Host || !c.Running() || alone(c.Namespace) {
 			continue
 		}
 		text, err := x.w.File(c, "resolv.conf")
@@ -132,6 +132,11 @@ func (x *exam) names() error {
 		}
 	}
 	return nil
+}
+
+// alone says whether a namespace has no link but lo, as --net none wants it.
+func alone(n *world.Namespace) bool {
+	return !slices.ContainsFunc(n.Links, func(l *world.Link) bool { return !l.Loopback })
 }
 
 // resolver: none of the name servers can be reached.

@@ -80,6 +80,12 @@ func TestHealthyWorlds(t *testing.T) {
 				&world.Container{ID: strings.Repeat("c", 64), Name: "alone", State: "running", Pid: s.process("alone")}, // --net none
 				&world.Container{ID: strings.Repeat("d", 64), Name: "guest", State: "running", Pid: s.process("web")})   // --net container:web
 		}},
+		{"no network, as --net none wants it", func(s *scene) {
+			ours(s)
+			s.containers = append(s.containers, &world.Container{ID: strings.Repeat("c", 64), Name: "alone", State: "running", Pid: s.process("alone")})
+			dir := s.root.Container(strings.Repeat("c", 64))
+			must(s.t, "mkdir -p "+dir+"; echo nameserver 10.255.255.53 > "+dir+"/resolv.conf")
+		}},
 		{"IPv4 only on a host without IPv6", func(s *scene) {
 			must(s.t, "ip -6 route del default; ip -6 addr flush dev eth0 scope global; sysctl -qw net.ipv6.conf.all.forwarding=0")
 			ours(s)

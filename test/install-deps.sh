@@ -53,6 +53,8 @@ missing=()
 while read -r program package; do
     command -v "$program" >/dev/null || missing+=("$package")
 done < <(needs)
+# Without a Chinese font the browser's Chinese pages are made of empty boxes, whose width says nothing.
+[[ -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ]] || missing+=(fonts-wqy-microhei)
 ((${#missing[@]})) || exit 0
 
 if [[ ${1-} == --check ]]; then
@@ -64,14 +66,7 @@ if ! command -v apt-get >/dev/null; then
     echo "this is not Debian or Ubuntu; please install: ${missing[*]}" >&2
     exit 1
 fi
-# Debian asks this file whether a package may start its service: containerd and Docker are for the tests to start.
-policy=/usr/sbin/policy-rc.d
-if [[ ! -e $policy ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
-fi
-# Debian asks this file whether a package may start its service: the tests start the registry themselves.
+# Debian asks this file whether a package may start its service: the registry, containerd and Docker are for the tests to start.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"

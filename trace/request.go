@@ -158,6 +158,9 @@ func source(w *world.World, name string, six bool) (n *world.Namespace, a netip.
 		if n, _ := beyond(w, six); n != nil {
 			return n, a, nil
 		}
+		if w.Host.DefaultRoute(six) == nil {
+			return nil, a, fmt.Errorf("outside: the host has no default route for %s (ip route add default via …)", family(six))
+		}
 		return nil, a, errors.New("outside: what is behind this host's own links cannot be entered; send the probe from there, or work in `mydocker sandbox`")
 	}
 	if c := w.Container(name); c != nil {

@@ -72,7 +72,7 @@ func (q *Question) route(m *makers, n *world.Namespace, r world.Route) Answer {
 	case "kernel":
 		a.other(Maker{"kernel"}, t.Text("why.evidence.protocol", "protocol", r.Protocol))
 		if r.Dev != nil {
-			a.Purpose = append(a.Purpose, t.Text("why.purpose.connected", "link", r.Dev.Name, "address", r.Src))
+			a.Purpose = append(a.Purpose, t.Text("why.purpose.connected", "link", r.Dev.Name, "address", cause(r)))
 		}
 		if ours {
 			a.For = r.Dev.Owner.String()
@@ -109,6 +109,19 @@ func (q *Question) route(m *makers, n *world.Namespace, r world.Route) Answer {
 		a.Purpose = append(a.Purpose, q.via(r))
 	}
 	return a
+}
+
+// cause is the address with which the kernel's route came. Those of IPv6 do not say.
+func cause(r world.Route) netip.Addr {
+	if r.Src.IsValid() {
+		return r.Src
+	}
+	for _, a := range r.Dev.Addresses {
+		if r.To.Contains(a.Prefix.Addr()) {
+			return a.Prefix.Addr()
+		}
+	}
+	return r.To.Addr()
 }
 
 // via says who the gateway is.

@@ -129,6 +129,8 @@ type PortMatch struct {
 type rulesCache struct {
 	mu   sync.Mutex
 	sets map[*Namespace]*Ruleset
+	// holders are the processes that have sockets, by the sockets' inodes; nil: not read yet.
+	holders map[uint64]Process
 }
 
 // Rules reads the rules of a namespace, once.

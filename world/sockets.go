@@ -1,7 +1,6 @@
 package world
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -114,22 +113,38 @@ func parseHexAddress(s string) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(a, uint16(number)), nil
 }
 
-// Holder is a process that has the socket open. It reads the descriptors of all processes, so it is for the one socket that matters.
+// Holder is a process that has the socket open. The descriptors of all processes are read, once, when somebody asks for the first time.
 func (w *World) Holder(inode uint64) (Process, bool) {
-	want := []byte(fmt.Sprintf("socket:[%d]", inode))
-	for _, n := range w.Namespaces {
-		for _, p := range n.Processes {
-			dir := filepath.Join("/proc", strconv.Itoa(p.Pid), "fd")
-			entries, err := os.ReadDir(dir)
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
-				if target, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && bytes.Equal([]byte(target), want) {
-					return p, true
-				}
+	w.cache.mu.Lock()
+	defer w.cache.mu.Unlock()
+	if w.cache.holders == nil {
+		w.cache.holders = map[uint64]Process{}
+		for _, n := range w.Namespaces {
+			for _, p := range n.Processes {
+				p.sockets(w.cache.holders)
 			}
 		}
 	}
-	return Process{}, false
+	p, ok := w.cache.holders[inode]
+	return p, ok
+}
+
+// sockets notes what a process has open: /proc/PID/fd, proc(5). The first process that is met keeps a socket that several have.
+func (p Process) sockets(holders map[uint64]Process) {
+	dir := filepath.Join("/proc", strconv.Itoa(p.Pid), "fd")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // it has ended
+	}
+	for _, e := range entries {
+		target, err := os.Readlink(filepath.Join(dir, e.Name()))
+		number, ok := strings.CutPrefix(target, "socket:[")
+		if err != nil || !ok {
+			continue
+		}
+		inode, err := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+		if _, known := holders[inode]; err == nil && !known {
+			holders[inode] = p
+		}
+	}
 }
