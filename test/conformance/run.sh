@@ -55,10 +55,10 @@ for program in "$@"; do
     fi
     why=$(grep -m1 '^not ok' "$out/log" || tail -n1 "$out/log")
     judges=
-    for judge in runc crun; do
-        one "$(command -v $judge)" "$program" && judges+=" $judge"
+    for judge in runc crun; do # twice: pidfile kills a process that ends at once, and everybody is in time for that now and then
+        one "$(command -v $judge)" "$program" && one "$(command -v $judge)" "$program" && judges+=" $judge"
     done
-    # Some programs race with the container's end (pidfile). What passes elsewhere gets one more try.
+    # What passes elsewhere gets one more try.
     if [[ $judges ]] && one "$runtime" "$program"; then
         passed=$((passed + 1))
         echo "ok        $program (the second time)"
