@@ -156,12 +156,18 @@ func TestFaultsWithNFTables(t *testing.T) {
 		{"map emptied", nil, run("nft flush map ip mydocker ports"), []string{"dnat-missing port 8080/tcp"}, true},
 		{"foreign DROP", nil, run("nft 'add table inet fw'; nft 'add chain inet fw f { type filter hook forward priority -5; }'; nft 'add rule inet fw f iifname br0 drop'"), []string{`foreign-drop inet fw f: iifname "br0" drop`}, true},
 		{"an element of nobody", nil, run(`nft 'add element ip mydocker ports { tcp . 6060 comment "mydocker gone 0.0.0.0:6060->80/tcp 0123456789ab" : 172.30.0.9 . 80 }'`), []string{"leaked-rule ip mydocker publish: tcp . 6060"}, true},
+		{"6: map emptied", dual, run("nft flush map ip6 mydocker ports"), []string{"dnat-missing port 8080/tcp"}, true},
+		{"6: an element of nobody", dual, run(`nft 'add element ip6 mydocker ports { tcp . 6060 comment "mydocker gone 0.0.0.0:6060->80/tcp 0123456789ab" : fd00:30::9 . 80 }'`), []string{"leaked-rule ip6 mydocker publish: tcp . 6060"}, true},
+		{"6: chains flushed", dual, run("nft flush chain ip6 mydocker forward; nft flush chain ip6 mydocker postrouting"), []string{"hairpin br0", "isolation-missing br0", "masquerade-missing br0"}, true},
 		{"ip_forward off", nil, run("sysctl -qw net.ipv4.ip_forward=0"), []string{"ip-forward-off host"}, true},
 		{"hairpin off", nil, func(s *scene) { must(s.t, "bridge link set dev "+s.hostLink("web")+" hairpin off") }, []string{"hairpin web"}, true},
 	} {
 		t.Run(in.name, func(t *testing.T) {
 			s := newScene(t, network.FirewallNFTables)
-			ours(s)
+			if in.world == nil {
+				in.world = ours
+			}
+			in.world(s)
 			in.break_(s)
 			r := s.examine()
 			if got := keys(r); !slices.Equal(got, in.want) {
