@@ -2,20 +2,18 @@ package cli
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/state"
+	"github.com/mydocker/mydocker/test/host"
 )
 
 // TestMain lets the test program be what mydocker's main is, and runs the tests on a host made of namespaces: containers and
@@ -27,23 +25,7 @@ func TestMain(m *testing.M) {
 	if code, mine := engine.Main(os.Args, Watcher); mine {
 		os.Exit(code)
 	}
-	if os.Getenv("FAKE_HOST") != "" {
-		os.Exit(m.Run())
-	}
-	self, err := os.Executable()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	cmd := exec.Command("../test/in-namespace.sh", append([]string{self}, os.Args[1:]...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Run(); err != nil {
-		if cmd.ProcessState == nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		os.Exit(max(cmd.ProcessState.ExitCode(), 1))
-	}
+	os.Exit(host.Run(m))
 }
 
 // my runs a command line on the fake host, which has to succeed, and gives what it printed.

@@ -114,24 +114,6 @@ func TestExecUserAndLimits(t *testing.T) {
 	}
 }
 
-// Whatever numbers the files of the caller have, the child's do not take that of the program that it is to execute.
-func TestExecTerminalWithManyFiles(t *testing.T) {
-	c := start(t, shell("sleep 1000"))
-	for range 20 {
-		f, err := os.Open(os.DevNull)
-		must(t, err)
-		defer f.Close()
-		p, err := c.Exec(context.Background(), ExecOptions{Process: &specs.Process{Args: []string{"true"}, Env: []string{"PATH=/bin"}, Cwd: "/", Terminal: true}})
-		if err != nil {
-			t.Fatalf("with file %d open: %v", f.Fd(), err)
-		}
-		if exit, err := p.Wait(); err != nil || exit.Code != 0 {
-			t.Fatalf("with file %d open: %v %v", f.Fd(), exit, err)
-		}
-		p.Console().Close()
-	}
-}
-
 func TestExecTerminal(t *testing.T) {
 	c := start(t, shell("sleep 1000"))
 	p, err := c.Exec(context.Background(), ExecOptions{Process: &specs.Process{

@@ -16,6 +16,7 @@ import (
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/lab"
 	"github.com/mydocker/mydocker/sandbox"
+	"github.com/mydocker/mydocker/test/host"
 )
 
 // TestMain lets the test program be mydocker: in a sandbox it stands in the PATH under that name. The tests run on a host made
@@ -30,21 +31,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "mydocker" || len(os.Args) > 1 && os.Args[1] == "sandbox" {
 		os.Exit(cli.Main(os.Args, "test"))
 	}
-	if os.Getenv("FAKE_HOST") != "" {
-		os.Exit(m.Run())
-	}
-	self, err := os.Executable()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	cmd := exec.Command("../test/in-namespace.sh", append([]string{self}, os.Args[1:]...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(max(cmd.ProcessState.ExitCode(), 1))
-	}
+	os.Exit(host.Run(m))
 }
 
 func must(t testing.TB, err error) {

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/test/host"
 )
 
 // TestMain lets the test program be what mydocker's main is, and runs the tests on a host made of namespaces.
@@ -25,21 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(client(os.Args[2:]))
 	}
-	if os.Getenv("FAKE_HOST") != "" {
-		os.Exit(m.Run())
-	}
-	self, err := os.Executable()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	cmd := exec.Command("../test/in-namespace.sh", append([]string{self}, os.Args[1:]...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(max(cmd.ProcessState.ExitCode(), 1))
-	}
+	os.Exit(host.Run(m))
 }
 
 // client is a command line of its own for tests that need another process or another user: DIR up NAME, DIR exec NAME CMD….
