@@ -3,7 +3,6 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/mydocker/mydocker/network"
 	"github.com/mydocker/mydocker/world"
