@@ -125,10 +125,10 @@ func parseIPTablesRule(r *Rule, words []string) {
 	}
 	for i := 0; i < len(words); i++ {
 		m := &r.Match
-		switch words[i] {
-		case "!":
-			not = true
+		if not = words[i] == "!" || not; words[i] == "!" {
 			continue
+		}
+		switch words[i] {
 		case "-i", "--in-interface":
 			m.In = IfMatch{[]string{next(&i)}, not}
 		case "-o", "--out-interface":
@@ -151,17 +151,11 @@ func parseIPTablesRule(r *Rule, words []string) {
 			m.SrcType, m.NotSrcType = next(&i), not
 		case "--invert":
 			m.Astray = "yes"
-		case "--loose", "--validmark", "--accept-local": // it lets more pass; what we ask about passes anyway
+		case "--loose", "--validmark", "--accept-local", "--random", "--random-fully", "--persistent": // what we ask about passes anyway
 		case "--comment":
 			r.Comment = next(&i)
 		case "-m":
-			switch next(&i) {
-			case "rpfilter":
-				m.Astray = "no"
-			case "tcp", "udp", "sctp", "conntrack", "state", "addrtype", "comment", "multiport":
-			default:
-				m.Partial = true
-			}
+			m.extension(next(&i))
 		case "-j", "--jump", "-g", "--goto":
 			r.Goto = words[i] == "-g" || words[i] == "--goto"
 			r.Target = next(&i)
@@ -171,16 +165,24 @@ func parseIPTablesRule(r *Rule, words []string) {
 			r.To = parseTranslation(":" + next(&i))
 		case "--reject-with", "--log-prefix", "--log-level":
 			next(&i)
-		case "--random", "--random-fully", "--persistent":
 		default:
-			if r.Target == "" || strings.HasPrefix(words[i], "--") && !decides(r.Target) {
-				m.Partial = m.Partial || r.Target == ""
-			}
+			m.Partial = m.Partial || r.Target == ""
 		}
 		not = false
 	}
 	if r.Target != "" && !isTarget(r.Target) {
 		r.Jump = r.Target
+	}
+}
+
+// extension notes a module of matches: those whose options are understood, and others.
+func (m *Match) extension(name string) {
+	switch name {
+	case "rpfilter":
+		m.Astray = "no"
+	case "tcp", "udp", "sctp", "conntrack", "state", "addrtype", "comment", "multiport":
+	default:
+		m.Partial = true
 	}
 }
 
