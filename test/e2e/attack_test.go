@@ -23,8 +23,11 @@ func TestAttackCopyRace(t *testing.T) {
 	sh(t, "cd "+dir+" && mkdir out && mkdir outside && echo host > outside/file && echo new > new && chmod 755 . outside")
 	before := sh(t, "ls -lR --time-style=full-iso "+dir+"/outside")
 	c := start(t, "racer", "busybox", "sh", "-c", fmt.Sprintf(`mkdir -p %[1]s/outside /swap/d; cd /swap
-echo linked > %[1]s/outside/file; echo direct > d/file; ln -s %[1]s/outside l
-while :; do mv d r; mv l d; mv d l; mv r d; done`, dir))
+echo linked > %[1]s/outside/file
+while :; do # anew each time: a copy into d at a moment without d makes a file of that name
+    rm -rf d l r; mkdir d; echo direct > d/file; ln -s %[1]s/outside l
+    for i in 1 2 3 4 5 6 7 8; do mv d r; mv l d; mv d l; mv r d; done
+done`, dir))
 	seen := map[string]bool{}
 	for end := time.Now().Add(patience(20 * time.Second)); time.Now().Before(end) && !(seen["direct"] && (seen["linked"] || seen["into the link"])); {
 		out := filepath.Join(dir, "out", "file")
