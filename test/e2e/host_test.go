@@ -45,7 +45,7 @@ func settle(t testing.TB) {
 	t.Helper()
 	eventually(t, func() string {
 		for _, p := range processes(t) {
-			if strings.HasPrefix(p.command, "mydocker reap") {
+			if strings.HasPrefix(p.command, "mydocker reap") || strings.HasPrefix(p.command, "mydocker image settle") {
 				return "still cleaning up: " + p.command
 			}
 		}
