@@ -294,47 +294,6 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *int) error {
 	return err
 }
 
-// Rename gives a container another name. The pinned namespace of a running one is renamed with it.
-func (e *Engine) Rename(ctx context.Context, ref, name string) error {
-	d, err := e.Find(ref)
-	if err != nil {
-		return err
-	}
-	if err := validName(name); err != nil {
-		return err
-	}
-	if name == d.Name {
-		return fmt.Errorf("renaming container %s: the new name is the old one", d.Name)
-	}
-	l, err := e.lock(d.ID)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
-	if d, err = e.readDefinition(d.ID); err != nil { // as it is now that nobody else changes it
-		return err
-	}
-	if name == d.Name {
-		return fmt.Errorf("renaming container %s: the new name is the old one", d.Name)
-	}
-	if err := e.claimGivenName(name, d.ID); err != nil {
-		return err
-	}
-	old := d.Name
-	if e.busy(d.ID) && hasOwnSandbox(d.Options.Network) {
-		// Between two runs of a restart policy there is none; nobody starts it while we have the lock.
-		if err := e.networks.RenameSandbox(old, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
-		}
-	}
-	d.Name, d.Options.Name = name, name
-	if err := e.writeDefinition(d); err != nil {
-		return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
-	}
-	e.containerEvent(d, "rename", "oldName", old)
-	return state.Unclaim(e.nameFile(old), d.ID)
-}
-
 func (e *Engine) withRunning(ref string, do func(*Definition, *container.Container) error) error {
 	d, err := e.Find(ref)
 	if err != nil {

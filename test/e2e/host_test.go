@@ -32,6 +32,7 @@ func cleanHost(t testing.TB) {
 	settle(t)
 	before := restingHost(t)
 	t.Cleanup(func() {
+		settle(t)
 		sameHost(t, before)
 		if t.Failed() { // do not let the next tests suffer
 			sh(t, `M=`+binary+`; c=$($M ps -aq); [ -z "$c" ] || $M rm -f -v $c; $M gc; for n in $($M network ls -q -f type=custom); do $M network rm $n; done; $M volume prune -af; true`)
