@@ -2,6 +2,10 @@ package container
 
 import (
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -33,6 +37,26 @@ func mountID(path string) (uint64, error) {
 		return 0, fmt.Errorf("find the mount of %s: the kernel tells no mount ids: a container without a mount namespace needs Linux 5.8", path)
 	}
 	return st.Mnt_id, nil
+}
+
+// isShared says whether what is mounted below a path is seen elsewhere too: the optional field shared: of the path's mount,
+// proc_pid_mountinfo(5). Nothing is shared at a path that is not there.
+func isShared(path string) (bool, error) {
+	id, err := mountID(path)
+	if err != nil {
+		return false, ignoreAbsent(err)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		facts, _, _ := strings.Cut(line, " - ")
+		if fields := strings.Fields(facts); fields[0] == strconv.FormatUint(id, 10) {
+			return slices.ContainsFunc(fields, func(f string) bool { return strings.HasPrefix(f, "shared:") }), nil
+		}
+	}
+	return false, fmt.Errorf("the mount %d of %s is not in /proc/self/mountinfo", id, path)
 }
 
 // unmountRoot takes the container's mounts off the caller's namespace. Absent is success: only what lies on top of the

@@ -172,7 +172,13 @@ func (b *builder) mount(m specs.Mount) error {
 		if o.recursive {
 			s.Num[numRecursive] = 1
 		}
-		if mapped != nil || hasUserNS(b.spec) || o.propagation&unix.MS_SHARED != 0 {
+		shared := false
+		if o.propagation&unix.MS_SHARED != 0 {
+			if shared, err = isShared(m.Source); err != nil {
+				return err
+			}
+		}
+		if mapped != nil || hasUserNS(b.spec) || shared {
 			// Init is nobody on the host: it may neither map the ids of a mount nor look into every directory. And what is to be
 			// shared with the host must be taken from the host's own tree: init's copy of it hears, and is not heard.
 			s.handedOver(len(b.trees))
