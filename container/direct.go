@@ -155,11 +155,6 @@ func (d *directStart) launch(first *program, theirs int, b birth, files []*os.Fi
 		return 0, err
 	}
 	defer f.Close()
-	handle, err := outOfTheWay(f)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(handle)
 	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{Cloneflags: b.clone, Setsid: true}}
 	if cgroup != nil {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(cgroup.Fd())
@@ -168,13 +163,24 @@ func (d *directStart) launch(first *program, theirs int, b birth, files []*os.Fi
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	attr.Files = append(attr.Files, uintptr(theirs), d.late.Fd())
+	handle, err := outOfTheWay(f, attr.Files)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(handle)
 	return giveBirth(fmt.Sprintf("/proc/self/fd/%d", handle), []string{"mydocker"}, attr, b, prepare)
 }
 
-// outOfTheWay is a number for a program's file that the child, which gives its own files the numbers from 0 on and needs some more
-// for that, does not overwrite before it executes the program by this number.
-func outOfTheWay(f *os.File) (int, error) {
-	handle, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 256)
+// outOfTheWay is a number for a program's file that the child, which gives its own files the numbers from 0 on and needs as many more
+// above them for that, does not overwrite before it executes the program by this number. It is no higher than need be: beyond 64
+// the kernel makes a larger table, and where threads share it waits until no processor looks at the old one, which takes
+// 4 to 20 ms (expand_fdtable, synchronize_rcu).
+func outOfTheWay(f *os.File, files []uintptr) (int, error) {
+	free := len(files)
+	for _, fd := range files {
+		free = max(free, int(fd)+1)
+	}
+	handle, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, free+len(files)+2)
 	return handle, wrap("hold the program", err)
 }
 

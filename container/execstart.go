@@ -99,11 +99,6 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 	if null != nil {
 		defer null.Close()
 	}
-	handle, err := outOfTheWay(file)
-	if err != nil {
-		return 0, err
-	}
-	defer unix.Close(handle)
 	attr := &syscall.ProcAttr{Env: []string{}, Sys: &syscall.SysProcAttr{}}
 	for _, f := range append(files, e.options.ExtraFiles...) {
 		attr.Files = append(attr.Files, f.Fd())
@@ -112,6 +107,11 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 	if e.proc > 0 {
 		attr.Files = append(attr.Files, uintptr(e.proc))
 	}
+	handle, err := outOfTheWay(file, attr.Files)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(handle)
 	group, err := e.container.cgroup()
 	if err != nil {
 		return 0, err

@@ -65,12 +65,12 @@ func startJoined(executable string, b birth, attr *syscall.ProcAttr, argv []stri
 		return nil, err
 	}
 	defer file.Close()
-	program, err := outOfTheWay(file)
+	attr.Files = append(attr.Files, user.Fd(), uintptr(handle))
+	program, err := outOfTheWay(file, attr.Files)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(program)
-	attr.Files = append(attr.Files, user.Fd(), uintptr(handle))
 	attr.Sys.Cloneflags = 0
 	pid := 0
 	err = onThrowawayThread(func() (err error) {
