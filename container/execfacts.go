@@ -52,7 +52,7 @@ func (c *Container) foreignNamespaces() (flags uintptr, err error) {
 		if err != nil {
 			return 0, err
 		}
-		ours, err := os.Readlink("/proc/self/ns/" + n.name)
+		ours, err := os.Readlink("/proc/thread-self/ns/" + n.name)
 		if err != nil {
 			return 0, err
 		}

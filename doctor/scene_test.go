@@ -150,7 +150,7 @@ func family(proto, address string) string {
 
 func door(ns string) *network.Sandbox {
 	if ns == "" {
-		return &network.Sandbox{Name: "host", Path: "/proc/self/ns/net"}
+		return &network.Sandbox{Name: "host", Path: "/proc/thread-self/ns/net"}
 	}
 	return &network.Sandbox{Name: ns, Path: "/run/netns/" + ns}
 }

@@ -120,7 +120,7 @@ func count(paths ...func(*Machine) string) live {
 // ownNamespace equals: readlink /proc/self/ns/KIND.
 func ownNamespace(kind string) live {
 	return func(*Machine) ([]string, error) {
-		name, err := os.Readlink("/proc/self/ns/" + kind)
+		name, err := os.Readlink("/proc/thread-self/ns/" + kind)
 		return []string{name}, err
 	}
 }

@@ -248,7 +248,7 @@ func TestPcap(t *testing.T) {
 
 // hold is a tracer that never comes to its end.
 func hold() {
-	n := &world.Namespace{Names: []string{"host"}, Path: "/proc/self/ns/net", Tables: []string{"ip filter"}}
+	n := &world.Namespace{Names: []string{"host"}, Path: "/proc/thread-self/ns/net", Tables: []string{"ip filter"}}
 	w, err := newWatch(n, Key{"tcp", 1})
 	if err != nil {
 		fmt.Println(err)

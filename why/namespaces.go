@@ -138,7 +138,7 @@ func (q *Question) otherNamespace(m *makers, name string) (Answer, error) {
 		who = append(who, fmt.Sprintf("%s (%d)", strings.TrimSpace(string(comm)), pid))
 	}
 	a.Purpose = append(a.Purpose, t.Text("why.purpose.processes", "count", len(pids), "list", t.List(who)))
-	if self, err := os.Readlink("/proc/self/ns/" + kind); err == nil && self == name {
+	if self, err := os.Readlink("/proc/thread-self/ns/" + kind); err == nil && self == name {
 		a.other(Maker{"kernel"}, t.Text("why.evidence.own"))
 		return a, nil
 	}

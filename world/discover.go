@@ -37,7 +37,8 @@ type finder struct {
 // discover fills World.Namespaces with names and processes, and opens each.
 func (w *World) discover() (*nsFiles, error) {
 	f := &finder{w: w, by: map[uint64]*Namespace{}}
-	host := f.add("/proc/self/ns/net", "host")
+	// Not /proc/self: that is the first thread, which may just be visiting another namespace for another goroutine.
+	host := f.add("/proc/thread-self/ns/net", "host")
 	if host == nil {
 		return nil, fmt.Errorf("open this process's own network namespace: is /proc mounted?")
 	}

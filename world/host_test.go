@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -191,5 +193,40 @@ func TestPinnedElsewhere(t *testing.T) {
 	}
 	if n := w.Namespace("/run/elsewhere/lan"); n == nil || n == w.Namespace("lan") {
 		t.Errorf("a second lan is %+v", n)
+	}
+}
+
+// The host is where the reader's own thread is, also while the first thread of the process (/proc/self) visits another namespace.
+func TestFirstThreadElsewhere(t *testing.T) {
+	lan, err := os.Open("/run/netns/lan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lan.Close()
+	first, leave := make(chan error), make(chan struct{})
+	defer close(leave)
+	visit := func() {
+		runtime.LockOSThread() // and never unlocked, so that the runtime ends the thread
+		if err := unix.Setns(int(lan.Fd()), unix.CLONE_NEWNET); err != nil || unix.Gettid() == unix.Getpid() {
+			first <- err
+		}
+		<-leave
+	}
+	for n := 0; ; n++ {
+		go visit()
+		select {
+		case err := <-first:
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w := read(t, testRoot(t)); w.Host.Link("eth0").Address4().String() != "10.99.0.1/24" || w.Host.Is("lan") {
+				t.Errorf("the host is %v with %+v", w.Host.Names, w.Host.Link("eth0").Addresses)
+			}
+			return
+		case <-time.After(time.Millisecond):
+		}
+		if n == 2000 {
+			t.Fatal("the first thread is never free")
+		}
 	}
 }
