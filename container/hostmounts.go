@@ -46,7 +46,7 @@ func isShared(path string) (bool, error) {
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return false, err
 	}

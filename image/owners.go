@@ -102,6 +102,11 @@ func throwAway(fn func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			done <- throwAway(fn) // Go keeps the first thread for ever: while it is held here, fn gets another one
+			runtime.UnlockOSThread()
+			return
+		}
 		done <- fn()
 	}()
 	return <-done

@@ -119,7 +119,7 @@ func (f *finder) pinned(dir string) {
 
 // mounted are those that other programs have pinned elsewhere, such as /run/docker/netns.
 func (f *finder) mounted() error {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	data, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return fmt.Errorf("look for pinned network namespaces: %w", err)
 	}
