@@ -59,7 +59,7 @@ func measurePs(o options, all []*contestant) (r *row, err error) {
 	var names []string
 	for i := range psMany {
 		names = append(names, fmt.Sprintf("bench-ps-%d", i))
-		if _, err := spawn(with("run", "-d", "--name", names[i], "--net", "none", "busybox", "sleep", "100000")); err != nil {
+		if _, err := spawn(with("run", "-d", "--name", names[i], "--net", "none", "bench", "sleep", "100000")); err != nil {
 			return nil, err
 		}
 	}
