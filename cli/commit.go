@@ -18,7 +18,7 @@ import (
 
 func commitVerb() *verb {
 	return &verb{
-		name: "commit", summary: "Create a new image from a container's changes", usage: "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", min: 1, max: 2, complete: "container",
+		name: "commit", summary: "Create a new image from a container's changes", usage: "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]", min: 1, max: 2, complete: "container image",
 		about: `What is in volumes does not become part of the image.
 
 Examples:

@@ -2,17 +2,11 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
-
-	"github.com/mydocker/mydocker/explain"
 )
 
 func completionVerb() *verb {
@@ -55,22 +49,30 @@ _mydocker() {
 	while IFS=$'\t' read -r candidate _; do
 		COMPREPLY+=("${candidate#"$before"}")
 	done < <(mydocker __complete "${words[@]:1}" 2>/dev/null)
-	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[/=] ]] && compopt -o nospace
+	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[/=:] ]] && compopt -o nospace
 	return 0
 }
 complete -o nosort -F _mydocker mydocker
 `,
+		// In a directory of fpath the file is the body of the function at its first call; `source` runs it outside of any.
 		"zsh": `#compdef mydocker
 _mydocker() {
 	local line
-	local -a candidates
+	local -a candidates open
 	for line in "${(@f)$(mydocker __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
-		[[ -z $line ]] && continue
-		candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+		case ${line%%$'\t'*} in
+		'') ;;
+		*[/=:]) open+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
+		*) candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}") ;;
+		esac
 	done
-	_describe -V mydocker candidates
+	_describe -V mydocker candidates -- open -S ''
 }
-compdef _mydocker mydocker
+if [[ ${funcstack[1]} == _mydocker ]]; then
+	_mydocker "$@"
+else
+	compdef _mydocker mydocker
+fi
 `,
 		"fish": `# fish completion for mydocker
 complete -c mydocker -f -k -a '(set -l words (commandline -opc); mydocker __complete $words[2..-1] (commandline -ct) 2>/dev/null)'
@@ -99,6 +101,11 @@ func (s *session) candidates(words []string) []candidate {
 		words = []string{""}
 	}
 	last := words[len(words)-1]
+	if words[0] == "step" || words[0] == "help" { // a command follows
+		if at := slices.IndexFunc(words[1:], func(w string) bool { return !strings.HasPrefix(w, "-") }); at >= 0 {
+			return s.candidates(words[1+at:])
+		}
+	}
 	v, flag, arguments := walk(commands(), words[:len(words)-1])
 	flags := globalFlags()
 	if v.parent != nil {
@@ -125,9 +132,18 @@ func (s *session) candidates(words []string) []candidate {
 			}
 		}
 	case v.max < 0 || arguments < v.max:
-		all = s.values(v.complete, last)
+		all = s.values(v.argumentKind(arguments), last)
 	}
 	return slices.DeleteFunc(all, func(c candidate) bool { return !strings.HasPrefix(c.word, last) })
+}
+
+// argumentKind is the kind of the argument at an index.
+func (v *verb) argumentKind(i int) string {
+	kinds := strings.Fields(v.complete)
+	if len(kinds) == 0 {
+		return ""
+	}
+	return kinds[min(i, len(kinds)-1)]
 }
 
 // walk goes along the words before the last: to which verb they lead, which flag waits for its value, and how many arguments
@@ -179,134 +195,4 @@ func flagCandidates(flags []urfave.Flag) []candidate {
 		all = append(all, candidate{"--" + names(f)[0], usage})
 	}
 	return append(all, candidate{"--help", "Print usage"})
-}
-
-// valueKind says what the value of a flag is, in the words that values knows.
-func valueKind(f urfave.Flag) string {
-	switch name := names(f)[0]; name {
-	case "network", "volumes-from", "restart", "pull", "signal", "stop-signal", "log-level", "firewall", "from", "ipc", "pid", "driver", "type":
-		return name
-	case "env-file", "label-file", "volume", "cidfile", "input", "output", "root", "run-root", "busybox", "device", "workdir":
-		return "file"
-	}
-	if kind := flagKind(f); kind == "file" || kind == "dir" {
-		return "file"
-	}
-	return ""
-}
-
-// values are the candidates of a kind. What cannot be read, for want of permission say, gives none.
-func (s *session) values(kind, typed string) []candidate {
-	switch kind {
-	case "container", "volumes-from":
-		return s.containerNames("")
-	case "pid", "ipc":
-		return append([]candidate{{"host", "the host's"}}, s.containerNames("container:")...)
-	case "image":
-		return s.imageNames()
-	case "network":
-		return s.networkNames()
-	case "volume":
-		return s.volumeNames()
-	case "file":
-		return fileNames(typed)
-	}
-	fixed := map[string]string{
-		"shell": "bash zsh fish", "topic": strings.Join(explain.Words()[:len(explain.Topics())], " "), "restart": "no always on-failure unless-stopped", "pull": "missing always never",
-		"signal": "HUP INT KILL QUIT TERM USR1 USR2", "stop-signal": "HUP INT KILL QUIT TERM USR1 USR2",
-		"log-level": "debug info warn error fatal", "firewall": "iptables nftables", "from": "busybox debian", "driver": "bridge", "type": "container image network volume",
-	}
-	var all []candidate
-	for _, word := range strings.Fields(fixed[kind]) {
-		all = append(all, candidate{word, ""})
-	}
-	return all
-}
-
-func (s *session) containerNames(prefix string) (all []candidate) {
-	e, err := s.engine()
-	if err != nil {
-		return nil
-	}
-	list, err := e.Containers(context.Background())
-	if err != nil {
-		return nil
-	}
-	for _, sum := range list {
-		for _, name := range sum.Names {
-			all = append(all, candidate{prefix + name, sum.Image + ", " + sum.Status})
-		}
-	}
-	return all
-}
-
-func (s *session) imageNames() (all []candidate) {
-	store, err := s.images()
-	if err != nil {
-		return nil
-	}
-	list, err := store.List()
-	if err != nil {
-		return nil
-	}
-	for _, img := range list {
-		for _, name := range img.RepoTags {
-			all = append(all, candidate{name, shortID(string(img.ID))})
-		}
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].word < all[j].word })
-	return all
-}
-
-func (s *session) networkNames() (all []candidate) {
-	e, err := s.engine()
-	if err != nil {
-		return nil
-	}
-	list, err := e.Networks().Networks()
-	if err != nil {
-		return nil
-	}
-	for _, n := range list {
-		all = append(all, candidate{n.Name, n.Driver})
-	}
-	return all
-}
-
-func (s *session) volumeNames() (all []candidate) {
-	e, err := s.engine()
-	if err != nil {
-		return nil
-	}
-	list, err := e.Volumes()
-	if err != nil {
-		return nil
-	}
-	for _, v := range list {
-		all = append(all, candidate{v.Name, v.Mountpoint})
-	}
-	return all
-}
-
-// fileNames are the files whose path begins with what was typed; a directory ends in a slash.
-func fileNames(typed string) (all []candidate) {
-	dir, base := filepath.Split(typed)
-	entries, err := os.ReadDir(filepath.Join(".", dir))
-	if filepath.IsAbs(typed) {
-		entries, err = os.ReadDir(dir)
-	}
-	if err != nil {
-		return nil
-	}
-	for _, entry := range entries {
-		name := entry.Name()
-		if !strings.HasPrefix(name, base) || strings.HasPrefix(name, ".") && !strings.HasPrefix(base, ".") {
-			continue
-		}
-		if entry.IsDir() {
-			name += "/"
-		}
-		all = append(all, candidate{dir + name, ""})
-	}
-	return all
 }

@@ -10,7 +10,7 @@ import (
 
 func connectVerb() *verb {
 	return &verb{
-		name: "connect", summary: "Connect a container to a network", usage: "[OPTIONS] NETWORK CONTAINER", rules: true, min: 2, max: 2, complete: "network",
+		name: "connect", summary: "Connect a container to a network", usage: "[OPTIONS] NETWORK CONTAINER", rules: true, min: 2, max: 2, complete: "network container",
 		about: `A running container gets one more interface at once; another one at its next start.
 
 Examples:
@@ -53,7 +53,7 @@ Examples:
 
 func disconnectVerb() *verb {
 	return &verb{
-		name: "disconnect", summary: "Disconnect a container from a network", usage: "[OPTIONS] NETWORK CONTAINER", min: 2, max: 2, complete: "network",
+		name: "disconnect", summary: "Disconnect a container from a network", usage: "[OPTIONS] NETWORK CONTAINER", min: 2, max: 2, complete: "network container",
 		about: `Examples:
   $ mydocker network disconnect back web`,
 		flags: func() []urfave.Flag {

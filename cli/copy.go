@@ -17,7 +17,7 @@ import (
 func cpVerb() *verb {
 	return &verb{
 		name: "cp", summary: "Copy files/folders between a container and the local filesystem",
-		usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", min: 2, max: 2, complete: "container",
+		usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- | SRC_PATH|- CONTAINER:DEST_PATH", min: 2, max: 2, complete: "place",
 		about: `A dash is a tar archive on standard output or input. The content of a directory without the directory itself is SRC_PATH/.
 Links in the container lead nowhere out of it. Its volumes are reached whether it runs or not.
 

@@ -115,6 +115,19 @@ func TestCandidates(t *testing.T) {
 		"completion zsh ":             "",
 		"__com":                       "",
 		"rename a b ":                 "",
+		"step run --rest":             "--restart",
+		"step network cre":            "create",
+		"help netw":                   "network",
+		"network connect br0 h":       "",
+		"network connect ho":          "host",
+		"lab start cab":               "cable",
+		"sandbox exec l":              "lan",
+		"run --cap-add CAP_NET_A":     "CAP_NET_ADMIN",
+		"run --log-driver j":          "json-file journald",
+		"run -v " + dir + "/":         dir + "/sub/",
+		"cp " + dir + "/":             dir + "/sub/",
+		"top web -":                   "",
+		"inspect n":                   "none",
 	} {
 		words := strings.Split(line, " ")
 		var got []string

@@ -95,7 +95,7 @@ func (s *session) images() (*image.Store, error) {
 func importVerb() *verb {
 	return &verb{
 		name: "import", summary: "Import the contents from a tarball to create a filesystem image",
-		usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]", min: 1, max: 2, complete: "file",
+		usage: "[OPTIONS] file|- [REPOSITORY[:TAG]]", min: 1, max: 2, complete: "file image",
 		about: `The archive may be compressed with gzip, bzip2, xz or zstd.
 
 Examples:

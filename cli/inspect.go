@@ -18,7 +18,7 @@ import (
 func inspectVerb() *verb {
 	return &verb{
 		name: "inspect", summary: "Return low-level information on mydocker objects",
-		usage: "[OPTIONS] NAME|ID [NAME|ID...]", min: 1, max: -1, complete: "container",
+		usage: "[OPTIONS] NAME|ID [NAME|ID...]", min: 1, max: -1, complete: "object",
 		about: `A name is looked for among the containers, then the images, the networks and the volumes; --type says which.
 
 Examples:

@@ -99,7 +99,7 @@ func printCommands(w io.Writer, script string) {
 // labVerb is a command that works on one lab, by name or on that which is going on.
 func labVerb(name, summary, usage, example string, run func(r *labRoom, c *urfave.Context) error, more ...urfave.Flag) *verb {
 	return inWords(&verb{
-		name: name, summary: summary, usage: usage, max: 1, about: "Examples:\n  $ mydocker lab " + example, flags: labFlags(more...),
+		name: name, summary: summary, usage: usage, max: 1, complete: "lab", about: "Examples:\n  $ mydocker lab " + example, flags: labFlags(more...),
 		run: func(s *session, c *urfave.Context) error {
 			texts, err := s.texts(c)
 			if err != nil {

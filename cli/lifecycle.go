@@ -253,7 +253,7 @@ func rmVerb() *verb {
 func renameVerb() *verb {
 	return &verb{
 		name: "rename", summary: "Rename a container",
-		usage: "CONTAINER NEW_NAME", min: 2, max: 2, complete: "container",
+		usage: "CONTAINER NEW_NAME", min: 2, max: 2, complete: "container name",
 		about: `Examples:
   $ mydocker rename web frontend`,
 		run: func(s *session, c *urfave.Context) error {

@@ -161,7 +161,7 @@ func sandboxFlag() urfave.Flag {
 
 func sandboxEnterVerb() *verb {
 	return &verb{
-		name: "enter", summary: "Open a shell in a sandbox", usage: "[OPTIONS] [host|host2|lan|internet]", max: 1,
+		name: "enter", summary: "Open a shell in a sandbox", usage: "[OPTIONS] [host|host2|lan|internet]", max: 1, complete: "host",
 		about: `In that shell you are root on that machine. What is written to /etc, /var, /tmp and home directories goes to memory, and is gone
 with the sandbox; everything else is read-only.
 
@@ -195,7 +195,7 @@ func shellOf(name, place string) []string {
 
 func sandboxExecVerb() *verb {
 	return &verb{
-		name: "exec", summary: "Run a command in a sandbox", usage: "[OPTIONS] host|host2|lan|internet COMMAND [ARG...]", min: 2, max: -1, passthrough: true,
+		name: "exec", summary: "Run a command in a sandbox", usage: "[OPTIONS] host|host2|lan|internet COMMAND [ARG...]", min: 2, max: -1, passthrough: true, complete: "host",
 		about: `The command's exit status is ours.
 
 Examples:
@@ -231,7 +231,7 @@ func (s *session) inSandbox(sb *sandbox.Sandbox, place string, args []string) er
 
 func sandboxStatusVerb() *verb {
 	return &verb{
-		name: "status", summary: "Show the sandboxes", usage: "[OPTIONS] [NAME]", max: 1,
+		name: "status", summary: "Show the sandboxes", usage: "[OPTIONS] [NAME]", max: 1, complete: "sandbox",
 		about: `Examples:
   $ mydocker sandbox status`,
 		flags: func() []urfave.Flag { return []urfave.Flag{langFlag()} },
@@ -296,7 +296,7 @@ func sandboxNotes(texts *lang.Catalogue, sb *sandbox.Sandbox) (list []string) {
 
 func sandboxResetVerb() *verb {
 	return &verb{
-		name: "reset", summary: "Make a sandbox anew, as it was at first", usage: "[NAME]", max: 1,
+		name: "reset", summary: "Make a sandbox anew, as it was at first", usage: "[NAME]", max: 1, complete: "sandbox",
 		about: `Examples:
   $ mydocker sandbox reset`,
 		run: func(s *session, c *urfave.Context) error {
@@ -324,7 +324,7 @@ func sandboxResetVerb() *verb {
 
 func sandboxDownVerb() *verb {
 	return &verb{
-		name: "down", summary: "End sandboxes and remove all of them", usage: "[OPTIONS] [NAME...]", max: -1,
+		name: "down", summary: "End sandboxes and remove all of them", usage: "[OPTIONS] [NAME...]", max: -1, complete: "sandbox",
 		about: `Examples:
   $ mydocker sandbox down
   $ mydocker sandbox down --all`,

@@ -26,7 +26,7 @@ func shapeTexts(c *urfave.Context) network.ShapeTexts {
 
 func networkShapeVerb() *verb {
 	return &verb{
-		name: "shape", summary: "Slow down a container's traffic on a network", usage: "[OPTIONS] NETWORK CONTAINER", min: 2, max: 2, complete: "network",
+		name: "shape", summary: "Slow down a container's traffic on a network", usage: "[OPTIONS] NETWORK CONTAINER", min: 2, max: 2, complete: "network container",
 		about: `A running container feels it at once, and it holds for the next start. What is not named stays as it is; 0 takes it
 away. The rate is a limit in each direction; delay and loss are for what the container sends.
 

@@ -46,7 +46,7 @@ Examples:
 func portVerb() *verb {
 	return &verb{
 		name: "port", summary: "List port mappings or a specific mapping for the container",
-		usage: "CONTAINER [PRIVATE_PORT[/PROTO]]", min: 1, max: 2, complete: "container",
+		usage: "CONTAINER [PRIVATE_PORT[/PROTO]]", min: 1, max: 2, complete: "container port",
 		about: `Examples:
   $ mydocker port web
   $ mydocker port web 80/tcp`,

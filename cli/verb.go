@@ -31,7 +31,8 @@ type verb struct {
 	rules bool
 	flags func() []urfave.Flag
 	run   func(s *session, c *urfave.Context) error
-	// complete says what an argument is, for the shells: container, image, network, volume, file, "".
+	// complete says what the arguments are, for the shells, a word for each; the last one goes for all that follow:
+	// "network container". The words are those of values in complete.go.
 	complete string
 	// children make a verb a group: `mydocker network …`.
 	children []*verb

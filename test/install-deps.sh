@@ -34,6 +34,9 @@ curl          curl
 socat         socat
 chromium      chromium
 strace        strace
+zsh           zsh
+fish          fish
+mandoc        mandoc
 tcpdump       tcpdump
 ping          iputils-ping
 xz            xz-utils

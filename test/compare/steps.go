@@ -184,9 +184,10 @@ func streamSteps() []step {
 		script("cp in", lines, "echo hello >/tmp/compare-cp; DOCKER cp /tmp/compare-cp web:/tmp/x && DOCKER exec web cat /tmp/x"),
 		script("export", lines, "DOCKER export logger | tar t | grep -c ."),
 		script("commit", lines, "DOCKER commit -m text -a me -c 'CMD [\"x\"]' logger committed:v1 && DOCKER image inspect -f '{{.Comment}} {{.Author}} {{json .Config.Cmd}}' committed:v1; DOCKER rmi committed:v1 >/dev/null"),
-		{name: "events", compare: lines, shell: "DOCKER events --since 10m --until 0s --filter container=logger --format '{{.Type}} {{.Action}}'"},
-		{name: "events of a life", compare: lines, shell: `since=$(date +%s); DOCKER run -d --name lived --network net1 -v vol1:/d busybox sleep 100 >/dev/null; DOCKER exec lived true; DOCKER pause lived; DOCKER unpause lived
-DOCKER rename lived lived2; DOCKER restart -t 0 lived2; DOCKER kill lived2; sleep 0.3; DOCKER rm lived2 >/dev/null; sleep 0.3; DOCKER events --since $since --until 0s --format '{{.Type}} {{.Action}}'`, anyOrder: true},
+		// Docker reckons --since and --until in whole seconds: what is asked for begins and ends with one of its own.
+		{name: "events", compare: lines, shell: "sleep 1.1; DOCKER events --since 10m --until 0s --filter container=logger --format '{{.Type}} {{.Action}}'"},
+		{name: "events of a life", compare: lines, shell: `sleep 1.1; since=$(date +%s); DOCKER run -d --name lived --network net1 -v vol1:/d busybox sleep 100 >/dev/null; DOCKER exec lived true; DOCKER pause lived; DOCKER unpause lived
+DOCKER rename lived lived2; DOCKER restart -t 0 lived2; DOCKER kill lived2; sleep 0.3; DOCKER rm lived2 >/dev/null; sleep 1.1; DOCKER events --since $since --until 0s --format '{{.Type}} {{.Action}}'`, anyOrder: true},
 		{name: "event json", compare: keys, shell: "DOCKER events --since 10m --until 0s --filter container=logger --filter event=die --format '{{json .}}'"},
 	}
 }

@@ -124,7 +124,12 @@ func patience(d time.Duration) time.Duration {
 // eventually polls until ok says "" or the patience is at its end; the test then fails with what ok said last.
 func eventually(t testing.TB, ok func() string) {
 	t.Helper()
-	deadline := time.Now().Add(patience(5 * time.Second))
+	within(t, 5*time.Second, ok)
+}
+
+func within(t testing.TB, limit time.Duration, ok func() string) {
+	t.Helper()
+	deadline := time.Now().Add(patience(limit))
 	for {
 		problem := ok()
 		if problem == "" {

@@ -21,10 +21,17 @@ type terminal struct {
 	mu     sync.Mutex
 	screen strings.Builder
 	ended  chan struct{}
+	limit  time.Duration // for what it is to show
 }
 
 // onTerminal starts mydocker with a terminal of the given size as its controlling terminal.
 func onTerminal(t testing.TB, rows, columns uint16, args ...string) *terminal {
+	t.Helper()
+	return atTerminal(t, rows, columns, exec.Command(binary, args...))
+}
+
+// atTerminal does the same with any command.
+func atTerminal(t testing.TB, rows, columns uint16, cmd *exec.Cmd) *terminal {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -42,7 +49,7 @@ func onTerminal(t testing.TB, rows, columns uint16, args ...string) *terminal {
 		t.Fatal(err)
 	}
 	defer slave.Close()
-	term := &terminal{t: t, master: master, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
+	term := &terminal{t: t, master: master, cmd: cmd, ended: make(chan struct{}), limit: 5 * time.Second}
 	term.resize(rows, columns)
 	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = slave, slave, slave
 	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -86,7 +93,7 @@ func (term *terminal) types(keys string) {
 // shows waits until the text stands on the screen.
 func (term *terminal) shows(text string) {
 	term.t.Helper()
-	eventually(term.t, func() string {
+	within(term.t, term.limit, func() string {
 		if screen := term.text(); !strings.Contains(screen, text) {
 			return fmt.Sprintf("%q is not on the screen:\n%s", text, screen)
 		}
