@@ -104,8 +104,6 @@ func flagReasons() map[string]string {
 		"--no-prune":              "there are no untagged parents that could be removed",
 		"--tree":                  "use `history`, or --format",
 		"--verbose":               swarmOnly,
-		"system df --verbose":     "`images`, `ps -s` and `volume ls` list what it adds up",
-		"--all-tags":              "pull tags one by one",
 		"volume create --opt":     "a volume is a directory; mount other storage on the host and bind it with -v",
 		"--checkpoint":            "checkpoints need CRIU, which mydocker does not use",
 		"--checkpoint-dir":        "checkpoints need CRIU, which mydocker does not use",

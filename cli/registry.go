@@ -40,36 +40,77 @@ Credentials come from ~/.docker/config.json and its helpers, mirrors from /etc/m
 Examples:
   $ mydocker pull nginx:alpine
   $ mydocker pull --platform linux/arm64 -q debian
+  $ mydocker pull -a localhost:5000/team/tool
   $ mydocker pull localhost:5000/team/tool@sha256:0123…`,
 		flags: func() []urfave.Flag {
 			return append(registryFlags(),
+				yes("all-tags,a", "Download all tagged images in the repository"),
 				str("platform", "string", "Set platform if server is multi-platform capable"),
 				yes("quiet,q", "Suppress verbose output"),
 			)
 		},
-		run: func(s *session, c *urfave.Context) error {
-			ref, err := image.ParseReference(c.Args().First())
-			if err != nil {
-				return s.bad(err)
-			}
-			r := s.request(c, "pull")
-			r.Platform = c.String("platform")
-			quiet := c.Bool("quiet")
-			fetched, err := s.pull(r, ref, quiet)
-			if err != nil {
-				return err
-			}
-			if !quiet {
-				state := "Image is up to date for"
-				if fetched.Fresh {
-					state = "Downloaded newer image for"
-				}
-				fmt.Fprintf(s.streams.Out, "Digest: %s\nStatus: %s %s\n", fetched.Digest, state, ref.Familiar())
-			}
-			_, err = fmt.Fprintln(s.streams.Out, ref.String())
-			return err
-		},
+		run: pull,
 	}
+}
+
+func pull(s *session, c *urfave.Context) error {
+	ref, err := image.ParseReference(c.Args().First())
+	if err != nil {
+		return s.bad(err)
+	}
+	refs, quiet := []image.Reference{ref}, c.Bool("quiet")
+	name, status := ref.String(), ref.Familiar()
+	if c.Bool("all-tags") {
+		if namesTag(c.Args().First(), ref) {
+			return s.bad(errors.New("tag can't be used with --all-tags/-a"))
+		}
+		if refs, err = s.tagsThere(c, ref); err != nil {
+			return err
+		}
+		name, status = ref.Name(), ref.FamiliarName()
+	}
+	r := s.request(c, "pull")
+	r.Platform = c.String("platform")
+	fresh := false
+	for _, ref := range refs {
+		fetched, err := s.pull(r, ref, quiet)
+		if err != nil {
+			return err
+		}
+		fresh = fresh || fetched.Fresh
+		if !quiet {
+			fmt.Fprintf(s.streams.Out, "Digest: %s\n", fetched.Digest)
+		}
+	}
+	if !quiet {
+		state := "Image is up to date for"
+		if fresh {
+			state = "Downloaded newer image for"
+		}
+		fmt.Fprintf(s.streams.Out, "Status: %s %s\n", state, status)
+	}
+	_, err = fmt.Fprintln(s.streams.Out, name)
+	return err
+}
+
+// namesTag says whether a reference was given with its tag, or a digest: all tags are asked for without.
+func namesTag(given string, ref image.Reference) bool {
+	return ref.Digest != "" || strings.HasSuffix(given, ":"+ref.Tag)
+}
+
+// tagsThere lists the names that an image repository has at its registry.
+func (s *session) tagsThere(c *urfave.Context, repository image.Reference) ([]image.Reference, error) {
+	ctx, stop := interruptible()
+	defer stop()
+	r := s.request(c, "tags")
+	r.Ref = repository.String()
+	answer, err := atRegistry(ctx, r, nil)
+	refs := make([]image.Reference, len(answer.Tags))
+	for i, tag := range answer.Tags {
+		refs[i] = repository
+		refs[i].Tag = tag
+	}
+	return refs, err
 }
 
 // pull fetches an image and shows how far it is.
@@ -219,7 +260,7 @@ func push(s *session, c *urfave.Context) error {
 	}
 	refs := []image.Reference{ref}
 	if c.Bool("all-tags") {
-		if strings.HasSuffix(c.Args().First(), ":"+ref.Tag) {
+		if namesTag(c.Args().First(), ref) {
 			return s.bad(errors.New("tag can't be used with --all-tags/-a"))
 		}
 		if refs, err = tagsOf(store, ref); err != nil {

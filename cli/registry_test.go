@@ -71,6 +71,15 @@ func TestPushPullAndRunWhatIsMissing(t *testing.T) {
 	equal(t, "push -a", strings.Join(firstWords(my(t, "push", "-a", host+"/tools/box")), " "), "1: 2:")
 	my(t, "rm", "made")
 	my(t, "rmi", name, host+"/tools/box:2")
+
+	all := my(t, "pull", "-a", host+"/tools/box")
+	match(t, "pull -a", all, `^(Digest: sha256:[0-9a-f]{64}\n){2}Status: Downloaded newer image for `+host+`/tools/box\n`+host+`/tools/box\n$`)
+	match(t, "pull -a again", my(t, "pull", "-a", host+"/tools/box"), `Status: Image is up to date for `+host+`/tools/box\n`)
+	equal(t, "the tags", my(t, "images", "--format", "{{.Tag}}", host+"/tools/box"), "1\n2\n")
+	refused(t, 1, "tag can't be used with --all-tags/-a", "pull", "-a", name)
+	refused(t, 1, "tag can't be used with --all-tags/-a", "push", "-a", name)
+	refused(t, 1, "list the tags of "+host+"/tools/nothing", "pull", "-a", host+"/tools/nothing")
+	my(t, "rmi", name, host+"/tools/box:2")
 }
 
 func firstWords(text string) (words []string) {

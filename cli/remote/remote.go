@@ -18,10 +18,10 @@ import (
 
 // Request is one thing to do.
 type Request struct {
-	Verb string // pull, push, login, logout
+	Verb string // pull, tags, push, login, logout
 	Root state.Root
 
-	Ref      string // pull and push: the image
+	Ref      string // pull and push: the image; tags: any name of its repository
 	Platform string // pull: os/architecture[/variant]; "" is the host's
 
 	Server, User, Password string // login and logout
@@ -39,6 +39,7 @@ type Answer struct {
 	Fresh  bool         `json:",omitempty"` // pull: it was not here before
 	Stored bool         `json:",omitempty"` // pull: something came into the store
 	Known  bool         `json:",omitempty"` // logout: there were credentials
+	Tags   []string     `json:",omitempty"` // tags: those that the repository has
 	Error  string       `json:",omitempty"`
 	Absent bool         `json:",omitempty"` // the error is an fs.ErrNotExist
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"github.com/mydocker/mydocker/image"
@@ -28,6 +29,51 @@ func (c *Client) Pull(ctx context.Context, store *image.Store, ref string, o Pul
 	return store.Fetch(ctx, name, image.FetchOptions{Remote: c, Platform: o.Platform, Progress: o.Progress})
 }
 
+// Tags lists the tags that a repository has, at the first server that has it: GET /v2/<name>/tags/list, page by page. A
+// repository without any is an fs.ErrNotExist.
+func (c *Client) Tags(ctx context.Context, ref string) ([]string, error) {
+	name, err := image.ParseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := firstOf(ctx, c.endpoints(name), func(e endpoint) ([]string, error) { return c.tagsAt(ctx, e, name) })
+	if err != nil {
+		return nil, fmt.Errorf("list the tags of %s: %w", name.FamiliarName(), err)
+	}
+	return tags, nil
+}
+
+func (c *Client) tagsAt(ctx context.Context, e endpoint, ref image.Reference) ([]string, error) {
+	server, err := c.registry(e)
+	if err != nil {
+		return nil, err
+	}
+	base, err := c.transport(e)
+	if err != nil {
+		return nil, err
+	}
+	tags, err := remote.List(server.Repo(ref.Path), remote.WithContext(ctx), remote.WithAuthFromKeychain(c.keychain), remote.WithTransport(base),
+		remote.WithUserAgent(c.options.UserAgent))
+	if err == nil && len(tags) == 0 {
+		err = &Error{absent: true, permanent: true, Message: fmt.Sprintf("registry %s has no tag of it", e.host)}
+	}
+	return tags, explain(e.host, err)
+}
+
+// firstOf asks servers in their order until one answers. What counts in the end is what the registry itself says; a mirror that has
+// nothing or is down is passed over.
+func firstOf[T any](ctx context.Context, servers []endpoint, ask func(endpoint) (T, error)) (answer T, err error) {
+	for _, e := range servers {
+		if answer, err = ask(e); err == nil {
+			return answer, nil
+		}
+		if ctx.Err() != nil {
+			return answer, context.Cause(ctx)
+		}
+	}
+	return answer, err // the registry itself is the last
+}
+
 // accepted are the media types that a manifest may have.
 func accepted() string {
 	return strings.Join([]string{
@@ -40,22 +86,13 @@ func accepted() string {
 
 // Manifest is GET /v2/<name>/manifests/<tag or digest>, at the first server that has it.
 func (c *Client) Manifest(ctx context.Context, ref image.Reference) ([]byte, error) {
-	var first error
-	for _, e := range c.endpoints(ref) {
+	return firstOf(ctx, c.endpoints(ref), func(e endpoint) ([]byte, error) {
 		data, err := c.manifestAt(ctx, e, ref)
 		if err == nil {
 			c.choose(ref, e)
-			return data, nil
 		}
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		// What counts in the end is what the registry itself says; a mirror that has nothing or is down is passed over.
-		if !e.mirror {
-			first = err
-		}
-	}
-	return nil, first
+		return data, err
+	})
 }
 
 // maxManifest is more than a registry takes, in bytes.

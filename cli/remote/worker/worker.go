@@ -25,6 +25,10 @@ func Do(ctx context.Context, r remote.Request, tell image.Progress) (a remote.An
 		_, err = client.Login(ctx, r.Server, r.User, r.Password)
 		return a, err
 	}
+	if r.Verb == "tags" {
+		a.Tags, err = client.Tags(ctx, r.Ref)
+		return a, err
+	}
 	store, err := image.Open(r.Root, image.Options{Warn: func(message string) { fmt.Fprintln(os.Stderr, "WARNING: "+message) }})
 	if err != nil {
 		return a, err
