@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -221,6 +222,19 @@ func TestInfoAndDiskUsage(t *testing.T) {
 	for _, pattern := range []string{`(?m)^TYPE +TOTAL +ACTIVE +SIZE +RECLAIMABLE$`, `(?m)^Images +1 +1 +\d\S*MB +0B \(0%\)$`, `(?m)^Containers +2 +1 +7kB +0B \(0%\)$`, `(?m)^Local Volumes +1 +1 +5kB +0B \(0%\)$`} {
 		match(t, "df", table, pattern)
 	}
+	match(t, "the build cache", table, `(?m)^Build Cache +0 +0 +0B +0B$`)
+	detail := my(t, "system", "df", "-v")
+	for _, pattern := range []string{`^Images space usage:\n\nREPOSITORY +TAG +IMAGE ID +CREATED +SIZE +SHARED SIZE +UNIQUE SIZE +CONTAINERS\nbusybox +latest +[0-9a-f]{12} .+ago +\S+MB +0B +\S+MB +2\n\n`,
+		`\nContainers space usage:\n\nCONTAINER ID +IMAGE +COMMAND +LOCAL VOLUMES +SIZE +CREATED +STATUS +NAMES\n[0-9a-f]{12} +busybox +"sh" +0 +0B .+ago +Created +down\n[0-9a-f]{12} +busybox +"sh -c.*…" +1 +7kB .+ago +Up .+ up\n\n`,
+		`\nLocal Volumes space usage:\n\nVOLUME NAME +LINKS +SIZE\ndata +1 +5kB\n\nBuild cache usage: 0B\n\nCACHE ID +CACHE TYPE +SIZE +CREATED +LAST USED +USAGE +SHARED\n$`} {
+		match(t, "df -v", detail, pattern)
+	}
+	var lists map[string][]map[string]any
+	if err := json.Unmarshal([]byte(my(t, "system", "df", "-v", "--format", "json")), &lists); err != nil || len(lists) != 4 {
+		t.Fatalf("df -v --format json: %v, %v", lists, err)
+	}
+	equal(t, "df -v --format json", fmt.Sprint([]any{lists["Images"][0]["Containers"], lists["Containers"][1]["Size"], lists["Volumes"][0]["Links"], len(lists["BuildCache"])}), "[2 7kB 1 0]")
+	equal(t, "df -v --format", my(t, "system", "df", "-v", "--format", `{{range .Volumes}}{{.Name}}={{.Size}}{{end}}`), "data=5kB\n")
 	match(t, "ps --size", my(t, "ps", "-s", "--filter", "name=up", "--format", "{{.Size}}"), `^7kB \(virtual \d\S*MB\)\n$`)
 }
 

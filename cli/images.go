@@ -16,7 +16,12 @@ import (
 
 // imageRow is what a template of `images` may name.
 type imageRow struct {
-	CreatedAt, CreatedSince, Digest, ID, Repository, Size, Tag string
+	Containers, CreatedAt, CreatedSince, Digest, ID, Repository, SharedSize, Size, Tag, UniqueSize string
+}
+
+func imageHeader() imageRow {
+	return imageRow{Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Repository: "REPOSITORY",
+		SharedSize: "SHARED SIZE", Size: "SIZE", Tag: "TAG", UniqueSize: "UNIQUE SIZE"}
 }
 
 func imagesVerb() *verb {
@@ -73,7 +78,7 @@ func listImages(s *session, c *urfave.Context) error {
 		}
 	}
 	l := listing[imageRow]{
-		header: imageRow{CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Repository: "REPOSITORY", Size: "SIZE", Tag: "TAG"},
+		header: imageHeader(),
 		table:  `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, quiet: "{{.ID}}",
 	}
 	if c.Bool("digests") {
@@ -109,6 +114,7 @@ func imagesBetween(store *image.Store, all []*image.Image, f filters) ([]*image.
 func imageRows(img *image.Image, trunc bool) []imageRow {
 	row := imageRow{
 		CreatedAt: img.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: "N/A", Digest: "<none>", ID: string(img.ID),
+		Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A", // `system df -v` counts them
 		Repository: "<none>", Size: units.HumanSizeWithPrecision(float64(img.Size), 3), Tag: "<none>",
 	}
 	if !img.Created.IsZero() {

@@ -84,6 +84,15 @@ type volumeRow struct {
 	header bool
 }
 
+func volumeHeader() volumeRow {
+	return volumeRow{Driver: "DRIVER", Labels: "LABELS", Links: "LINKS", Mountpoint: "MOUNTPOINT", Name: "VOLUME NAME", Scope: "SCOPE", Size: "SIZE", header: true}
+}
+
+// volumeToRow leaves out what is dear to find out, as Docker does: `system df -v` has it.
+func volumeToRow(v *engine.Volume) volumeRow {
+	return volumeRow{Driver: v.Driver, Labels: joinLabels(v.Labels), Links: "N/A", Mountpoint: v.Mountpoint, Name: v.Name, Scope: v.Scope, Size: "N/A", labels: v.Labels}
+}
+
 // Label is {{.Label "name"}}.
 func (r volumeRow) Label(name string) string {
 	if r.header {
@@ -138,13 +147,9 @@ func volumeLs(s *session, c *urfave.Context) error {
 			!f.any("driver", func(want string) bool { return v.Driver == want }) {
 			continue
 		}
-		rows = append(rows, volumeRow{Driver: v.Driver, Labels: joinLabels(v.Labels), Links: "N/A", Mountpoint: v.Mountpoint, Name: v.Name,
-			Scope: v.Scope, Size: "N/A", labels: v.Labels})
+		rows = append(rows, volumeToRow(v))
 	}
-	l := listing[volumeRow]{
-		header: volumeRow{Driver: "DRIVER", Labels: "LABELS", Links: "LINKS", Mountpoint: "MOUNTPOINT", Name: "VOLUME NAME", Scope: "SCOPE", Size: "SIZE", header: true},
-		table:  `{{.Driver}}\t{{.Name}}`, quiet: "{{.Name}}",
-	}
+	l := listing[volumeRow]{header: volumeHeader(), table: `{{.Driver}}\t{{.Name}}`, quiet: "{{.Name}}"}
 	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
 }
 

@@ -249,6 +249,8 @@ func systemSteps() []step {
 		see("version json", keys, "version --format {{json.}}"),
 		see("info json", keys, "info --format {{json.}}"),
 		see("system df", columns, "system df"),
+		see("system df verbose", columns, "system df -v"),
+		see("system df verbose json", keys, "system df -v --format {{json.}}"),
 		see("container prune", status, "container prune -f"),
 		see("volume prune", status, "volume prune -f"),
 		see("network prune", status, "network prune -f"),
