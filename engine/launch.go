@@ -137,6 +137,13 @@ func (h *helper) wait() error {
 // startContainer lets a launched monitor start the container, and returns when the container's command runs.
 func (h *helper) startContainer(d *Definition) error {
 	defer h.dismiss()
+	images, err := h.e.images()
+	if err == nil {
+		err = images.EnsureChecked() // the monitor has no terminal to tell of images that are mended
+	}
+	if err != nil {
+		return exitWith(125, err)
+	}
 	if err := h.send(orders{ID: d.ID}); err != nil {
 		return exitWith(125, fmt.Errorf("start the monitor of %s: %w", d.Name, err))
 	}

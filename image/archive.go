@@ -58,7 +58,7 @@ func (s *Store) loading(ctx context.Context, work func() ([]*Image, error)) ([]*
 	if err != nil {
 		return nil, err
 	}
-	if err = s.ensureChecked(); err == nil {
+	if err = s.EnsureChecked(); err == nil {
 		err = s.makeLayout()
 	}
 	var images []*Image

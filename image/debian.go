@@ -85,7 +85,7 @@ func (s *Store) debootstrap(ctx context.Context, o BootstrapOptions, w io.Writer
 		return err
 	}
 	defer held.Release()
-	if err := errors.Join(s.ensureChecked(), s.makeLayout()); err != nil {
+	if err := errors.Join(s.EnsureChecked(), s.makeLayout()); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp(s.layers(), "new-debootstrap-")

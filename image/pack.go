@@ -17,7 +17,7 @@ func (s *Store) LayoutDir() string { return s.images() }
 // committed lies there unpacked. The image keeps its id; its manifest becomes another one, which is kept from then on,
 // so that the digest is the same here and in the registry. The caller holds the store.
 func (s *Store) Pack(ctx context.Context, ref string) (*Image, error) {
-	if err := s.ensureChecked(); err != nil {
+	if err := s.EnsureChecked(); err != nil {
 		return nil, err
 	}
 	r, err := s.find(ref)

@@ -28,8 +28,9 @@ import (
 
 func (s *Store) checkedPath() string { return filepath.Join(s.root.Run, "images-checked") }
 
-// ensureChecked looks for what a power failure has left, if nobody has since the machine was started.
-func (s *Store) ensureChecked() error {
+// EnsureChecked looks for what a power failure has left, if nobody has since the machine was started. What uses the store does so by
+// itself; who lets another process use it does so before, because what it tells is for the user's terminal.
+func (s *Store) EnsureChecked() error {
 	if unix.Access(s.checkedPath(), unix.F_OK) == nil {
 		return nil
 	}

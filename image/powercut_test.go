@@ -192,7 +192,7 @@ func TestKilledCheck(t *testing.T) {
 	if dir := os.Getenv("TEST_CHECK_IN"); dir != "" {
 		s := storeIn(t, dir)
 		s.boot = func() (string, error) { return "next", nil }
-		if err := s.ensureChecked(); err != nil {
+		if err := s.EnsureChecked(); err != nil {
 			t.Fatal(err)
 		}
 		return

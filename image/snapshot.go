@@ -31,7 +31,7 @@ type Rootfs struct {
 
 // Rootfs makes dir/upper and dir/work, on one file system as overlayfs wants it, and names the layers below them.
 func (s *Store) Rootfs(img *Image, dir string) (Rootfs, error) {
-	if err := s.ensureChecked(); err != nil {
+	if err := s.EnsureChecked(); err != nil {
 		return Rootfs{}, err
 	}
 	r := Rootfs{Warn: s.warn, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}

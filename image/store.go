@@ -100,7 +100,7 @@ func (s *Store) find(ref string) (*record, error) {
 	if err != nil || r.Boot == "" {
 		return r, err
 	}
-	if err := s.ensureChecked(); err != nil {
+	if err := s.EnsureChecked(); err != nil {
 		return nil, err
 	}
 	return s.look(ref) // a power failure may have taken it
