@@ -80,8 +80,8 @@ func imageLines(e *engine.Engine, users map[string]int) ([]imageRow, error) {
 	rows := []imageRow{}
 	for _, u := range usage.Images {
 		for _, row := range imageRows(u.Image, true) {
-			row.SharedSize = units.HumanSizeWithPrecision(float64(u.SharedSize), 3)
-			row.UniqueSize = units.HumanSizeWithPrecision(float64(u.UniqueSize), 3)
+			row.SharedSize = units.HumanSize(float64(u.SharedSize))
+			row.UniqueSize = units.HumanSize(float64(u.UniqueSize))
 			row.Containers = strconv.Itoa(users[string(u.ID)])
 			rows = append(rows, row)
 		}

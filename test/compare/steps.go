@@ -249,7 +249,7 @@ func systemSteps() []step {
 		see("version json", keys, "version --format {{json.}}"),
 		see("info json", keys, "info --format {{json.}}"),
 		see("system df", columns, "system df"),
-		see("system df verbose", columns, "system df -v"),
+		script("system df verbose", lines, "DOCKER system df -v | grep -E 'usage|SIZE|^busybox|^vol' | tr -s ' ' | sed 's/[0-9]* $//; s/ [0-9]*$//'"),
 		see("system df verbose json", keys, "system df -v --format {{json.}}"),
 		see("container prune", status, "container prune -f"),
 		see("volume prune", status, "volume prune -f"),

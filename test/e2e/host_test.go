@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sh runs a shell command on the fake host and returns what it printed; it must succeed.
@@ -44,9 +47,10 @@ func cleanHost(t testing.TB) {
 // and the host's ends of cables whose containers are gone, which the kernel removes a moment later.
 func settle(t testing.TB) {
 	t.Helper()
+	imagesSettle(t)
 	eventually(t, func() string {
 		for _, p := range processes(t) {
-			if strings.HasPrefix(p.command, "mydocker reap") || strings.HasPrefix(p.command, "mydocker image settle") {
+			if strings.HasPrefix(p.command, "mydocker reap") {
 				return "still cleaning up: " + p.command
 			}
 		}
@@ -54,10 +58,48 @@ func settle(t testing.TB) {
 	})
 }
 
+// imagesSettle waits for the processes that write new images to the disk: nobody's fault, however slow the disk is.
+func imagesSettle(t testing.TB) {
+	t.Helper()
+	for _, p := range processes(t) {
+		if strings.HasPrefix(p.command, "mydocker") && strings.HasSuffix(p.command, " image settle") {
+			ended(t, p)
+		}
+	}
+}
+
+// ended waits for the end of a process that may take as long as the disk does: a minute, and more on a slow machine.
+func ended(t testing.TB, p process) {
+	t.Helper()
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	deadline := time.Now().Add(patience(time.Minute))
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			t.Fatalf("%q (process %d) does not end", p.command, p.pid)
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if n > 0 {
+			return
+		}
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // sameHost fails the test if the host is not what it was. The kernel takes namespaces and their cables down in the
 // background, so the comparison has some patience.
 func sameHost(t testing.TB, before []string) {
 	t.Helper()
+	imagesSettle(t)
 	deadline := time.Now().Add(patience(3 * time.Second))
 	var difference string
 	for {
@@ -212,6 +254,7 @@ func processes(t testing.TB) []process {
 // after the command has returned.
 func restingHost(t testing.TB) []string {
 	t.Helper()
+	imagesSettle(t)
 	state := hostState(t)
 	for deadline := time.Now().Add(patience(5 * time.Second)); ; {
 		time.Sleep(100 * time.Millisecond)
