@@ -158,3 +158,36 @@ func tcpFlags(b byte) string {
 	}
 	return strings.Join(names, " ")
 }
+
+// Asking are the flags of a question who has an address.
+const Asking = "who has"
+
+// solicit is the type of IPv6's question, RFC 4861, 4.3.
+const solicit = 135
+
+// parseQuestion reads the question of ARP (RFC 826) or of IPv6: who asks, and for whom. link is the Ethernet header.
+func parseQuestion(link, network, transport []byte) (a Addresses, ok bool) {
+	if len(link) < 14 {
+		return a, false
+	}
+	at := func(src, dst netip.Addr) Addresses {
+		return Addresses{netip.AddrPortFrom(src, 0), netip.AddrPortFrom(dst, 0)}
+	}
+	switch binary.BigEndian.Uint16(link[12:]) {
+	case unix.ETH_P_ARP:
+		if len(network) < 28 || network[7] != 1 {
+			return a, false
+		}
+		return at(netip.AddrFrom4([4]byte(network[14:18])), netip.AddrFrom4([4]byte(network[24:28]))), true
+	case unix.ETH_P_IPV6:
+		if len(network) < 40 || network[6] != unix.IPPROTO_ICMPV6 || len(transport) < 8 || transport[0] != solicit {
+			return a, false
+		}
+		target := netip.AddrFrom16([16]byte(network[24:40])) // a group of neighbours
+		if len(transport) >= 24 {
+			target = netip.AddrFrom16([16]byte(transport[8:24]))
+		}
+		return at(netip.AddrFrom16([16]byte(network[8:24])), target), true
+	}
+	return a, false
+}

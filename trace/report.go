@@ -119,7 +119,7 @@ func (t *Trace) Result(texts *lang.Catalogue) string {
 		if by == "" {
 			by = d.Verdict
 		}
-		return texts.Text("trace.dropped", "space", d.Space, "chain", d.Chain, "rule", by)
+		return texts.Text("trace.dropped", "space", d.Space, "chain", d.Chain, "rule", by) + t.guard(texts, d)
 	}
 	if t.death != nil {
 		return t.death.text(texts, t.size())
@@ -156,6 +156,21 @@ func (t *Trace) Result(texts *lang.Catalogue) string {
 		return texts.Text("trace.no-answer", "space", last.Space)
 	}
 	return texts.Text("trace.lost-"+last.Kind, "space", last.Space, "link", last.Link)
+}
+
+// guard says what the guard at the ports of mydocker's bridges wants, when it is what has dropped the packet. Its rules have no comments.
+func (t *Trace) guard(texts *lang.Catalogue, d *Step) string {
+	who := t.Request.FromName
+	if d.Answer || !t.Request.From.Owns(d.Packet.Src.Addr()) {
+		who = t.Request.ToName
+	}
+	switch d.Chain {
+	case "bridge mydocker sender":
+		return "\n" + texts.Text("trace.guard-sender", "who", who, "address", d.Packet.Src.Addr())
+	case "bridge mydocker alone":
+		return "\n" + texts.Text("trace.guard-alone", "who", who, "address", d.Packet.Dst.Addr())
+	}
+	return ""
 }
 
 // untranslated: it was for a port of the host, and nothing led it on.

@@ -141,7 +141,10 @@ func (t *Trace) queues() (queues map[string]*queue, order []string) {
 			heads[n] = m
 		}
 		h, ok := heads[n]
-		if !ok || again[n] || t.Key.Proto == "tcp" && h.flags != "" && !strings.Contains(h.flags, "SYN") && !strings.Contains(h.flags, "RST") {
+		if ok && h.flags == Asking && !t.asks(h.packet.Src.Addr()) { // somebody else's question
+			continue
+		}
+		if !ok || again[n] || t.Key.Proto == "tcp" && h.flags != "" && h.flags != Asking && !strings.Contains(h.flags, "SYN") && !strings.Contains(h.flags, "RST") {
 			continue
 		}
 		m.packet, m.flags, m.answer = h.packet, h.flags, h.answer
@@ -156,6 +159,11 @@ func (t *Trace) queues() (queues map[string]*queue, order []string) {
 		queues[key].marks = append(queues[key].marks, m)
 	}
 	return queues, order
+}
+
+// asks says whether it is an address of one of the two ends.
+func (t *Trace) asks(a netip.Addr) bool {
+	return t.Request.From.Owns(a) || t.Request.ToSpace != nil && t.Request.ToSpace.Owns(a)
 }
 
 // meet tells of what is in the queue. hooks restrict it to marks of these hooks: always, or, where link is given, if that is lo, on

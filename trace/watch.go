@@ -4,15 +4,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 	"net"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
-	nfnl "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -94,80 +91,6 @@ func (w *watch) close() {
 }
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
-
-// markPackets equals:
-//
-//	nft 'table inet mydocker-trace { flags owner; chain pre { type filter hook prerouting priority -350; udp sport ID meta nftrace set 1; … } }'
-func (w *watch) markPackets() (err error) {
-	var socket *nfnl.Conn
-	keep := nftables.WithSockOptions(func(c *nfnl.Conn) error { socket = c; return nil })
-	if w.owner, err = nftables.New(nftables.AsLasting(), keep); err != nil {
-		return fmt.Errorf("open a netfilter socket: %w", err)
-	}
-	if err := ownTable(socket); err != nil {
-		return err
-	}
-	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: traceTable}
-	first := nftables.ChainPriority(-350) // before raw
-	for name, hook := range map[string]*nftables.ChainHook{"pre": nftables.ChainHookPrerouting, "out": nftables.ChainHookOutput} {
-		c := w.owner.AddChain(&nftables.Chain{Name: name, Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: &first})
-		for _, exprs := range markings(w.key) {
-			w.owner.AddRule(&nftables.Rule{Table: table, Chain: c, Exprs: exprs})
-		}
-	}
-	if err := w.owner.Flush(); err != nil {
-		return fmt.Errorf("mark the probe by nftables: %w", err)
-	}
-	return nil
-}
-
-// ownTable makes the table as one that belongs to the socket. The library has no way to say so.
-func ownTable(c *nfnl.Conn) error {
-	attributes, err := nfnl.MarshalAttributes([]nfnl.Attribute{
-		{Type: unix.NFTA_TABLE_NAME, Data: []byte(traceTable + "\x00")},
-		{Type: unix.NFTA_TABLE_FLAGS, Data: []byte{0, 0, 0, tableOwner}},
-	})
-	if err != nil {
-		return err
-	}
-	batch := []byte{unix.AF_UNSPEC, 0, 0, unix.NFNL_SUBSYS_NFTABLES}
-	_, err = c.SendMessages([]nfnl.Message{
-		{Header: nfnl.Header{Type: unix.NFNL_MSG_BATCH_BEGIN, Flags: nfnl.Request}, Data: batch},
-		{Header: nfnl.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWTABLE, Flags: nfnl.Request | nfnl.Acknowledge | nfnl.Create},
-			Data: append([]byte{unix.NFPROTO_INET, 0, 0, 0}, attributes...)},
-		{Header: nfnl.Header{Type: unix.NFNL_MSG_BATCH_END, Flags: nfnl.Request}, Data: batch},
-	})
-	if err == nil {
-		_, err = c.Receive()
-	}
-	if err != nil {
-		return fmt.Errorf("make an nftables table that dies with this process (Linux 5.12 can): %w", err)
-	}
-	return nil
-}
-
-// markings are the rules that know the probe and its answer by where the key stands in the transport header: source and destination port,
-// or the echo's number.
-func markings(k Key) [][]expr.Any {
-	switch k.Proto {
-	case "tcp":
-		return [][]expr.Any{markIf(k, unix.IPPROTO_TCP, 0), markIf(k, unix.IPPROTO_TCP, 2)}
-	case "udp":
-		return [][]expr.Any{markIf(k, unix.IPPROTO_UDP, 0), markIf(k, unix.IPPROTO_UDP, 2)}
-	}
-	return [][]expr.Any{markIf(k, unix.IPPROTO_ICMP, 4), markIf(k, unix.IPPROTO_ICMPV6, 4)}
-}
-
-func markIf(k Key, proto byte, offset uint32) []expr.Any {
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{proto}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, k.ID)},
-		&expr.Immediate{Register: 1, Data: []byte{1}},
-		&expr.Meta{Key: expr.MetaKeyNFTRACE, SourceRegister: true, Register: 1},
-	}
-}
 
 // collect takes what has come.
 func (w *watch) collect() (frames []Frame, marks []mark, err error) {
@@ -276,84 +199,4 @@ func timestamp(oob []byte) time.Time {
 		}
 	}
 	return time.Time{}
-}
-
-// parseMark reads NFT_MSG_TRACE: enum nft_trace_attributes.
-func parseMark(data []byte, key Key) (m mark, ok bool) {
-	if len(data) < 4 {
-		return m, false
-	}
-	m.family = map[byte]string{unix.NFPROTO_IPV4: "ip", unix.NFPROTO_INET: "inet", unix.NFPROTO_BRIDGE: "bridge", unix.NFPROTO_IPV6: "ip6", unix.NFPROTO_NETDEV: "netdev"}[data[0]]
-	var network, transport []byte
-	for kind, v := range attributes(data[4:]) {
-		switch kind {
-		case 1:
-			m.table = text(v)
-		case 2:
-			m.chain = text(v)
-		case 3:
-			m.handle = number(v)
-		case 4:
-			m.kind = uint32(number(v))
-		case 5:
-			m.verdict = verdict(v)
-		case 6:
-			m.id = uint32(number(v))
-		case 8:
-			network = v
-		case 9:
-			transport = v
-		case 16:
-			m.verdict = int32(number(v))
-		}
-	}
-	if network != nil {
-		var f Frame
-		if f.parseIP(append(slices.Clone(network), transport...), key) {
-			m.packet, m.flags, m.answer = &f.Packet, f.Flags, f.Answer
-		}
-	}
-	return m, m.table != traceTable
-}
-
-func text(v []byte) string {
-	for i, b := range v {
-		if b == 0 {
-			return string(v[:i])
-		}
-	}
-	return string(v)
-}
-
-func number(v []byte) (n uint64) {
-	for _, b := range v {
-		n = n<<8 | uint64(b)
-	}
-	return n
-}
-
-// verdict is NFTA_VERDICT_CODE of a nested attribute.
-func verdict(v []byte) int32 {
-	for kind, value := range attributes(v) {
-		if kind == unix.NFTA_VERDICT_CODE {
-			return int32(number(value))
-		}
-	}
-	return -1
-}
-
-// attributes are netlink's (netlink(7)): length and type of two bytes each, the value, and up to three bytes to the next word.
-func attributes(data []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(data) >= 4 {
-			length := int(binary.NativeEndian.Uint16(data))
-			if length < 4 || length > len(data) {
-				return
-			}
-			if !yield(binary.NativeEndian.Uint16(data[2:])&0x3fff, data[4:length]) { // without NLA_F_NESTED and NLA_F_NET_BYTEORDER
-				return
-			}
-			data = data[min((length+3)&^3, len(data)):]
-		}
-	}
 }
