@@ -43,5 +43,9 @@ func TestSandboxCommandLine(t *testing.T) {
 	refused(t, 125, "--all and names exclude each other", "sandbox", "down", "--all", "x")
 	refused(t, 1, "requires at least 2 arguments", "sandbox", "exec", "host")
 	equal(t, "status of none", my(t, "sandbox", "status"), "NAME   STATUS   HOSTS   ROOT   FIRST PROCESS\n")
+	my(t, "sandbox", "up", "shown", "-q")
+	out := my(t, "sandbox", "status", "--lang", "zh")
+	my(t, "sandbox", "down")
+	match(t, "its addresses", out, `(?s)shown +已运行.*位置.*host +10.99.0.1 +fd99::1.*internet +203.0.113.80 +2001:db8:113::80 +www.example.com`)
 	equal(t, "down of all of none", my(t, "sandbox", "down", "--all"), "")
 }

@@ -54,10 +54,10 @@ func sandboxUpVerb() *verb {
 		about: `A sandbox is a machine to play on: its links, routes, firewall rules, network settings, mounts, containers and files are its own,
 and nothing that is done in it reaches this machine or any real network. Its name is ` + defaultSandbox + ` unless another is given.
 
-  host      10.99.0.1: where containers are run (mydocker sandbox enter)
-  lan       10.99.0.2: the neighbour, and the router to the internet
-  internet  203.0.113.80 www.example.com, a web server; 203.0.113.53, a name server
-  host2     10.99.0.3: a second host, with --hosts 2
+  host      10.99.0.1, fd99::1: where containers are run (mydocker sandbox enter)
+  lan       10.99.0.2, fd99::2: the neighbour, and the router to the internet
+  internet  203.0.113.80, 2001:db8:113::80 www.example.com, a web server; 203.0.113.53, 2001:db8:113::53, a name server
+  host2     10.99.0.3, fd99::3: a second host, with --hosts 2
 
 It works without root too, where users may make user namespaces.
 
@@ -231,8 +231,15 @@ func (s *session) inSandbox(sb *sandbox.Sandbox, place string, args []string) er
 
 func sandboxStatusVerb() *verb {
 	return &verb{
+<<<<<<< Updated upstream
 		name: "status", summary: "Show the sandboxes", usage: "[OPTIONS] [NAME]", max: 1, complete: "sandbox",
 		about: `Examples:
+=======
+		name: "status", summary: "Show the sandboxes", usage: "[OPTIONS] [NAME]", max: 1,
+		about: `Of one sandbox, the addresses in it are shown too, and what cannot work in it.
+
+Examples:
+>>>>>>> Stashed changes
   $ mydocker sandbox status`,
 		flags: func() []urfave.Flag { return []urfave.Flag{langFlag()} },
 		run: func(s *session, c *urfave.Context) error {
@@ -263,15 +270,31 @@ func sandboxStatusVerb() *verb {
 				return err
 			}
 			if len(all) == 1 {
-				for _, note := range sandboxNotes(texts, all[0]) {
-					if _, err := fmt.Fprintln(s.streams.Out, texts.Text("sandbox.note", "note", note)); err != nil {
-						return err
-					}
-				}
+				return s.sandboxDetails(texts, all[0])
 			}
 			return nil
 		},
 	}
+}
+
+// sandboxDetails are the addresses in one sandbox, and what cannot work there.
+func (s *session) sandboxDetails(texts *lang.Catalogue, sb *sandbox.Sandbox) error {
+	rows := [][]string{strings.Split(texts.Text("sandbox.places"), "\t")}
+	for _, a := range sb.Addresses() {
+		rows = append(rows, []string{a.Place, a.IPv4, a.IPv6, a.Name})
+	}
+	if _, err := fmt.Fprintln(s.streams.Out); err != nil {
+		return err
+	}
+	if err := lang.Table(s.streams.Out, rows); err != nil {
+		return err
+	}
+	for _, note := range sandboxNotes(texts, sb) {
+		if _, err := fmt.Fprintln(s.streams.Out, texts.Text("sandbox.note", "note", note)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func sandboxRow(texts *lang.Catalogue, sb *sandbox.Sandbox) []string {

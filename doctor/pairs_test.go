@@ -98,5 +98,5 @@ func (s *scene) try(command string) error {
 		_, err := s.m.Sync(s.t.Context(), false)
 		return err
 	}
-	return shell(command)
+	return host.Try(command)
 }

@@ -3,11 +3,14 @@
 //	internet                                  lan                              host
 //	203.0.113.80/32  www.example.com
 //	203.0.113.53/32  dns.example.com
-//	203.0.113.9/32   answers ping
+//	203.0.113.9/32   ping.example.com
 //	198.51.100.2/24  eth0 ═══════ wan  198.51.100.1/24
 //	                              eth0 10.99.0.2/24  ═════════════════ eth0 10.99.0.1/24, default via 10.99.0.2
-//	                                   fd99::2/64                           fd99::1/64
-//	                                             └─ with a second host ═══ eth0 10.99.0.3/24, fd99::3/64
+//	                                             └─ with a second host ═══ eth0 10.99.0.3/24
+//
+//	2001:db8:113::80, ::53, ::9
+//	2001:db8:100::2  eth0 ═══════ wan  2001:db8:100::1
+//	                              eth0 fd99::2/64  ═══════════════════ eth0 fd99::1/64, default via fd99::2
 //
 // Four places: host, where containers are run; host2, another such machine, when asked for; lan, the neighbour, which is also
 // the router to the internet; internet, which has a web server and a name server and knows nothing of networks behind the

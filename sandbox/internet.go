@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -18,27 +19,34 @@ import (
 // The web server tells its client who the client is, as it sees it; that is the question in every lesson about translated
 // addresses. The name server knows example.com and nothing else.
 
-// names are the addresses that the name server knows.
-func names() map[string]string {
-	return map[string]string{
-		"example.com.": webAddress, "www.example.com.": webAddress, "dns.example.com.": dnsAddress, "ping.example.com.": pingAddress,
+// names are the addresses that the name server knows: of IPv4, and of IPv6.
+func names() map[string][2]string {
+	web := [2]string{webAddress, webAddress6}
+	return map[string][2]string{
+		"example.com.": web, "www.example.com.": web, "dns.example.com.": {dnsAddress, dnsAddress6}, "ping.example.com.": {pingAddress, pingAddress6},
 	}
 }
 
 // serveInternet opens the sockets in the namespace where it is called, and serves them from then on.
 func serveInternet() error {
-	web, err := net.Listen("tcp4", "0.0.0.0:80")
-	if err != nil {
-		return err
-	}
-	dns, err := net.ListenPacket("udp4", dnsAddress+":53")
-	if err != nil {
-		return err
-	}
 	log := &accessLog{path: home + "/internet.log"}
-	go serveWeb(web, log)
-	go serveNames(dns, log)
-	return nil
+	serve := func(family, anywhere, nameServer string) error {
+		web, err := net.Listen("tcp"+family, net.JoinHostPort(anywhere, "80"))
+		if err != nil {
+			return err
+		}
+		dns, err := net.ListenPacket("udp"+family, net.JoinHostPort(nameServer, "53"))
+		if err != nil {
+			return err
+		}
+		go serveWeb(web, log)
+		go serveNames(dns, log)
+		return nil
+	}
+	if err := serve("4", "0.0.0.0", dnsAddress); err != nil || !haveIPv6() {
+		return err
+	}
+	return serve("6", "::", dnsAddress6)
 }
 
 func serveWeb(l net.Listener, log *accessLog) {
@@ -107,7 +115,7 @@ func resolve(query []byte) (reply []byte, asked string) {
 		return nil, ""
 	}
 	name := strings.ToLower(q.Name.String())
-	address, known := names()[name]
+	addresses, known := names()[name]
 	header.Response, header.Authoritative, header.RecursionAvailable = true, true, true
 	header.RCode = dnsmessage.RCodeSuccess
 	if !known {
@@ -117,11 +125,15 @@ func resolve(query []byte) (reply []byte, asked string) {
 	if b.StartQuestions() != nil || b.Question(q) != nil || b.StartAnswers() != nil {
 		return nil, ""
 	}
-	if known && q.Type == dnsmessage.TypeA {
-		body := dnsmessage.AResource{A: [4]byte(net.ParseIP(address).To4())}
-		if b.AResource(dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 60}, body) != nil {
-			return nil, ""
-		}
+	answer := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 60}
+	switch {
+	case known && q.Type == dnsmessage.TypeA:
+		err = b.AResource(answer, dnsmessage.AResource{A: netip.MustParseAddr(addresses[0]).As4()})
+	case known && q.Type == dnsmessage.TypeAAAA && haveIPv6():
+		err = b.AAAAResource(answer, dnsmessage.AAAAResource{AAAA: netip.MustParseAddr(addresses[1]).As16()})
+	}
+	if err != nil {
+		return nil, ""
 	}
 	reply, err = b.Finish()
 	if err != nil {

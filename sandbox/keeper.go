@@ -215,7 +215,7 @@ func keepSecond(dir string) error {
 	if err := buildMounts(&r, "host2"); err != nil {
 		return err
 	}
-	if err := wireHost(secondAddress, "fd99::3"); err != nil {
+	if err := wireHost(secondAddress, secondAddress6); err != nil {
 		return err
 	}
 	inner, err := listen(home + "/control")

@@ -1,12 +1,14 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -14,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Addresses. Those of the internet are documentation addresses (RFC 5737), which stand in for public ones.
+// Addresses. Those of the internet are documentation addresses (RFC 5737, RFC 3849), which stand in for public ones; the LAN's
+// are private (RFC 1918, RFC 4193).
 const (
 	hostAddress   = "10.99.0.1"
 	lanAddress    = "10.99.0.2"
@@ -24,7 +27,43 @@ const (
 	pingAddress   = "203.0.113.9"
 	routerOutside = "198.51.100.1"
 	internetHome  = "198.51.100.2"
+
+	hostAddress6   = "fd99::1"
+	lanAddress6    = "fd99::2"
+	secondAddress6 = "fd99::3"
+	webAddress6    = "2001:db8:113::80"
+	dnsAddress6    = "2001:db8:113::53"
+	pingAddress6   = "2001:db8:113::9"
+	routerOutside6 = "2001:db8:100::1"
+	internetHome6  = "2001:db8:100::2"
 )
+
+// haveIPv6 says whether this kernel speaks IPv6: built without, or started with ipv6.disable=1, it has no settings of it. The sandbox
+// is one of IPv4 then.
+func haveIPv6() bool {
+	_, err := os.Stat("/proc/sys/net/ipv6/conf/all/forwarding")
+	return err == nil
+}
+
+// Address is a place of a sandbox, or a server there, and what it is reached by.
+type Address struct{ Place, Name, IPv4, IPv6 string }
+
+// Addresses are those that a learner works with.
+func (sb *Sandbox) Addresses() []Address {
+	all := []Address{
+		{Host, "", hostAddress, hostAddress6}, {LAN, "", lanAddress, lanAddress6},
+		{Internet, "www.example.com", webAddress, webAddress6}, {Internet, "dns.example.com", dnsAddress, dnsAddress6}, {Internet, "ping.example.com", pingAddress, pingAddress6},
+	}
+	if sb.Hosts == 2 {
+		all = slices.Insert(all, 1, Address{Second, "", secondAddress, secondAddress6})
+	}
+	for i := range all {
+		if !haveIPv6() {
+			all[i].IPv6 = "-"
+		}
+	}
+	return all
+}
 
 // newNetns makes a network namespace and pins it: ip netns add NAME, but in a directory that `ip netns` does not list, because
 // on a real machine one does not see the neighbour's namespaces either.
@@ -102,7 +141,7 @@ func wire(hosts int) error {
 	if err := inNetns("internet", wireInternet); err != nil {
 		return fmt.Errorf("set up internet: %w", err)
 	}
-	return wireHost(hostAddress, "fd99::1")
+	return wireHost(hostAddress, hostAddress6)
 }
 
 // wireHost gives a host its end of the cable to the LAN.
@@ -110,9 +149,9 @@ func wireHost(address, address6 string) error {
 	return errors.Join(
 		sysctls(false),
 		up("lo"),
-		address1("eth0", address+"/24"), address1("eth0", address6+"/64"),
+		addresses("eth0", address+"/24", address6+"/64"),
 		up("eth0"),
-		route("", lanAddress),
+		routes("", lanAddress, lanAddress6),
 		settled("eth0"))
 }
 
@@ -144,20 +183,20 @@ func wireLAN(hosts, internet int) error {
 	}
 	return errors.Join(
 		cable("wan", "eth0", internet),
-		address1("eth0", lanAddress+"/24"), address1("eth0", "fd99::2/64"),
-		address1("wan", routerOutside+"/24"),
+		addresses("eth0", lanAddress+"/24", lanAddress6+"/64"),
+		addresses("wan", routerOutside+"/24", routerOutside6+"/64"),
 		up("eth0"), up("wan"),
-		route("203.0.113.0/24", internetHome))
+		routes("203.0.113.0/24", internetHome), routes("2001:db8:113::/64", internetHome6))
 }
 
 func wireInternet() error {
 	return errors.Join(
 		sysctls(false),
 		up("lo"),
-		address1("eth0", internetHome+"/24"),
-		address1("lo", webAddress+"/32"), address1("lo", dnsAddress+"/32"), address1("lo", pingAddress+"/32"),
+		addresses("eth0", internetHome+"/24", internetHome6+"/64"),
+		addresses("lo", webAddress+"/32", dnsAddress+"/32", pingAddress+"/32", webAddress6+"/128", dnsAddress6+"/128", pingAddress6+"/128"),
 		up("eth0"),
-		route("10.99.0.0/24", routerOutside)) // nothing else: it knows no network behind the host
+		routes("10.99.0.0/24", routerOutside), routes("fd99::/64", routerOutside6)) // nothing else: it knows no network behind the host
 }
 
 // plugSecond leads a cable from lan's switch to a second host, whose first process is pid.
@@ -193,62 +232,86 @@ func plug(name string) error {
 	return netlink.LinkSetMaster(link, eth0)
 }
 
+// up is: sysctl net.ipv6.conf.NAME.accept_dad=0; ip link set NAME up. Otherwise the link's own address, by which neighbours are asked
+// for, may not be used for a second: it might belong to somebody else already.
 func up(name string) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", name, err)
 	}
+	if haveIPv6() {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/accept_dad", []byte("0"), 0); err != nil {
+			return fmt.Errorf("let %s have its address at once: %w", name, err)
+		}
+	}
 	return netlink.LinkSetUp(link)
 }
 
-// address1 is: ip addr add CIDR dev NAME nodad
-func address1(name, cidr string) error {
+// addresses is, for each: ip addr add CIDR dev NAME nodad
+func addresses(name string, cidrs ...string) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", name, err)
 	}
-	address, err := netlink.ParseAddr(cidr)
-	if err != nil {
-		return err
-	}
-	if address.IP.To4() == nil {
-		address.Flags = unix.IFA_F_NODAD // at once, without asking around for two seconds
-	}
-	if err := netlink.AddrAdd(link, address); err != nil {
-		if address.IP.To4() == nil && (errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
-			return nil // this kernel is without IPv6, or has it switched off
+	for _, cidr := range cidrs {
+		address, err := netlink.ParseAddr(cidr)
+		if err != nil {
+			return err
 		}
-		return fmt.Errorf("give %s the address %s: %w", name, cidr, err)
+		if address.IP.To4() == nil {
+			if !haveIPv6() {
+				continue
+			}
+			address.Flags = unix.IFA_F_NODAD // at once, without asking around for two seconds
+		}
+		if err := netlink.AddrAdd(link, address); err != nil {
+			return fmt.Errorf("give %s the address %s: %w", name, cidr, err)
+		}
 	}
 	return nil
 }
 
-// route is: ip route add DESTINATION via GATEWAY; no destination is the default route.
-func route(destination, gateway string) error {
-	r := &netlink.Route{Gw: netip.MustParseAddr(gateway).AsSlice(), Family: nl.FAMILY_V4}
-	if destination != "" {
-		net, err := netlink.ParseIPNet(destination)
-		if err != nil {
-			return err
+// routes is, for the gateway of each family: ip route add DESTINATION via GATEWAY; no destination is the default route.
+func routes(destination string, gateways ...string) error {
+	for _, text := range gateways {
+		gateway := netip.MustParseAddr(text)
+		r := &netlink.Route{Gw: gateway.AsSlice(), Family: nl.FAMILY_V4}
+		if gateway.Is6() {
+			if !haveIPv6() {
+				continue
+			}
+			r.Family = nl.FAMILY_V6
 		}
-		r.Dst = net
-	}
-	if err := netlink.RouteAdd(r); err != nil {
-		return fmt.Errorf("add a route to %s via %s: %w", destination, gateway, err)
+		if destination != "" {
+			net, err := netlink.ParseIPNet(destination)
+			if err != nil {
+				return err
+			}
+			r.Dst = net
+		}
+		if err := netlink.RouteAdd(r); err != nil {
+			return fmt.Errorf("add a route to %s via %s: %w", cmp.Or(destination, "everywhere"), gateway, err)
+		}
 	}
 	return nil
 }
 
 // sysctls sets what a new namespace would copy from the real machine: the sandbox is the same everywhere.
 func sysctls(forward bool) error {
+	on := "0"
+	if forward {
+		on = "1"
+	}
 	values := []struct{ name, value string }{
-		{"ipv4/ip_forward", "0"}, // first: it resets others
+		{"ipv4/ip_forward", on}, // first: it resets others
 		{"ipv4/conf/all/rp_filter", "0"}, {"ipv4/conf/default/rp_filter", "0"},
 		{"ipv4/conf/all/route_localnet", "0"}, {"ipv4/conf/default/route_localnet", "0"},
 		{"ipv4/conf/all/accept_local", "0"}, {"ipv4/conf/all/arp_ignore", "0"},
 	}
-	if forward {
-		values[0].value = "1"
+	if haveIPv6() {
+		values = append(values, []struct{ name, value string }{
+			{"ipv6/conf/all/disable_ipv6", "0"}, {"ipv6/conf/default/disable_ipv6", "0"}, {"ipv6/conf/all/forwarding", on},
+		}...)
 	}
 	for _, v := range values {
 		if err := os.WriteFile("/proc/sys/net/"+v.name, []byte(v.value), 0); err != nil {

@@ -216,8 +216,12 @@ func fillUpper(dir, upper string, r *Record, hostname string) error {
 	switch dir {
 	case "/etc":
 		hosts := "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" + hostAddress + " host\n" + lanAddress + " lan\n"
+		six := hostAddress6 + " host\n" + lanAddress6 + " lan\n"
 		if r.Hosts == 2 {
-			hosts += secondAddress + " host2\n"
+			hosts, six = hosts+secondAddress+" host2\n", six+secondAddress6+" host2\n"
+		}
+		if haveIPv6() {
+			hosts += six
 		}
 		return errors.Join(
 			os.WriteFile(upper+"/resolv.conf", []byte("nameserver "+dnsAddress+"\n"), 0o644),

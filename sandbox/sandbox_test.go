@@ -3,179 +3,13 @@ package sandbox
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
-
-	"golang.org/x/net/dns/dnsmessage"
-	"golang.org/x/sys/unix"
-
-	"github.com/mydocker/mydocker/test/host"
 )
-
-// TestMain lets the test program be what mydocker's main is, and runs the tests on a host made of namespaces.
-func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == "sandbox" {
-		if code, mine := Main(os.Args[2:]); mine {
-			os.Exit(code)
-		}
-		os.Exit(client(os.Args[2:]))
-	}
-	os.Exit(host.Run(m))
-}
-
-// client is a command line of its own for tests that need another process or another user: DIR up NAME, DIR exec NAME CMD….
-func client(args []string) int {
-	s := &Store{args[0]}
-	switch args[1] {
-	case "up":
-		sb, err := s.Up(Options{Name: args[2], Hosts: 1})
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		for _, note := range sb.Notes {
-			fmt.Println(note)
-		}
-	case "exec":
-		sb, err := s.Find(args[2])
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		code, err := sb.Exec(Command{Args: args[3:], Env: os.Environ(), Dir: "/", In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-		return code
-	case "down":
-		if err := s.Down(args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
-	return 0
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func sh(t testing.TB, script string) string {
-	t.Helper()
-	out, err := exec.Command("bash", "-c", script).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", script, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// outside is all that a sandbox could change on the host, but for its records and its cgroups.
-func outside(t testing.TB) string {
-	t.Helper()
-	return sh(t, `ip -o addr | grep -v fe80; ip route; ip -6 route | grep -v fe80; ls /run/netns; ip netns list
-		iptables-save | grep -v '^#'; ip6tables-save | grep -v '^#'; nft list ruleset
-		cut -d' ' -f2- /proc/self/mountinfo | cut -d' ' -f2-; hostname
-		find /run /var/lib/mydocker -not -path '/run/worlds*' -not -path '/run/user*' | sort
-		grep -rsH '' /proc/sys/net /proc/sys/kernel /proc/sys/vm | grep -vE 'random/|pty/nr|stat|sched|ns_last_pid|/neigh/|dentry|fastopen_key|unsupported|/spl|nr_hugepages|/numa'`)
-}
-
-func cgroupsOfSandboxes(t testing.TB) string {
-	return sh(t, `find /sys/fs/cgroup -type d -name 'mydocker-sandbox-*'`)
-}
-
-// newStore has its records on the fake host's /run. At the end of the test nothing may be left of its sandboxes.
-func newStore(t testing.TB) *Store {
-	t.Helper()
-	s := &Store{"/run/worlds-" + strings.ReplaceAll(t.Name(), "/", "-")}
-	before := outside(t)
-	t.Cleanup(func() {
-		all, err := s.List()
-		must(t, err)
-		for _, sb := range all {
-			must(t, s.Down(sb.Name))
-		}
-		if left, err := os.ReadDir(s.Dir); err == nil && len(left) > 1 {
-			t.Errorf("records are left: %v", left)
-		}
-		must(t, os.RemoveAll(s.Dir))
-		if left := cgroupsOfSandboxes(t); left != "" {
-			t.Errorf("cgroups are left: %s", left)
-		}
-		if after := outside(t); after != before {
-			t.Errorf("the host is not as it was:\n%s", changes(before, after))
-		}
-	})
-	return s
-}
-
-func changes(before, after string) string {
-	var b strings.Builder
-	for line := range strings.Lines(before) {
-		if !strings.Contains(after, line) {
-			b.WriteString("- " + line)
-		}
-	}
-	for line := range strings.Lines(after) {
-		if !strings.Contains(before, line) {
-			b.WriteString("+ " + line)
-		}
-	}
-	return b.String()
-}
-
-func newSandbox(t testing.TB, s *Store, o Options) *Sandbox {
-	t.Helper()
-	if o.Name == "" {
-		o.Name = "t"
-	}
-	o.Hosts = max(o.Hosts, 1)
-	sb, err := s.Up(o)
-	must(t, err)
-	return sb
-}
-
-// in runs a shell line at a place and returns what it printed, and its status.
-func in(t testing.TB, sb *Sandbox, place, script string) (string, int) {
-	t.Helper()
-	out, err := os.CreateTemp(t.TempDir(), "")
-	must(t, err)
-	defer out.Close()
-	null, err := os.Open(os.DevNull)
-	must(t, err)
-	defer null.Close()
-	code, err := sb.Exec(Command{Place: place, Args: []string{"bash", "-c", script}, Env: os.Environ(), Dir: "/", In: null, Out: out, Err: out})
-	must(t, err)
-	data, err := os.ReadFile(out.Name())
-	must(t, err)
-	return strings.TrimSpace(string(data)), code
-}
-
-// works is in for what has to succeed.
-func works(t testing.TB, sb *Sandbox, place, script string) string {
-	t.Helper()
-	out, code := in(t, sb, place, script)
-	if code != 0 {
-		t.Fatalf("on %s: %s: status %d\n%s", place, script, code, out)
-	}
-	return out
-}
-
-func contains(t testing.TB, what, got, want string) {
-	t.Helper()
-	if !strings.Contains(got, want) {
-		t.Errorf("%s: %q does not contain %q", what, got, want)
-	}
-}
 
 func TestTheWorldIsAsDrawn(t *testing.T) {
 	sb := newSandbox(t, newStore(t), Options{})
@@ -197,11 +31,28 @@ func TestTheWorldIsAsDrawn(t *testing.T) {
 	equal(t, "no namespaces", works(t, sb, Host, "ip netns list"), "")
 }
 
-func equal[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: got %v, want %v", what, got, want)
+// The same world by IPv6: everybody has an address and a way, from the first moment on, and the internet's servers answer by both.
+func TestTheWorldByIPv6(t *testing.T) {
+	sb := newSandbox(t, newStore(t), Options{Hosts: 2})
+	works(t, sb, Host, "ping -6 -c1 -W2 2001:db8:113::9 && ping -6 -c1 -W2 lan && ping -6 -c1 -W2 host2")
+	contains(t, "address", works(t, sb, Host, "ip -br addr show eth0"), "fd99::1/64")
+	contains(t, "route", works(t, sb, Host, "ip -6 route"), "default via fd99::2 dev eth0")
+	contains(t, "host2", works(t, sb, Second, "ip -6 route; ping -6 -c1 -W2 2001:db8:113::9"), "default via fd99::2 dev eth0")
+	works(t, sb, LAN, "ping -6 -c1 -W2 fd99::1 && ping -6 -c1 -W2 2001:db8:113::53")
+	works(t, sb, Internet, "ping -6 -c1 -W2 fd99::1")
+	equal(t, "page", works(t, sb, Host, "curl -6 -s http://www.example.com/x"), "This is www.example.com.\nYou are fd99::1.")
+	equal(t, "who has both is asked by IPv4", works(t, sb, Host, "curl -s http://www.example.com/x"), "This is www.example.com.\nYou are 10.99.0.1.")
+	works(t, sb, Host, "echo nameserver 2001:db8:113::53 > /etc/resolv.conf; curl -6 -s http://www.example.com/y")
+	contains(t, "log", works(t, sb, Host, "cat /run/sandbox/internet.log"), `dns fd99::1 "www.example.com. AAAA"`)
+	equal(t, "nothing is forwarded by the host", works(t, sb, Host, "cat /proc/sys/net/ipv6/conf/all/forwarding"), "0")
+	// Nobody behind the host is known to the internet.
+	if out, code := in(t, sb, Host, `set -e; sysctl -qw net.ipv6.conf.all.forwarding=1
+		ip netns add red; ip link add v0 type veth peer name eth0 netns red; ip addr add fd07::1/64 dev v0 nodad; ip link set v0 up
+		ip -n red addr add fd07::2/64 dev eth0 nodad; ip -n red link set eth0 up; ip -n red route add default via fd07::1
+		ip netns exec red ping -6 -c1 -W1 2001:db8:113::9`); code == 0 {
+		t.Errorf("an answer finds its way without translation: %s", out)
 	}
+	works(t, sb, Host, "ip6tables -t nat -A POSTROUTING -s fd07::/64 -j MASQUERADE; ip netns exec red ping -6 -c1 -W2 2001:db8:113::9")
 }
 
 // The tools of a network course, and damage of all sorts, while the host is watched.
@@ -341,115 +192,6 @@ func TestSecondHost(t *testing.T) {
 	equal(t, "its own processes", works(t, sb, Second, "cat /proc/1/comm; pgrep -x sleep | wc -l"), "mydocker\n1")
 }
 
-// Killed in the middle of anything, a sandbox leaves nothing that the next command does not find.
-func TestKilledKeeper(t *testing.T) {
-	s := newStore(t)
-	sb := newSandbox(t, s, Options{Hosts: 2})
-	works(t, sb, Host, "sleep 1000 >/dev/null 2>&1 & ip link add br0 type bridge")
-	pid, err := sb.Pid()
-	must(t, err)
-	must(t, unix.Kill(pid, unix.SIGKILL))
-	eventually(t, func() string {
-		if alive, err := sb.Alive(); alive || err != nil {
-			return fmt.Sprint("it lives ", err)
-		}
-		return ""
-	})
-	removed, err := s.Sweep()
-	must(t, err)
-	equal(t, "swept", strings.Join(removed, " "), "t")
-	newSandbox(t, s, Options{}) // the name is free
-}
-
-func TestKilledHalfWay(t *testing.T) {
-	s := newStore(t)
-	for i := range 12 {
-		cmd := exec.Command("/proc/self/exe", "sandbox", s.Dir, "up", "half")
-		must(t, cmd.Start())
-		time.Sleep(time.Duration(i) * 4 * time.Millisecond)
-		must(t, cmd.Process.Kill())
-		_ = cmd.Wait()
-		if err := s.Down("half"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		if left := cgroupsOfSandboxes(t); left != "" {
-			t.Fatalf("after %d ms: %s", i*4, left)
-		}
-	}
-}
-
-// A failure in the middle is told, and leaves nothing.
-func TestFailureLeavesNothing(t *testing.T) {
-	s := newStore(t)
-	// A file of the record's own name in the way of the directory.
-	must(t, os.MkdirAll(s.Dir, 0o700))
-	must(t, os.WriteFile(filepath.Join(s.Dir, "t"), nil, 0o600))
-	if _, err := s.Up(Options{Name: "t", Hosts: 1}); err == nil {
-		t.Error("it works")
-	}
-	must(t, os.RemoveAll(filepath.Join(s.Dir, "t")))
-}
-
-func eventually(t testing.TB, ok func() string) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		problem := ok()
-		if problem == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(problem)
-		}
-	}
-}
-
-// Without root: a user namespace of one's own.
-func TestWithoutRoot(t *testing.T) {
-	for _, file := range []string{"/proc/sys/user/max_user_namespaces"} {
-		if data, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(data)) == "0" {
-			t.Fatal("this machine has user namespaces switched off")
-		}
-	}
-	dir, err := os.MkdirTemp("/run", "user")
-	must(t, err)
-	defer os.RemoveAll(dir)
-	must(t, os.Chown(dir, 1000, 1000))
-	self, err := os.Executable()
-	must(t, err)
-	program := filepath.Join(dir, "program") // the tests' directory may be closed to others
-	sh(t, "cp "+self+" "+program+" && chmod 755 "+program)
-	user := func(args ...string) (string, error) {
-		cmd := exec.Command(program, append([]string{"sandbox", dir + "/worlds"}, args...)...)
-		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "FAKE_HOST=1"}
-		cmd.Dir = "/"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1000, Gid: 1000, NoSetGroups: false}}
-		out, err := cmd.CombinedOutput()
-		return strings.TrimSpace(string(out)), err
-	}
-	before := outside(t)
-	notes, err := user("up", "mine")
-	if err != nil {
-		t.Fatalf("%v: %s", err, notes)
-	}
-	contains(t, "notes", notes, "note-no-branch")
-	contains(t, "notes", notes, "note-one-id")
-	out, err := user("exec", "mine", "bash", "-c", `set -e
-		id -u; ip link add br0 type bridge; ip addr add 172.18.0.1/16 dev br0; ip link set br0 up
-		ip netns add red; echo 1 > /proc/sys/net/ipv4/ip_forward
-		iptables -t nat -A POSTROUTING -s 172.18.0.0/16 ! -o br0 -j MASQUERADE
-		curl -sf http://www.example.com/; touch /etc/x /var/lib/mydocker/y; mount -t tmpfs x /mnt || :`)
-	if err != nil || out != "0\nThis is www.example.com.\nYou are 10.99.0.1." {
-		t.Errorf("%v: %s", err, out)
-	}
-	if out, err := user("down", "mine"); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-	must(t, os.RemoveAll(dir))
-	if after := outside(t); after != before {
-		t.Errorf("the host is not as it was:\n%s", changes(before, after))
-	}
-}
-
 func TestSelectingAHierarchy(t *testing.T) {
 	for options, want := range map[string]string{
 		"rw,memory": "memory", "rw,cpu,cpuacct": "cpu,cpuacct", "rw,xattr,name=systemd": "none,name=systemd",
@@ -457,47 +199,6 @@ func TestSelectingAHierarchy(t *testing.T) {
 	} {
 		equal(t, options, selecting(options), want)
 	}
-}
-
-func question(name string, kind dnsmessage.Type) []byte {
-	m := dnsmessage.Message{Header: dnsmessage.Header{ID: 7}, Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}}}
-	data, err := m.Pack()
-	if err != nil {
-		panic(err)
-	}
-	return data
-}
-
-func TestNameServer(t *testing.T) {
-	for name, want := range map[string]string{"www.example.com.": webAddress, "WWW.Example.Com.": webAddress, "nobody.example.com.": ""} {
-		reply, _ := resolve(question(name, dnsmessage.TypeA))
-		var m dnsmessage.Message
-		must(t, m.Unpack(reply))
-		got := ""
-		if len(m.Answers) == 1 {
-			a := m.Answers[0].Body.(*dnsmessage.AResource).A
-			got = fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3])
-		}
-		equal(t, name, got, want)
-		equal(t, name+" known", m.RCode == dnsmessage.RCodeSuccess, want != "")
-	}
-	reply, _ := resolve(question("www.example.com.", dnsmessage.TypeAAAA))
-	var m dnsmessage.Message
-	must(t, m.Unpack(reply))
-	equal(t, "AAAA", fmt.Sprint(m.RCode, len(m.Answers)), fmt.Sprint(dnsmessage.RCodeSuccess, 0))
-}
-
-func FuzzNameServer(f *testing.F) {
-	f.Add(question("www.example.com.", dnsmessage.TypeA))
-	f.Add([]byte("x"))
-	f.Fuzz(func(t *testing.T, query []byte) {
-		if reply, _ := resolve(query); reply != nil {
-			var m dnsmessage.Message
-			if err := m.Unpack(reply); err != nil {
-				t.Errorf("%x: %v", reply, err)
-			}
-		}
-	})
 }
 
 func BenchmarkUp(b *testing.B) {

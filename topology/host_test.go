@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/state"
+	"github.com/mydocker/mydocker/test/host"
 	"github.com/mydocker/mydocker/world"
 )
 
@@ -23,20 +25,10 @@ var update = flag.Bool("update", false, "write the expected drawings anew")
 // TestMain runs the tests on a host of their own: new network and mount namespaces.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if os.Getenv("TOPOLOGY_HOST") == "" {
-		cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		cmd.Env = append(os.Environ(), "TOPOLOGY_HOST=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL}
-		if err := cmd.Run(); err != nil {
-			if cmd.ProcessState == nil {
-				fmt.Fprintln(os.Stderr, "these tests make namespaces: run them as root:", err)
-			}
-			os.Exit(1)
-		}
-		return
+	if os.Getenv("MYDOCKER_TEST_WORLD") == "" {
+		os.Exit(host.Again("MYDOCKER_TEST_WORLD=1", unix.CLONE_NEWNS|unix.CLONE_NEWNET|unix.CLONE_NEWPID))
 	}
-	script := `mount --make-rprivate / && mount -t proc proc /proc && mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up`
+	script := `mount -t proc proc /proc && mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up`
 	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "make a host of our own: %v: %s\n", err, out)
 		os.Exit(1)
