@@ -85,8 +85,14 @@ cross: need-go ## build for the other architectures: bin/mydocker-linux-*
 	    export GOARCH=$$arch GOOS=linux; ($(HELPER)) && $(GO) build $(BUILDFLAGS) -o bin/mydocker-linux-$$arch . || exit 1; done
 
 .PHONY: install
-install: mydocker ## copy the binary to /usr/local/bin (PREFIX=/usr/local)
-	install -D -m 755 mydocker $(DESTDIR)$(or $(PREFIX),/usr/local)/bin/mydocker
+install: TO = $(DESTDIR)$(or $(PREFIX),/usr/local)
+install: mydocker ## copy the binary to /usr/local/bin, with its man pages and completions (PREFIX=/usr/local)
+	install -D -m 755 mydocker $(TO)/bin/mydocker
+	./mydocker docs man $(TO)/share/man/man1
+	install -d $(TO)/share/bash-completion/completions $(TO)/share/zsh/site-functions $(TO)/share/fish/vendor_completions.d
+	./mydocker completion bash > $(TO)/share/bash-completion/completions/mydocker
+	./mydocker completion zsh > $(TO)/share/zsh/site-functions/_mydocker
+	./mydocker completion fish > $(TO)/share/fish/vendor_completions.d/mydocker.fish
 
 .PHONY: clean
 clean: ## remove what make made

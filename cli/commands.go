@@ -14,6 +14,12 @@ func commands() *verb {
 		containerGroup(), imageGroup(), labGroup(), networkGroup(), sandboxGroup(), systemGroup(), volumeGroup(),
 		ociVerb(), completeVerb(), docsVerb(),
 	)
+	top.about = `Examples:
+  $ mydocker image bootstrap
+  $ mydocker network create br0
+  $ mydocker run -d --name web -net br0 -p 8080:80 busybox httpd -f
+  $ mydocker exec -it web sh
+  $ mydocker rm -f web`
 	top.passthrough = true // the command's own options are not ours to read
 	return top.adopt()
 }

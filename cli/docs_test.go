@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -60,31 +62,44 @@ func TestManPages(t *testing.T) {
 	if err := writeManPages(dir, "1.2.3"); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"mydocker", "mydocker-run", "mydocker-network-create", "mydocker-container-ls"} {
-		page, err := os.ReadFile(filepath.Join(dir, name+".1"))
+	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil || len(pages) < 100 {
+		t.Fatalf("%d pages, %v", len(pages), err)
+	}
+	for _, file := range pages {
+		page, err := os.ReadFile(file)
 		if err != nil {
-			t.Error(err)
-			continue
+			t.Fatal(err)
 		}
-		for _, section := range []string{".TH ", ".SH NAME\n", ".SH SYNOPSIS\n", ".SH OPTIONS\n"} {
-			if !bytes.Contains(page, []byte(section)) {
-				t.Errorf("%s has no %q", name, section)
+		at := -1
+		for _, section := range []string{".TH ", "NAME", "SYNOPSIS", "OPTIONS", "EXIT STATUS", "EXAMPLES", "SEE ALSO"} {
+			if section != ".TH " {
+				section = "\n.SH " + section + "\n"
+			}
+			next := bytes.Index(page, []byte(section))
+			if next <= at {
+				t.Errorf("%s: %q is missing, or comes too early", file, section)
+			}
+			at = next
+		}
+		if !bytes.Contains(page, []byte("\n  $ mydocker ")) {
+			t.Errorf("%s has no example", file)
+		}
+		for _, also := range regexp.MustCompile(`(?m)^\.BR (\S+) \(1\)`).FindAllSubmatch(page, -1) {
+			if name := strings.ReplaceAll(string(also[1]), `\-`, "-"); !slices.Contains(pages, filepath.Join(dir, name+".1")) {
+				t.Errorf("%s points to %s, which does not exist", file, name)
 			}
 		}
 	}
-	page := string(manPage(&verb{name: "x", summary: "a-b", about: ".dot\n'quote\n\nback\\slash"}, "1"))
+	page := string(manPage(&verb{name: "x", parent: &verb{name: "y"}, summary: "a-b", about: ".dot\n'quote\n\nback\\slash"}, "1", "2026-01-01"))
 	for _, want := range []string{"a\\-b", "\\&.dot", "\\(aqquote", ".PP", "back\\eslash"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no %q in\n%s", want, page)
 		}
 	}
-	if groff, err := exec.LookPath("groff"); err == nil { // where it is installed it is the judge
-		files, err := filepath.Glob(filepath.Join(dir, "*.1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command(groff, append([]string{"-man", "-ww", "-z", "-Tutf8"}, files...)...).CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("groff: %v\n%s", err, out)
+	for _, judge := range [][]string{{"groff", "-man", "-ww", "-z", "-Tutf8"}, {"mandoc", "-Tlint", "-Wwarning"}} { // (how wide our source lines are is no fault)
+		if out, err := exec.Command(judge[0], append(judge[1:], pages...)...).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v\n%s", judge[0], err, out)
 		}
 	}
 }

@@ -13,7 +13,10 @@ func execVerb() *verb {
 	return &verb{
 		name: "exec", summary: "Execute a command in a running container",
 		usage: "[OPTIONS] CONTAINER COMMAND [ARG...]", min: 2, max: -1, passthrough: true, complete: "container",
-		about: `Examples:
+		about: `The exit status is that of the command; 125 is an error of mydocker's own, 126 a command that cannot be
+executed, 127 one that is not found.
+
+Examples:
   $ mydocker exec -it web sh
   $ mydocker exec -u nobody -w /tmp -e A=b web env
   $ mydocker exec -d web sh -c 'sleep 60; touch /done'`,
@@ -69,7 +72,7 @@ func attachVerb() *verb {
 	return &verb{
 		name: "attach", summary: "Attach local standard input, output, and error streams to a running container",
 		usage: "[OPTIONS] CONTAINER", min: 1, max: 1, complete: "container",
-		about: `The keys ctrl-p ctrl-q leave the container running, if it has a terminal.
+		about: `The keys ctrl-p ctrl-q leave the container running, if it has a terminal. The exit status is that of the container.
 
 Examples:
   $ mydocker attach shell

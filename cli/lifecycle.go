@@ -20,7 +20,9 @@ func startVerb() *verb {
 	return &verb{
 		name: "start", summary: "Start one or more stopped containers",
 		usage: "[OPTIONS] " + anyContainers, rules: true, min: 1, max: -1, complete: "container",
-		about: `Examples:
+		about: `The exit status is that of the container with --attach; otherwise 1 when one of them could not be started.
+
+Examples:
   $ mydocker start web
   $ mydocker start -ai shell`,
 		flags: func() []urfave.Flag {

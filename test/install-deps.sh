@@ -36,6 +36,7 @@ chromium      chromium
 strace        strace
 zsh           zsh
 fish          fish
+groff         groff-base
 mandoc        mandoc
 tcpdump       tcpdump
 ping          iputils-ping
