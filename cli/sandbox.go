@@ -231,15 +231,10 @@ func (s *session) inSandbox(sb *sandbox.Sandbox, place string, args []string) er
 
 func sandboxStatusVerb() *verb {
 	return &verb{
-<<<<<<< Updated upstream
 		name: "status", summary: "Show the sandboxes", usage: "[OPTIONS] [NAME]", max: 1, complete: "sandbox",
-		about: `Examples:
-=======
-		name: "status", summary: "Show the sandboxes", usage: "[OPTIONS] [NAME]", max: 1,
 		about: `Of one sandbox, the addresses in it are shown too, and what cannot work in it.
 
 Examples:
->>>>>>> Stashed changes
   $ mydocker sandbox status`,
 		flags: func() []urfave.Flag { return []urfave.Flag{langFlag()} },
 		run: func(s *session, c *urfave.Context) error {
