@@ -104,13 +104,12 @@ func validateNamespaces(s *specs.Spec) error {
 
 // unsupported names the first member that asks for something that this runtime does not do.
 func unsupported(s *specs.Spec) error {
-	if err := unsupportedProcess(s.Process); err != nil {
+	if err := errors.Join(unsupportedProcess(s.Process), validateNetDevices(s)); err != nil {
 		return err
 	}
 	l := s.Linux
 	return refuse([]member{
 		{"linux.intelRdt", l.IntelRdt != nil},
-		{"linux.netDevices", len(l.NetDevices) > 0},
 		{"windows", s.Windows != nil},
 		{"solaris", s.Solaris != nil},
 		{"vm", s.VM != nil},

@@ -181,6 +181,9 @@ func (j *createJob) bringUp(ctx context.Context) error {
 	if err := errors.Join(j.keepConfig(), j.recordProcess()); err != nil {
 		return err
 	}
+	if err := j.moveNetDevices(); err != nil {
+		return err
+	}
 	if p.direct != nil {
 		p.direct.hooks = p.hooks
 		if err := p.furnish(ctx, j.rootfs); err != nil {

@@ -237,7 +237,6 @@ func TestRefused(t *testing.T) {
 	bundle, r := newBundle(t), newRuntime(t)
 	for want, change := range map[string]func(*specs.Spec){
 		"linux.intelRdt":   func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
-		"linux.netDevices": func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"x": {}} },
 		"ociVersion":       func(s *specs.Spec) { s.Version = "2.0.0" },
 		"root.path":        func(s *specs.Spec) { s.Root.Path = "/no/such/directory" },
 		"uidMappings":      func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{Size: 1}} },

@@ -54,8 +54,8 @@ var imports = map[string][]string{
 // libraries says which packages alone may import a module: its types must not spread.
 var libraries = map[string][]string{
 	"github.com/urfave/cli":                  {"cli"},
-	"github.com/vishvananda/netlink":         {"network", "sandbox", "world", "trace"},
-	"github.com/vishvananda/netns":           {"network", "world", "trace"},
+	"github.com/vishvananda/netlink":         {"network", "sandbox", "world", "trace", "container"},
+	"github.com/vishvananda/netns":           {"network", "world", "trace", "container"},
 	"github.com/coreos/go-iptables":          {"network"},
 	"github.com/google/nftables":             {"network", "world", "trace"},
 	"github.com/sirupsen/logrus":             {"cli", "engine", ""}, // below, errors are returned and nothing is printed
