@@ -21,6 +21,9 @@ import (
 // reading. No container can have this name.
 const filterDir = "@seccomp"
 
+// compilerEdition goes up with each change of the compiler or of its tables, so that no filter of an older program is taken.
+const compilerEdition = "2"
+
 // filter gives the compiled form of a profile, and the name under which exec will find it again.
 func (r *Runtime) filter(p *specs.LinuxSeccomp) (name string, f *seccomp.Filter, err error) {
 	if unconfined(p) {
@@ -30,7 +33,7 @@ func (r *Runtime) filter(p *specs.LinuxSeccomp) (name string, f *seccomp.Filter,
 	if err != nil {
 		return "", nil, err
 	}
-	sum := sha256.Sum256(text)
+	sum := sha256.Sum256(append(text, compilerEdition...))
 	name = hex.EncodeToString(sum[:])
 	f, err = r.loadFilter(name)
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -155,14 +155,14 @@ func TestNetDevicesRefused(t *testing.T) {
 	sh(t, `ip link add va type veth peer name far-va; ip link add bridge0 type bridge; ip addr add 192.0.2.1/24 dev va; ip link set va up`)
 	before := sh(t, "ip -o addr show; ip -o link")
 	for want, devices := range map[string]map[string]specs.LinuxNetDevice{
-		"find nobody on the host":      {"va": {}, "nobody": {}},
-		"va cannot be lo":              {"va": {Name: "lo"}},
-		"va cannot be x in the container: bridge0 is":               {"va": {Name: "x"}, "bridge0": {Name: "x"}},
-		`"va" as "with space"`:         {"va": {Name: "with space"}},
-		`"va" as "much-too-long-name"`: {"va": {Name: "much-too-long-name"}},
-		`"va" as "%d%s"`:               {"va": {Name: "%d%s"}},
-		`"../a" as ""`:                 {"../a": {}},
-		"move bridge0 into":                 {"bridge0": {Name: "x"}},
+		"find nobody on the host":                     {"va": {}, "nobody": {}},
+		"va cannot be lo":                             {"va": {Name: "lo"}},
+		"va cannot be x in the container: bridge0 is": {"va": {Name: "x"}, "bridge0": {Name: "x"}},
+		`"va" as "with space"`:                        {"va": {Name: "with space"}},
+		`"va" as "much-too-long-name"`:                {"va": {Name: "much-too-long-name"}},
+		`"va" as "%d%s"`:                              {"va": {Name: "%d%s"}},
+		`"../a" as ""`:                                {"../a": {}},
+		"move bridge0 into":                           {"bridge0": {Name: "x"}},
 	} {
 		if _, err := withDevices(t, "true", devices); err == nil || !strings.Contains(err.Error(), "linux.netDevices: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)

@@ -236,13 +236,13 @@ func TestHooks(t *testing.T) {
 func TestRefused(t *testing.T) {
 	bundle, r := newBundle(t), newRuntime(t)
 	for want, change := range map[string]func(*specs.Spec){
-		"linux.intelRdt":   func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
-		"ociVersion":       func(s *specs.Spec) { s.Version = "2.0.0" },
-		"root.path":        func(s *specs.Spec) { s.Root.Path = "/no/such/directory" },
-		"uidMappings":      func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{Size: 1}} },
-		"linux.sysctl":     func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"vm.swappiness": "1"} },
-		"process.rlimits":  func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_X"}} },
-		"no-such-fs":       func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "no-such-fs"}) },
+		"linux.intelRdt":  func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
+		"ociVersion":      func(s *specs.Spec) { s.Version = "2.0.0" },
+		"root.path":       func(s *specs.Spec) { s.Root.Path = "/no/such/directory" },
+		"uidMappings":     func(s *specs.Spec) { s.Linux.UIDMappings = []specs.LinuxIDMapping{{Size: 1}} },
+		"linux.sysctl":    func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"vm.swappiness": "1"} },
+		"process.rlimits": func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_X"}} },
+		"no-such-fs":      func(s *specs.Spec) { s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Type: "no-such-fs"}) },
 	} {
 		spec, err := NewSpec(shell("true"))
 		must(t, err)

@@ -42,7 +42,17 @@ func table(m map[int]string) string {
 	return b.String()
 }
 
+// fix gives a system call the name by which the kernel's headers, and so all profiles, know it: asm-generic/unistd.h.
+func fix(m map[int]string) {
+	for n, name := range m {
+		if name == "fstatat" {
+			m[n] = "newfstatat"
+		}
+	}
+}
+
 func main() {
+	fix(arch.AARCH64.SyscallNumbers)
 	for _, f := range []struct {
 		file, tag string
 		names     []string
