@@ -84,6 +84,10 @@ cross: need-go ## build for the other architectures: bin/mydocker-linux-*
 	for arch in amd64 arm64; do \
 	    export GOARCH=$$arch GOOS=linux; ($(HELPER)) && $(GO) build $(BUILDFLAGS) -o bin/mydocker-linux-$$arch . || exit 1; done
 
+.PHONY: arm64
+arm64: need-go ## build for arm64, and run it on an arm64 kernel in an emulated machine: containers, a network, the runtime's tests
+	./test/arm64.sh
+
 .PHONY: install
 install: TO = $(DESTDIR)$(or $(PREFIX),/usr/local)
 install: mydocker ## copy the binary to /usr/local/bin, with its man pages and completions (PREFIX=/usr/local)
@@ -100,7 +104,7 @@ clean: ## remove what make made
 
 .PHONY: help
 help: ## this text
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 # Go is the one thing that cannot be installed for the reader: distributions' packages are often too old.
 .PHONY: need-go

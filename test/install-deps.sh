@@ -49,6 +49,9 @@ containerd    containerd
 dockerd       docker.io
 git           git
 apparmor_parser apparmor
+qemu-system-aarch64 qemu-system-arm
+cpio          cpio
+depmod        kmod
 LIST
 }
 
