@@ -16,6 +16,9 @@ func execVerb() *verb {
 		about: `The exit status is that of the command; 125 is an error of mydocker's own, 126 a command that cannot be
 executed, 127 one that is not found.
 
+The keys ctrl-p ctrl-q leave a command that has a terminal running. When mydocker itself is killed, the
+command is hung up on.
+
 Examples:
   $ mydocker exec -it web sh
   $ mydocker exec -u nobody -w /tmp -e A=b web env

@@ -2,24 +2,21 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"path"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 
 	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/state"
 )
 
-// Exec runs one more command in a running container and gives its exit status. It needs no monitor: the caller is the parent.
+// Exec runs one more command in a running container and gives its exit status. It needs no monitor: the caller is the parent, or,
+// where the command may go on without the caller, a process made for it (execchild.go).
 func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams) (int, error) {
 	d, err := e.Find(ref)
 	if err != nil {
@@ -41,16 +38,10 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	}
 	ex := e.newExec(d, o.Args)
 	if o.Detach {
-		return e.execDetached(d, c, ex, p)
+		return e.execChild(d, c, ex, p, nil)
 	}
 	if o.TTY {
-		code, err := execTerminal(ctx, c, p, o, s)
-		if errors.Is(err, errDetached) {
-			e.containerEvent(d, "exec_detach", "execID", ex.id)
-			return 0, nil
-		}
-		ex.ended(code)
-		return code, err
+		return e.execTerminal(d, c, ex, p, o, s)
 	}
 	opts := container.ExecOptions{Process: p, Stdout: s.Out, Stderr: s.Err}
 	if o.Interactive {
@@ -139,148 +130,4 @@ func (e *Engine) execProcess(d *Definition, c *container.Container, o ExecOption
 		p.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
 	}
 	return p, nil
-}
-
-// execTerminal stands between the caller's terminal and the one in the container.
-func execTerminal(ctx context.Context, c *container.Container, p *specs.Process, o ExecOptions, s Streams) (int, error) {
-	raw := s.In != nil && o.Interactive && term.IsTerminal(int(s.In.Fd()))
-	if s.In != nil {
-		if size, err := unix.IoctlGetWinsize(int(s.In.Fd()), unix.TIOCGWINSZ); err == nil {
-			p.ConsoleSize = &specs.Box{Height: uint(size.Row), Width: uint(size.Col)}
-		}
-	}
-	keys, err := parseDetachKeys(o.DetachKeys, true)
-	if err != nil {
-		return 125, exitWith(125, err)
-	}
-	proc, err := c.Exec(ctx, container.ExecOptions{Process: p})
-	if err != nil {
-		return startFailure(err)
-	}
-	console := proc.Console()
-	defer console.Close()
-	if raw {
-		old, err := term.MakeRaw(int(s.In.Fd()))
-		if err != nil {
-			return 125, fmt.Errorf("set the terminal to raw mode: %w", err)
-		}
-		defer term.Restore(int(s.In.Fd()), old)
-	}
-	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, unix.SIGWINCH)
-	defer func() { signal.Stop(ch); close(ch) }()
-	go func() {
-		for range ch {
-			if size, err := unix.IoctlGetWinsize(int(s.In.Fd()), unix.TIOCGWINSZ); err == nil {
-				_ = unix.IoctlSetWinsize(int(console.Fd()), unix.TIOCSWINSZ, size) // a dying terminal needs no size
-			}
-		}
-	}()
-	detached := make(chan struct{})
-	if o.Interactive && s.In != nil {
-		go func() {
-			if typeInto(console, s.In, keys) {
-				close(detached)
-			}
-		}()
-	}
-	copied := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(s.Out, console) // ends with EIO when the last process has closed the terminal
-		close(copied)
-	}()
-	select {
-	case <-detached:
-		return 0, errDetached
-	case <-copied:
-	}
-	exit, err := proc.Wait()
-	return exit.Code, err
-}
-
-// typeInto copies what is typed, and says whether the detach keys were.
-func typeInto(console io.Writer, in io.Reader, keys *detachKeys) (detached bool) {
-	buf := make([]byte, 4096)
-	for {
-		n, err := in.Read(buf)
-		if n > 0 {
-			out, detached := keys.filter(buf[:n])
-			if _, werr := console.Write(out); werr != nil {
-				return false
-			}
-			if detached {
-				return true
-			}
-		}
-		if err != nil {
-			return false
-		}
-	}
-}
-
-// detachedExec is what the parent of an `exec -d` is told.
-type detachedExec struct {
-	ID      string
-	Process *specs.Process
-}
-
-// execDetached lets a second process of ours be the parent, so that the command has somebody to wait for it.
-func (e *Engine) execDetached(d *Definition, c *container.Container, x *execRun, p *specs.Process) (int, error) {
-	process, err := json.Marshal(detachedExec{x.id, p})
-	if err != nil {
-		return 125, exitWith(125, err)
-	}
-	h, err := e.launch("exec-child")
-	if err != nil {
-		return 125, exitWith(125, err)
-	}
-	defer h.dismiss()
-	if err := h.send(orders{ID: d.ID, Process: process}); err != nil {
-		return 125, exitWith(125, err)
-	}
-	if err := h.wait(); err != nil {
-		if down := e.unlessDown(d, c, err); down != err {
-			return 1, down
-		}
-		return exitCode(err), err
-	}
-	return 0, nil
-}
-
-// ExecChildMain is `mydocker exec-child`: the parent of a command of `exec -d`.
-func ExecChildMain() int {
-	o, tell, ok := takeOrders()
-	var what detachedExec
-	if !ok || json.Unmarshal(o.Process, &what) != nil || what.Process == nil {
-		tell(errors.New("exec-child: this command is for mydocker itself; use exec -d"))
-		return 125
-	}
-	e, err := Open(Config{Root: o.Config.Root})
-	if err != nil {
-		tell(err)
-		return 125
-	}
-	c, err := e.runtime.Load(o.ID)
-	if err != nil {
-		tell(err)
-		return 125
-	}
-	proc, err := c.Exec(context.Background(), container.ExecOptions{Process: what.Process})
-	if err != nil {
-		tell(startError(err))
-		return 125
-	}
-	tell(nil)
-	if console := proc.Console(); console != nil {
-		go func() { _, _ = io.Copy(io.Discard, console) }() // somebody has to read, or the command would stall
-	}
-	settle()
-	exit, err := proc.Wait()
-	if d, findErr := e.readDefinition(o.ID); findErr == nil { // else it went with the container
-		(&execRun{e, d, what.ID}).ended(exit.Code)
-	}
-	if err != nil {
-		return 1
-	}
-	return exit.Code
 }

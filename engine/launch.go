@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/state"
@@ -20,9 +23,11 @@ import (
 type orders struct {
 	Config monitorConfig
 	ID     string
-	// Watched lets the monitor's operations be watched, too; Remote says that there is a socket to the command's own watcher.
+	// Watched lets its operations be watched, too; Remote says that there is a socket to the command's own watcher.
 	Watched, Remote bool `json:",omitempty"`
-	// Process is the command of an `exec -d`.
+	// Client says that there is one at patientFD.
+	Client bool `json:",omitempty"`
+	// Process is what exec-child is to start: childExec.
 	Process json.RawMessage `json:",omitempty"`
 }
 
@@ -40,8 +45,8 @@ type report struct {
 // Descriptors that our processes are started with, besides orders at standard input.
 const (
 	reportFD  = 3 // a pipe: one report, then closed
-	patientFD = 4 // a socket: the client that started the monitor, or nothing
-	watcherFD = 5 // a monitor's socket to the watcher of the command that started it (plan.Remote), or nothing
+	patientFD = 4 // a socket: the client that started it, or nothing
+	watcherFD = 5 // a socket to the watcher of the command that started it (plan.Remote), or nothing
 )
 
 // helper is a process of ours that waits for orders.
@@ -51,6 +56,7 @@ type helper struct {
 	orders *os.File
 	report *os.File
 	remote bool // it has a socket to our watcher
+	client bool // it has one to a client
 }
 
 // launch starts this program once more, in a session of its own, with nothing inherited but what is named. extra become
@@ -68,7 +74,7 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 	}
 	defer w.Close()
 	remote, isRemote := e.Watch.(plan.Remote)
-	if isRemote = isRemote && verb == "monitor"; isRemote {
+	if isRemote = isRemote && verb != "reap"; isRemote {
 		watcher, err := remote.Connect()
 		if err != nil {
 			closeAll(&mine, &r)
@@ -80,7 +86,7 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 		}
 		extra = append(extra, watcher)
 	}
-	h := &helper{e: e, remote: isRemote, orders: mine, report: r, cmd: &exec.Cmd{
+	h := &helper{e: e, remote: isRemote, client: len(extra) > 0 && extra[0] != nil, orders: mine, report: r, cmd: &exec.Cmd{
 		Path: e.Executable, Args: []string{"mydocker", verb}, Dir: "/", Stdin: theirs, ExtraFiles: append([]*os.File{w}, extra...),
 		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
 		// A number of processors: Go need not look for one in /proc/self/mountinfo, nor prepare for all of a large machine.
@@ -115,7 +121,7 @@ func (h *helper) dismiss() {
 // send gives the orders.
 func (h *helper) send(o orders) error {
 	o.Config = monitorConfig{Root: h.e.Root, Firewall: h.e.Firewall}
-	o.Watched, o.Remote = h.e.Watch != nil, h.remote
+	o.Watched, o.Remote, o.Client = h.e.Watch != nil, h.remote, h.client
 	err := json.NewEncoder(h.orders).Encode(o)
 	closeAll(&h.orders)
 	return err
@@ -168,6 +174,58 @@ func takeOrders() (o orders, tell func(error), ok bool) {
 		return o, tell, false // dismissed; or typed by a curious user
 	}
 	return o, tell, true
+}
+
+// open opens the engine that the orders are for. For watcher see MonitorMain.
+func (o *orders) open(watcher func(remote *os.File) (plan.Watcher, error)) (*Engine, error) {
+	c := Config{Root: o.Config.Root, Firewall: o.Config.Firewall}
+	if o.Watched {
+		var remote *os.File
+		if o.Remote {
+			remote = os.NewFile(watcherFD, "watcher")
+		}
+		w, err := watcher(remote)
+		if err != nil {
+			return nil, err
+		}
+		c.Watch = w
+	}
+	return Open(c)
+}
+
+// client is the connection to the client that started this process, nil if there is none.
+func (o *orders) client() (net.Conn, error) {
+	if !o.Client {
+		return nil, nil
+	}
+	f := os.NewFile(patientFD, "client")
+	defer f.Close()
+	return net.FileConn(f)
+}
+
+// socketPair is the client's end of a socket, and the other for the process that it launches.
+func socketPair() (conn net.Conn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	mine := os.NewFile(uintptr(fds[0]), "helper")
+	defer mine.Close()
+	theirs = os.NewFile(uintptr(fds[1]), "client")
+	if conn, err = net.FileConn(mine); err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn, theirs, nil
+}
+
+// leaveStderr is for one whose start is done: who started it goes on, and what was shown of --explain has to end here, or the
+// standard error of that one would never end.
+func leaveStderr() {
+	if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
+		_ = unix.Dup3(int(null.Fd()), 2, 0)
+		null.Close()
+	}
 }
 
 func asReport(err error) report {

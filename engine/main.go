@@ -10,9 +10,9 @@ import (
 //
 //	monitor     stands over one container: waits, logs, serves attach, restarts, releases
 //	reap        the slow half of a foreground container's release
-//	exec-child  the parent of a command of `exec -d`
+//	exec-child  the parent of a command of `exec -d` or `exec -t`
 //
-// watcher makes the watcher of a monitor whose command is watched: MonitorMain.
+// watcher makes the watcher of one whose command is watched: MonitorMain.
 func Main(args []string, watcher func(remote *os.File) (plan.Watcher, error)) (code int, mine bool) {
 	if len(args) < 2 {
 		return 0, false
@@ -28,7 +28,7 @@ func Main(args []string, watcher func(remote *os.File) (plan.Watcher, error)) (c
 	case "reap":
 		return ReapMain(), true
 	case "exec-child":
-		return ExecChildMain(), true
+		return ExecChildMain(watcher), true
 	}
 	return 0, false
 }

@@ -333,30 +333,17 @@ func MonitorMain(args []string, watcher func(remote *os.File) (plan.Watcher, err
 	if !ok {
 		return 125
 	}
-	c := Config{Root: o.Config.Root, Firewall: o.Config.Firewall}
-	if o.Watched {
-		var remote *os.File
-		if o.Remote {
-			remote = os.NewFile(watcherFD, "watcher")
-		}
-		w, err := watcher(remote)
-		if err != nil {
-			tell(err)
-			return 125
-		}
-		c.Watch = w
-	}
-	e, err := Open(c)
+	e, err := o.open(watcher)
 	if err != nil {
 		tell(err)
 		return 125
 	}
-	var patient net.Conn
-	if f := os.NewFile(patientFD, "client"); f != nil {
-		patient, _ = net.FileConn(f) // not a socket: nobody waits
-		f.Close()
+	client, err := o.client()
+	if err != nil {
+		tell(err)
+		return 125
 	}
-	if err := e.monitorContainer(o.ID, patient, tell); err != nil {
+	if err := e.monitorContainer(o.ID, client, tell); err != nil {
 		return 1
 	}
 	return 0
@@ -383,11 +370,7 @@ func (e *Engine) monitorContainer(id string, patient net.Conn, tell func(error))
 	life, l, err := m.run(nil, func(err error) {
 		if err == nil {
 			tell(nil)
-			// Who started us has gone on: what is shown of --explain ends here, or its standard error would never end.
-			if null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0); err == nil {
-				_ = unix.Dup3(int(null.Fd()), 2, 0)
-				null.Close()
-			}
+			leaveStderr()
 		}
 	})
 	// An error of the start is told after everything has been undone: then the user can try again at once.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -233,15 +232,8 @@ const reapRootfsFD = 5
 
 // startAttached starts a monitor and stands beside it as its first client.
 func (e *Engine) startAttached(ctx context.Context, d *Definition, o attachOptions, s Streams, busy func()) (int, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	conn, theirs, err := socketPair()
 	if err != nil {
-		return 125, exitWith(125, err)
-	}
-	mine, theirs := os.NewFile(uintptr(fds[0]), "monitor"), os.NewFile(uintptr(fds[1]), "client")
-	conn, err := net.FileConn(mine)
-	mine.Close()
-	if err != nil {
-		theirs.Close()
 		return 125, exitWith(125, err)
 	}
 	defer conn.Close()
