@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// add makes an image whose manifest is at hand part of the store: its blobs, its unpacked layers, its record, its
-// names; in this order, so that whatever is named is whole. The caller holds the store.
-func (s *Store) add(ctx context.Context, from content, rawManifest []byte, names []Reference) (*Image, error) {
+// gather makes an image whose manifest is at hand part of the store: its blobs and its unpacked layers. Nobody knows it before it is
+// published, so that whatever has a name is whole. The caller holds the store.
+func (s *Store) gather(ctx context.Context, from content, rawManifest []byte, names []Reference) (img namedRecord, err error) {
 	m, err := parseManifest(rawManifest)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	if m.Config == nil || m.ArtifactType != "" || !isImageConfig(m.Config.MediaType) {
-		return nil, errors.New("the manifest describes something other than a container image")
+		return img, errors.New("the manifest describes something other than a container image")
 	}
 	rawConfig, err := from.small(*m.Config)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	config, err := parseConfig(rawConfig, len(m.Layers))
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	sources := make([]layerSource, len(m.Layers))
 	for i, d := range m.Layers {
@@ -35,7 +35,7 @@ func (s *Store) add(ctx context.Context, from content, rawManifest []byte, names
 	}
 	chain, size, err := s.unpackLayers(ctx, sources)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	// A layer may have been there from another archive: then its blob has not passed yet.
 	for _, d := range m.Layers {
@@ -44,28 +44,28 @@ func (s *Store) add(ctx context.Context, from content, rawManifest []byte, names
 		}
 		r, err := s.keep(from, d)
 		if err != nil {
-			return nil, err
+			return img, err
 		}
 		_, err = io.CopyBuffer(onlyWriter{io.Discard}, &contextReader{ctx, r}, make([]byte, 256<<10))
 		if err := errors.Join(err, r.Close()); err != nil {
-			return nil, err
+			return img, err
 		}
 	}
 	return s.finish(rawManifest, m, rawConfig, config, chain, size, names)
 }
 
-// finish writes the small files of an image whose layers are in place.
-func (s *Store) finish(rawManifest []byte, m *manifest, rawConfig []byte, config *Config, chain []Digest, size int64, names []Reference) (*Image, error) {
+// finish writes the small files of an image whose layers are in place, but for its record.
+func (s *Store) finish(rawManifest []byte, m *manifest, rawConfig []byte, config *Config, chain []Digest, size int64, names []Reference) (img namedRecord, err error) {
 	id, err := s.writeBlob(rawConfig)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	if id != m.Config.Digest {
-		return nil, fmt.Errorf("the configuration has the digest %s, but the manifest promises %s", id, m.Config.Digest)
+		return img, fmt.Errorf("the configuration has the digest %s, but the manifest promises %s", id, m.Config.Digest)
 	}
 	manifestID, err := s.writeBlob(rawManifest)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	r := &record{ID: id, Manifest: manifestID, ManifestSize: int64(len(rawManifest)), ManifestType: m.MediaType,
 		Size: size, Stored: time.Now().UTC(), Layers: chain, Config: *config}
@@ -75,20 +75,15 @@ func (s *Store) finish(rawManifest []byte, m *manifest, rawConfig []byte, config
 	for _, d := range m.Layers {
 		r.Blobs = append(r.Blobs, d.Digest)
 	}
-	if err := s.putRecord(r, names); err != nil {
-		return nil, err
-	}
-	img := r.image()
-	img.RepoTags, img.RepoDigests = splitNames(names)
-	return img, nil
+	return namedRecord{r, names}, nil
 }
 
 func isImageConfig(mediaType string) bool {
 	return mediaType == mediaOCIConfig || mediaType == "application/vnd.docker.container.image.v1+json" || mediaType == ""
 }
 
-// loadIndex adds all images of an OCI layout's index.json.
-func (s *Store) loadIndex(ctx context.Context, from content, rawIndex []byte) ([]*Image, error) {
+// loadIndex gathers all images of an OCI layout's index.json.
+func (s *Store) loadIndex(ctx context.Context, from content, rawIndex []byte) ([]namedRecord, error) {
 	index, err := parseManifest(rawIndex)
 	if err != nil {
 		return nil, err
@@ -110,13 +105,13 @@ func (s *Store) loadIndex(ctx context.Context, from content, rawIndex []byte) ([
 			named[d.Digest] = append(named[d.Digest], ref)
 		}
 	}
-	var images []*Image
+	var images []namedRecord
 	for _, d := range order {
 		raw, err := s.resolve(from, Descriptor{Digest: d}, hostPlatform(), 3)
 		if err != nil {
 			return nil, err
 		}
-		img, err := s.add(ctx, from, raw, named[d])
+		img, err := s.gather(ctx, from, raw, named[d])
 		if err != nil {
 			return nil, err
 		}

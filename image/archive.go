@@ -24,7 +24,7 @@ func (s *Store) Load(ctx context.Context, path string) ([]*Image, error) {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	if info.IsDir() {
-		images, err := s.loading(ctx, func() ([]*Image, error) { return s.loadDirectory(ctx, path) })
+		images, err := s.loading(ctx, func() ([]namedRecord, error) { return s.loadDirectory(ctx, path) })
 		if err != nil {
 			return nil, fmt.Errorf("load %s: %w", path, err)
 		}
@@ -35,7 +35,7 @@ func (s *Store) Load(ctx context.Context, path string) ([]*Image, error) {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	defer f.Close()
-	images, err := s.loading(ctx, func() ([]*Image, error) {
+	images, err := s.loading(ctx, func() ([]namedRecord, error) {
 		if info.Mode().IsRegular() {
 			return s.loadFile(ctx, f)
 		}
@@ -49,11 +49,11 @@ func (s *Store) Load(ctx context.Context, path string) ([]*Image, error) {
 
 // LoadStream is Load of an archive that comes through a pipe.
 func (s *Store) LoadStream(ctx context.Context, r io.Reader) ([]*Image, error) {
-	return s.loading(ctx, func() ([]*Image, error) { return s.loadArchive(ctx, r) })
+	return s.loading(ctx, func() ([]namedRecord, error) { return s.loadArchive(ctx, r) })
 }
 
-// loading holds the store during a piece of work that adds to it, and sweeps up after one that failed.
-func (s *Store) loading(ctx context.Context, work func() ([]*Image, error)) ([]*Image, error) {
+// loading holds the store during a piece of work that gathers images, then makes them known, and sweeps up after one that failed.
+func (s *Store) loading(ctx context.Context, work func() ([]namedRecord, error)) ([]*Image, error) {
 	hold, err := s.hold()
 	if err != nil {
 		return nil, err
@@ -61,14 +61,21 @@ func (s *Store) loading(ctx context.Context, work func() ([]*Image, error)) ([]*
 	if err = s.EnsureChecked(); err == nil {
 		err = s.makeLayout()
 	}
-	var images []*Image
+	var gathered []namedRecord
 	if err == nil {
-		images, err = work()
+		gathered, err = work()
+	}
+	if err == nil && len(gathered) > 0 {
+		err = s.publish(gathered...)
 	}
 	err = errors.Join(wayOut(err), hold.Release())
 	if err != nil {
 		_, sweepErr := s.Collect(context.WithoutCancel(ctx))
 		return nil, errors.Join(err, sweepErr)
+	}
+	images := make([]*Image, len(gathered))
+	for i, img := range gathered {
+		images[i] = img.image()
 	}
 	return images, nil
 }
@@ -122,7 +129,7 @@ func (s *Store) newArchiveContent() *archiveContent {
 	return &archiveContent{store: s, files: map[string]archived{}, links: map[string]string{}, digests: map[Digest]archived{}, memo: map[Digest][]byte{}, room: smallRoom}
 }
 
-func (s *Store) loadArchive(ctx context.Context, r io.Reader) ([]*Image, error) {
+func (s *Store) loadArchive(ctx context.Context, r io.Reader) ([]namedRecord, error) {
 	plainText, _, err := decompress(&contextReader{ctx, r})
 	if err != nil {
 		return nil, err
@@ -138,7 +145,7 @@ func (s *Store) loadArchive(ctx context.Context, r io.Reader) ([]*Image, error) 
 }
 
 // loadFile loads an archive that can be read at any place, if it is not packed.
-func (s *Store) loadFile(ctx context.Context, f *os.File) ([]*Image, error) {
+func (s *Store) loadFile(ctx context.Context, f *os.File) ([]namedRecord, error) {
 	head := make([]byte, 6)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -157,7 +164,7 @@ func (s *Store) loadFile(ctx context.Context, f *os.File) ([]*Image, error) {
 }
 
 // load tells the two formats apart.
-func (a *archiveContent) load(ctx context.Context) ([]*Image, error) {
+func (a *archiveContent) load(ctx context.Context) ([]namedRecord, error) {
 	if _, ok := a.lookup("manifest.json"); ok {
 		return a.loadDocker(ctx)
 	}
@@ -313,7 +320,7 @@ type directoryContent struct {
 	dir   string
 }
 
-func (s *Store) loadDirectory(ctx context.Context, dir string) ([]*Image, error) {
+func (s *Store) loadDirectory(ctx context.Context, dir string) ([]namedRecord, error) {
 	index, err := os.ReadFile(filepath.Join(dir, "index.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("the directory has no index.json, so it is no OCI layout: %w", err)

@@ -17,7 +17,7 @@ type dockerImage struct {
 	Layers   []string
 }
 
-func (a *archiveContent) loadDocker(ctx context.Context) ([]*Image, error) {
+func (a *archiveContent) loadDocker(ctx context.Context) ([]namedRecord, error) {
 	data, err := a.smallNamed("manifest.json")
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func (a *archiveContent) loadDocker(ctx context.Context) ([]*Image, error) {
 	if len(entries) == 0 {
 		return nil, errors.New("its manifest.json names no image")
 	}
-	var images []*Image
+	var images []namedRecord
 	for _, e := range entries {
 		img, err := a.loadDockerImage(ctx, e)
 		if err != nil {
@@ -40,15 +40,15 @@ func (a *archiveContent) loadDocker(ctx context.Context) ([]*Image, error) {
 	return images, nil
 }
 
-// loadDockerImage makes an OCI manifest for an image that has none, and adds it.
-func (a *archiveContent) loadDockerImage(ctx context.Context, image dockerImage) (*Image, error) {
+// loadDockerImage makes an OCI manifest for an image that has none, and gathers it.
+func (a *archiveContent) loadDockerImage(ctx context.Context, image dockerImage) (img namedRecord, err error) {
 	rawConfig, err := a.smallNamed(image.Config)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	config, err := parseConfig(rawConfig, len(image.Layers))
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	d := Descriptor{MediaType: mediaOCIConfig, Digest: digestOf(rawConfig), Size: int64(len(rawConfig))}
 	a.memo[d.Digest] = rawConfig
@@ -56,19 +56,19 @@ func (a *archiveContent) loadDockerImage(ctx context.Context, image dockerImage)
 	for i, name := range image.Layers {
 		layer, err := a.dockerLayer(ctx, name, config.RootFS.DiffIDs[i])
 		if err != nil {
-			return nil, err
+			return img, err
 		}
 		m.Layers = append(m.Layers, layer)
 	}
 	names, err := parseNames(image.RepoTags)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	raw, err := encode(m)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
-	return a.store.add(ctx, a, raw, names)
+	return a.store.gather(ctx, a, raw, names)
 }
 
 // dockerLayer describes a layer of such an image: manifest.json tells only its name.

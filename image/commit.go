@@ -47,9 +47,9 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*Image, error) {
 		}
 		names = []Reference{ref}
 	}
-	images, err := s.loading(ctx, func() ([]*Image, error) {
+	images, err := s.loading(ctx, func() ([]namedRecord, error) {
 		img, err := s.commit(ctx, o, config, names)
-		return []*Image{img}, err
+		return []namedRecord{img}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
@@ -57,27 +57,27 @@ func (s *Store) Commit(ctx context.Context, o CommitOptions) (*Image, error) {
 	return images[0], nil
 }
 
-func (s *Store) commit(ctx context.Context, o CommitOptions, config Config, names []Reference) (*Image, error) {
+func (s *Store) commit(ctx context.Context, o CommitOptions, config Config, names []Reference) (img namedRecord, err error) {
 	if o.Rootfs.isCopied() {
-		return nil, errCopied
+		return img, errCopied
 	}
 	base, err := s.readBlob(o.Base.Manifest)
 	if err != nil {
-		return nil, fmt.Errorf("the image it was made of: %w", err)
+		return img, fmt.Errorf("the image it was made of: %w", err)
 	}
 	m, err := parseManifest(base)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	layer, err := s.storeDiff(ctx, o.Rootfs.Upper)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	now := time.Now().UTC()
 	config.Created, config.Author = &now, o.Author
 	config.RootFS = RootFSConfig{Type: "layers", DiffIDs: append(slices.Clone(config.RootFS.DiffIDs), layer.Digest)}
 	config.History = append(slices.Clone(config.History), History{Created: &now, Author: o.Author, Comment: o.Message, CreatedBy: strings.Join(o.Command, " ")})
-	return s.addMade(ctx, append(slices.Clone(m.Layers), layer), config, names)
+	return s.gatherMade(ctx, append(slices.Clone(m.Layers), layer), config, names)
 }
 
 // errCopied: without an upper directory nobody has written down what was changed.

@@ -62,12 +62,15 @@ func (s *Store) Fetch(ctx context.Context, ref Reference, o FetchOptions) (*Fetc
 	}
 	f := &fetcher{store: s, ref: ref, FetchOptions: o, begun: map[Digest]int64{}}
 	var fetched *Fetched
-	_, err = s.loading(ctx, func() ([]*Image, error) {
-		fetched, err = f.fetch(ctx, platform)
-		return nil, errors.Join(err, f.leave(err))
+	images, err := s.loading(ctx, func() (fresh []namedRecord, err error) {
+		fetched, fresh, err = f.fetch(ctx, platform)
+		return fresh, errors.Join(err, f.leave(err))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
+	}
+	if len(images) > 0 {
+		fetched.Image = images[0]
 	}
 	return fetched, nil
 }
@@ -116,33 +119,34 @@ func (f *fetcher) leave(failed error) error {
 	return errors.Join(errs...)
 }
 
-func (f *fetcher) fetch(ctx context.Context, platform Platform) (*Fetched, error) {
+// fetch gives the image if it is here already, else what is to be published.
+func (f *fetcher) fetch(ctx context.Context, platform Platform) (fetched *Fetched, gathered []namedRecord, err error) {
 	raw, err := f.Remote.Manifest(ctx, f.ref)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	top := digestOf(raw)
 	if f.ref.Digest != "" && f.ref.Digest != top {
-		return nil, fmt.Errorf("the registry's answer is not what was asked for: it has the digest %s", top)
+		return nil, nil, fmt.Errorf("the registry's answer is not what was asked for: it has the digest %s", top)
 	}
 	raw, err = f.store.resolve(&remoteContent{ctx: ctx, fetcher: f, memo: map[Digest][]byte{top: raw}}, Descriptor{Digest: top}, platform, 3)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m, err := parseManifest(raw)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if m.Config == nil || m.ArtifactType != "" || !isImageConfig(m.Config.MediaType) {
-		return nil, errors.New("what the registry has under this name is not a container image")
+		return nil, nil, errors.New("what the registry has under this name is not a container image")
 	}
 	rawConfig, err := (&remoteContent{ctx: ctx, fetcher: f}).small(*m.Config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	config, err := parseConfig(rawConfig, len(m.Layers))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := f.names(top)
 	here := f.alreadyHere(digestOf(rawConfig), names)
@@ -150,17 +154,17 @@ func (f *fetcher) fetch(ctx context.Context, platform Platform) (*Fetched, error
 		for _, d := range m.Layers {
 			f.Progress.tell(d, "Already exists", 0, 0)
 		}
-		return &Fetched{Image: here.image(), Digest: top}, nil
+		return &Fetched{Image: here.image(), Digest: top}, nil, nil
 	}
 	chain, size, err := f.layers(ctx, m, config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	img, err := f.store.finish(raw, m, rawConfig, config, chain, size, names)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &Fetched{Image: img, Digest: top, Fresh: here == nil, Stored: true}, nil
+	return &Fetched{Digest: top, Fresh: here == nil, Stored: true}, []namedRecord{img}, nil
 }
 
 // names are the tag that was asked for, and the digest under which the registry has it.

@@ -51,14 +51,14 @@ func (s *Store) importLayer(ctx context.Context, r io.Reader, config Config, nam
 		}
 		names = []Reference{ref}
 	}
-	images, err := s.loading(ctx, func() ([]*Image, error) {
+	images, err := s.loading(ctx, func() ([]namedRecord, error) {
 		layer, diffID, err := s.storeLayer(ctx, r)
 		if err != nil {
 			return nil, err
 		}
 		config.RootFS = RootFSConfig{Type: "layers", DiffIDs: []Digest{diffID}}
-		img, err := s.addMade(ctx, []Descriptor{layer}, config, names)
-		return []*Image{img}, err
+		img, err := s.gatherMade(ctx, []Descriptor{layer}, config, names)
+		return []namedRecord{img}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
@@ -116,16 +116,16 @@ func (s *Store) copyLayer(ctx context.Context, r io.Reader, kept *blobWriter) (D
 	return Descriptor{MediaType: mediaType}, Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), nil
 }
 
-// addMade adds an image that is made here: its layers are in the blobs, its configuration is in memory.
-func (s *Store) addMade(ctx context.Context, layers []Descriptor, config Config, names []Reference) (*Image, error) {
+// gatherMade gathers an image that is made here: its layers are in the blobs, its configuration is in memory.
+func (s *Store) gatherMade(ctx context.Context, layers []Descriptor, config Config, names []Reference) (img namedRecord, err error) {
 	rawConfig, err := encode(config)
 	if err != nil {
-		return nil, err
+		return img, err
 	}
 	d := Descriptor{MediaType: mediaOCIConfig, Digest: digestOf(rawConfig), Size: int64(len(rawConfig))}
 	raw, err := encode(manifest{SchemaVersion: 2, MediaType: mediaOCIManifest, Config: &d, Layers: layers})
 	if err != nil {
-		return nil, err
+		return img, err
 	}
-	return s.add(ctx, &archiveContent{store: s, memo: map[Digest][]byte{d.Digest: rawConfig}}, raw, names)
+	return s.gather(ctx, &archiveContent{store: s, memo: map[Digest][]byte{d.Digest: rawConfig}}, raw, names)
 }

@@ -200,17 +200,35 @@ func (s *Store) rebuildIndex() (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	index := indexOf(records, named)
+	return index, s.writeIndex(index)
+}
+
+// indexOf is what the index should say.
+func indexOf(records []*record, named map[Digest][]Reference) *manifest {
 	index := &manifest{SchemaVersion: 2, MediaType: mediaOCIIndex}
 	for _, r := range records {
-		tags := withoutDigests(named[r.ID])
-		for _, name := range tags {
-			index.indexed(r.descriptor(), name.String())
-		}
-		if len(tags) == 0 {
-			index.indexed(r.descriptor(), "")
+		index.Manifests = append(index.Manifests, r.entries(named[r.ID])...)
+	}
+	return index
+}
+
+// says compares two indexes, whatever the order of their entries.
+func (index *manifest) says(other *manifest) bool {
+	type entry struct {
+		name     string
+		manifest Digest
+	}
+	mine := make(map[entry]bool, len(index.Manifests))
+	for _, d := range index.Manifests {
+		mine[entry{d.Annotations[annotationRefName], d.Digest}] = true
+	}
+	for _, d := range other.Manifests {
+		if !mine[entry{d.Annotations[annotationRefName], d.Digest}] {
+			return false
 		}
 	}
-	return index, s.writeIndex(index)
+	return len(index.Manifests) == len(other.Manifests)
 }
 
 func (s *Store) writeIndex(index *manifest) error {
@@ -224,12 +242,22 @@ func (s *Store) writeIndex(index *manifest) error {
 	return state.Replace(s.indexPath(), data, state.Volatile)
 }
 
-// indexed puts a manifest under a full name into the index; the name "" stands for an image without one.
-func (index *manifest) indexed(d Descriptor, name string) {
-	index.unindexed(name, d.Digest)
-	if name != "" {
-		d.Annotations = map[string]string{annotationRefName: name}
+// entries are what the index says of an image: one for each tag, or one without a name.
+func (r *record) entries(names []Reference) (list []Descriptor) {
+	for _, name := range withoutDigests(names) {
+		d := r.descriptor()
+		d.Annotations = map[string]string{annotationRefName: name.String()}
+		list = append(list, d)
 	}
+	if len(list) == 0 {
+		list = append(list, r.descriptor())
+	}
+	return list
+}
+
+// indexed puts an entry into the index, in place of another of that name.
+func (index *manifest) indexed(d Descriptor) {
+	index.unindexed(d.Annotations[annotationRefName], d.Digest)
 	index.Manifests = append(index.Manifests, d)
 }
 

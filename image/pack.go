@@ -56,7 +56,11 @@ func (s *Store) Pack(ctx context.Context, ref string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.finish(raw, m, rawConfig, &r.Config, r.Layers, r.Size, withoutDigests(named[r.ID]))
+	packed, err := s.finish(raw, m, rawConfig, &r.Config, r.Layers, r.Size, withoutDigests(named[r.ID]))
+	if err != nil {
+		return nil, err
+	}
+	return packed.image(), s.publish(packed)
 }
 
 // withoutDigests leaves the tags: a digest names another manifest than the one that is stored now.
@@ -102,5 +106,5 @@ func (s *Store) SetDigest(ref Reference) error {
 		return err
 	}
 	ref.Tag, ref.Digest = "", r.Manifest
-	return s.setNames(r, []Reference{ref})
+	return s.rename(r, ref)
 }

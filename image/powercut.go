@@ -93,7 +93,7 @@ func (s *Store) check() error {
 	if _, err := s.unlinkUnreached(); err != nil {
 		return err
 	}
-	return errors.Join(s.settle(mended), s.tidyIndex(), s.removeAside())
+	return errors.Join(s.settle(mended), s.removeAside())
 }
 
 // mend verifies the archives of an image that had not settled, and unpacks its layers again, but for those that are sound. What

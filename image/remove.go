@@ -78,7 +78,7 @@ func (s *Store) removeNames(ref string, o RemoveOptions) (removed []Removed, gon
 	switch {
 	case len(stays) > 0:
 	case inUse:
-		index.indexed(r.descriptor(), "")
+		index.indexed(r.descriptor())
 	default:
 		index.unindexed("", r.Manifest)
 		if err := os.Remove(s.idPath(r.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -151,7 +151,6 @@ func (s *Store) Collect(ctx context.Context) ([]Digest, error) {
 		return nil, err
 	}
 	gone, err := s.unlinkUnreached()
-	err = errors.Join(err, s.tidyIndex())
 	if err := errors.Join(err, lock.Release()); err != nil {
 		return gone, err
 	}
@@ -168,9 +167,14 @@ func (s *Store) removeAside() (err error) {
 	return err
 }
 
-// unlinkUnreached takes away the names of unreached content, under the lock. A layer is moved aside as a whole, so
-// that half of it can never be taken for all of it.
+// unlinkUnreached takes away the names of unreached content, and makes index.json say what is there. A layer is moved aside as a whole,
+// so that half of it can never be taken for all of it. Nobody adds to the store meanwhile.
 func (s *Store) unlinkUnreached() (gone []Digest, err error) {
+	lock, err := s.lockIndex()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
 	records, err := s.readRecords()
 	if err == nil {
 		err = s.removeTorn(records)
@@ -209,7 +213,7 @@ func (s *Store) unlinkUnreached() (gone []Digest, err error) {
 			gone = append(gone, Digest("sha256:"+name))
 		}
 	}
-	return gone, err
+	return gone, errors.Join(err, s.tidyIndex(records))
 }
 
 // setAside takes a layer's name away; removeAside removes the rest.
@@ -217,41 +221,31 @@ func (s *Store) setAside(name string) error {
 	return os.Rename(filepath.Join(s.layers(), name), filepath.Join(s.layers(), fmt.Sprintf("old-%s-%d", name, os.Getpid())))
 }
 
-// tidyIndex takes out of index.json what is no image's manifest any more: an image that was packed for a push has another.
-func (s *Store) tidyIndex() error {
-	lock, err := s.lockIndex()
+// tidyIndex removes names that lead nowhere, which a power failure or a full disk can leave, and writes index.json anew if it does not
+// say what records and names do: its last writer may have been killed before it was done. The caller has lockIndex.
+func (s *Store) tidyIndex(records []*record) error {
+	named, err := s.readNames()
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
-	if err := s.removeDangling(); err != nil {
-		return err
+	for id, names := range named {
+		if _, err := os.Lstat(s.idPath(id)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for _, name := range names {
+			if err := os.Remove(s.namePath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
 	}
 	index, err := s.readIndex()
 	if err != nil {
 		return err
 	}
-	before := len(index.Manifests)
-	index.Manifests = slices.DeleteFunc(index.Manifests, func(d Descriptor) bool { return !s.hasBlob(d.Digest, -1) })
-	if len(index.Manifests) == before {
-		return nil
+	if right := indexOf(records, named); !index.says(right) {
+		return s.writeIndex(right)
 	}
-	return s.writeIndex(index)
-}
-
-// removeDangling removes names that lead nowhere: a power failure can leave the name and take the record. The caller has
-// lockIndex.
-func (s *Store) removeDangling() error {
-	named, err := s.readNames()
-	for id, names := range named {
-		if _, statErr := os.Lstat(s.idPath(id)); !errors.Is(statErr, fs.ErrNotExist) {
-			continue
-		}
-		for _, name := range names {
-			err = errors.Join(err, os.Remove(s.namePath(name)))
-		}
-	}
-	return err
+	return nil
 }
 
 // entries is a directory's content; that it is missing is as good as empty.
