@@ -1,8 +1,10 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -38,5 +40,52 @@ func TestBootstrapDebian(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := newStore(t).Bootstrap(context.Background(), BootstrapOptions{From: "debian"}); err == nil || !strings.Contains(err.Error(), "apt-get install mmdebstrap") {
 		t.Errorf("without a tool: %v", err)
+	}
+}
+
+// TestCollectingDuringDebootstrap: nobody takes the tree away in which debootstrap works, whatever else happens to the store meanwhile.
+func TestCollectingDuringDebootstrap(t *testing.T) {
+	bin := t.TempDir()
+	script := "#!/bin/sh\nmkdir -p $3/etc && echo begun >" + bin + "/begun && read x <" + bin + "/goon && echo 13 > $3/etc/debian_version\n"
+	if err := os.WriteFile(bin+"/debootstrap", []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "sh", "-ec", "for p in mkdir sh; do ln -s $(command -v $p) "+bin+"/$p; done; mkfifo "+bin+"/begun "+bin+"/goon")
+	t.Setenv("PATH", bin)
+	s := newStore(t)
+	importFiles(t, s, "other:1", file{name: "a", body: "a"})
+	made := make(chan error, 1)
+	go func() {
+		_, err := s.Bootstrap(context.Background(), BootstrapOptions{From: "debian", Suite: "testing"})
+		made <- err
+	}()
+	if _, err := os.ReadFile(bin + "/begun"); err != nil { // waits for the writer
+		t.Fatal(err)
+	}
+	for what, do := range map[string]func() error{
+		"collect": func() error { _, err := s.Collect(context.Background()); return err },
+		"prune": func() error {
+			_, _, err := s.Prune(context.Background(), PruneOptions{All: true})
+			return err
+		},
+		"settle":      s.Settle,
+		"failed load": func() error { _, _ = s.LoadStream(context.Background(), strings.NewReader("nonsense")); return nil },
+		"another image": func() error {
+			_, err := s.Import(context.Background(), bytes.NewReader(tarOf(t, file{name: "b", body: "b"})), ImportOptions{Reference: "b"})
+			return err
+		},
+	} {
+		if err := do(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := os.WriteFile(bin+"/goon", []byte("on\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-made; err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(s.layers() + "/*-*"); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }

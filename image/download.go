@@ -156,9 +156,15 @@ func (l *download) dropBody() {
 	l.body = nil
 }
 
+// errBadPart: the beginning that an earlier try has left was not good. A power failure leaves files with zeros at their ends.
+var errBadPart = errors.New("what was kept of a layer is damaged")
+
 // finish compares the digest and gives the blob its name. Its result is io.EOF when all is well.
 func (l *download) finish() error {
 	if got := Digest("sha256:" + hex.EncodeToString(l.hash.Sum(nil))); got != l.d.Digest {
+		if l.kept > 0 && l.fetcher.mayStartAgain(l.d.Digest) {
+			return errors.Join(errBadPart, l.forget())
+		}
 		return errors.Join(fmt.Errorf("layer %s arrived damaged: it has the digest %s; pull again", l.d.Digest, got), l.forget())
 	}
 	if err := os.Rename(l.part.Name(), l.fetcher.store.blob(l.d.Digest)); err != nil {

@@ -60,10 +60,12 @@ func (s *Store) Fetch(ctx context.Context, ref Reference, o FetchOptions) (*Fetc
 	if err != nil {
 		return nil, err
 	}
-	f := &fetcher{store: s, ref: ref, FetchOptions: o, begun: map[Digest]int64{}}
+	f := &fetcher{store: s, ref: ref, FetchOptions: o, begun: map[Digest]int64{}, again: map[Digest]bool{}}
 	var fetched *Fetched
 	images, err := s.loading(ctx, func() (fresh []namedRecord, err error) {
-		fetched, fresh, err = f.fetch(ctx, platform)
+		for again := true; again; again = errors.Is(err, errBadPart) {
+			fetched, fresh, err = f.fetch(ctx, platform)
+		}
 		return fresh, errors.Join(err, f.leave(err))
 	})
 	if err != nil {
@@ -82,6 +84,16 @@ type fetcher struct {
 
 	mu    sync.Mutex
 	begun map[Digest]int64 // layers that were downloaded, and how much of each was there before, in bytes
+	again map[Digest]bool  // layers that are downloaded from their start, because what was there before was not good
+}
+
+// mayStartAgain says yes once for each layer: a registry that sends something else each time is not asked for ever.
+func (f *fetcher) mayStartAgain(d Digest) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.again[d]
+	f.again[d] = true
+	return !was
 }
 
 // began remembers that a layer's download has begun.

@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mydocker/mydocker/state"
+	"golang.org/x/sys/unix"
 )
 
 func needRoot(t testing.TB) {
@@ -189,4 +188,47 @@ func storeIn(t testing.TB, dir string) *Store {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func wantEmpty(t *testing.T, s *Store) {
+	t.Helper()
+	for _, dir := range []string{s.blobs(), s.ingest(), s.names(), s.ids(), s.layers()} {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%s has %v (%v), want nothing", dir, entries, err)
+		}
+	}
+	if index, err := s.readIndex(); err != nil || len(index.Manifests) > 0 {
+		t.Errorf("the index has %+v (%v)", index, err)
+	}
+}
+
+func layered(t testing.TB, name string, layers ...[]byte) []byte {
+	t.Helper()
+	var diffs, paths []string
+	files := []file{}
+	for i, l := range layers {
+		diffs = append(diffs, fmt.Sprintf("%q", digestOf(l)))
+		paths = append(paths, fmt.Sprintf("%q", fmt.Sprintf("%d/layer.tar", i)))
+		files = append(files, file{name: fmt.Sprintf("%d/layer.tar", i), body: string(l)})
+	}
+	config := fmt.Sprintf(`{"architecture":"amd64","os":"linux","config":{"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":[%s]}}`, strings.Join(diffs, ","))
+	manifest := fmt.Sprintf(`[{"Config":"c.json","RepoTags":[%q],"Layers":[%s]}]`, name, strings.Join(paths, ","))
+	return tarOf(t, append(files, file{name: "c.json", body: config}, file{name: "manifest.json", body: manifest})...)
+}
+
+func loadBytes(t testing.TB, s *Store, archive []byte) *Image {
+	t.Helper()
+	images, err := s.LoadStream(context.Background(), bytes.NewReader(archive))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return images[0]
+}
+
+func manyLayers(t testing.TB, n int) []byte {
+	var layers [][]byte
+	for i := range n {
+		layers = append(layers, tarOf(t, file{name: fmt.Sprintf("f%d", i), body: fmt.Sprint(i)}, file{name: "top", body: fmt.Sprint(i)}))
+	}
+	return layered(t, "many:1", layers...)
 }

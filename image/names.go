@@ -182,5 +182,8 @@ func replaceLink(target, path string) error {
 	if err := os.Symlink(target, aside); err != nil {
 		return err
 	}
-	return os.Rename(aside, path)
+	if err := os.Rename(aside, path); err != nil {
+		return errors.Join(err, os.Remove(aside))
+	}
+	return nil
 }

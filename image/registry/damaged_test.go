@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -144,5 +145,56 @@ func TestRottenLayer(t *testing.T) {
 	rotten.Store(false)
 	if pulled, err := newClient(t, Options{}).Pull(context.Background(), to, ref, PullOptions{}); err != nil || pulled.ID != img.ID {
 		t.Error(pulled, err)
+	}
+}
+
+// TestRottenPart: a power failure can leave zeros at the end of what an interrupted pull has kept. The next pull finds out, and begins that
+// layer anew; when the registry's own is damaged as well it says so, and does not try for ever.
+func TestRottenPart(t *testing.T) {
+	host := serve(t, "")
+	from, _ := newStore(t)
+	importFiles(t, from, host+"/part:1", map[string]string{"f": noise(t, 1<<20)})
+	if _, err := newClient(t, Options{}).Push(context.Background(), from, host+"/part:1", PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	img, err := from.Get(host + "/part:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := url.Parse("http://" + host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rotten atomic.Bool
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	proxy.ModifyResponse = func(r *http.Response) error {
+		if rotten.Load() && strings.Contains(r.Request.URL.Path, "/blobs/") && r.ContentLength > 100_000 {
+			r.Body = io.NopCloser(bytes.NewReader(make([]byte, r.ContentLength)))
+		}
+		return nil
+	}
+	server := httptest.NewServer(proxy)
+	t.Cleanup(server.Close)
+	ref := strings.TrimPrefix(server.URL, "http://") + "/part:1"
+	for _, registryToo := range []bool{false, true} {
+		rotten.Store(registryToo)
+		to, dir := newStore(t)
+		parts := dir + "/lib/images/ingest/"
+		if err := os.MkdirAll(parts, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(parts+img.Archives[0].Encoded()+".part", make([]byte, 300_000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pulled, err := newClient(t, Options{}).Pull(context.Background(), to, ref, PullOptions{})
+		if registryToo && (err == nil || !strings.Contains(err.Error(), "arrived damaged")) {
+			t.Errorf("a registry whose layer is damaged, too: %v", err)
+		}
+		if !registryToo && (err != nil || pulled.ID != img.ID) {
+			t.Errorf("a damaged beginning: %v, %v", pulled, err)
+		}
+		if left, err := filepath.Glob(parts + "*"); err != nil || len(left) != 0 {
+			t.Errorf("left: %v, %v", left, err)
+		}
 	}
 }
