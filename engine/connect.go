@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/mydocker/mydocker/network"
@@ -48,31 +49,41 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	} else {
 		o.Networks = append(slices.Clone(o.Networks), a)
 	}
-	written := e.writeBeside(d)
-	_, err = e.running(d)
-	running := err == nil
-	if running {
-		err = e.attachRunning(ctx, d, n, a)
-		if writeErr := <-written; err == nil && writeErr != nil {
-			return errors.Join(writeErr, e.detachRunning(ctx, d, n))
-		}
-	} else {
-		err = <-written
-	}
-	if _, runErr := e.running(d); err != nil && running && errors.As(runErr, new(*NotRunning)) {
-		err, running = nil, false // it ended meanwhile: it is on the network when it starts again
-	}
-	if err != nil {
+	if err := e.connectNow(ctx, d, n, a, before.Links); err != nil {
 		*o = before
 		return errors.Join(err, e.writeDefinition(d))
 	}
-	if running {
-		if err := e.tellNetworkChange(d); err != nil {
-			return err
-		}
-	}
 	e.networkEvent("connect", n, d)
 	return nil
+}
+
+// connectNow writes the definition down, and wires the container if it runs. The monitor reads the definition for the links
+// in it alone: without a new one it need not wait until the disk has it.
+func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment, links []string) error {
+	done := e.writeBeside(d)
+	written := sync.OnceValue(func() error { return <-done })
+	if _, err := e.running(d); err != nil {
+		return written()
+	}
+	err := e.attachRunning(ctx, d, n, a)
+	attached := err == nil
+	if attached && len(d.Options.Links) != len(links) {
+		err = written()
+	}
+	if attached && err == nil {
+		err = errors.Join(e.tellNetworkChange(d), written())
+	}
+	if err == nil {
+		return nil
+	}
+	writeErr := written()
+	if _, runErr := e.running(d); errors.As(runErr, new(*NotRunning)) {
+		return writeErr // it ended meanwhile: it is on the network when it starts again
+	}
+	if attached {
+		err = errors.Join(err, e.detachRunning(ctx, d, n))
+	}
+	return err
 }
 
 // checkConnect refuses what no container could have on a network.
@@ -323,7 +334,10 @@ func (m *monitor) networkChanged() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(m.live.holdPorts(attached), m.e.networks.DismantleReleased(d.ID, m.complain), m.e.networkReady(context.Background(), d, attached, m.live))
+	held := m.live.holdPorts(attached)
+	released := make(chan error, 1)
+	go func() { released <- m.e.networks.DismantleReleased(d.ID, m.complain) }()
+	return errors.Join(held, m.e.networkReady(context.Background(), d, attached, m.live), <-released)
 }
 
 // holdPorts lets the sockets be those of the endpoints that there are now.

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -69,11 +71,32 @@ func (e *Engine) writeNetworkFiles(d *Definition, attached []*network.Endpoint, 
 		return err
 	}
 	for name, text := range map[string][]byte{"hosts": hosts, "hostname": []byte(o.Hostname + "\n"), "resolv.conf": resolv} {
-		if err := os.WriteFile(e.path(d.ID, name), text, 0o644); err != nil {
+		if err := rewrite(e.path(d.ID, name), text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rewrite lets a file say text, in place. What it says already is left alone, and it is not emptied first: while the disk is
+// busy with another record, whoever gives a file's blocks back has to wait for it.
+func rewrite(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	old, err := io.ReadAll(f)
+	if err != nil || bytes.Equal(old, text) {
+		return err
+	}
+	if len(text) < len(old) { // first, or a reader could come upon the end of a line that is gone
+		if err := f.Truncate(int64(len(text))); err != nil {
+			return err
+		}
+	}
+	_, err = f.WriteAt(text, 0)
+	return err
 }
 
 func (e *Engine) hostsFile(d *Definition, attached []*network.Endpoint) ([]byte, error) {

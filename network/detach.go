@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -55,34 +57,44 @@ func (m *Manager) DismantleReleased(containerID string, later func(error)) error
 		if e.ContainerID != containerID {
 			continue
 		}
-		done := make(chan error, 1)
-		work := func() {
+		work := func() error {
 			x := m.executor()
 			defer x.close()
-			done <- m.dismantle(context.Background(), x, e)
+			return m.dismantle(context.Background(), x, e)
 		}
 		if later == nil || e.HostLink == "" || len(e.Ports) > 0 {
-			work()
-			errs = append(errs, <-done)
-			continue
+			errs = append(errs, work())
+		} else {
+			errs = append(errs, m.untilInvisible(e.HostLink, work, later))
 		}
-		go work()
-		errs = append(errs, m.untilInvisible(e.HostLink, done, later))
 	}
 	return errors.Join(errs...)
 }
 
-// untilInvisible waits for a link to be gone, or for the work to be done.
-func (m *Manager) untilInvisible(link string, done <-chan error, later func(error)) error {
+// untilInvisible does work, which removes a link, and returns when the link is gone or the work is done. It asks for the name
+// that belongs to the link's number: that is the one question that the kernel answers without the lock that the removal
+// holds (netdevice(7), SIOCGIFNAME).
+func (m *Manager) untilInvisible(name string, work func() error, later func(error)) error {
 	k := &kernel{root: m.root}
 	defer k.close()
+	l, _, err := k.link("", name)
+	if err != nil {
+		return work() // absent, most likely: the rest is quickly done
+	}
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return errors.Join(err, work())
+	}
+	defer unix.Close(s)
+	done := make(chan error, 1)
+	go func() { done <- work() }()
 	for {
 		select {
 		case err := <-done:
 			return err
-		case <-time.After(300 * time.Microsecond):
+		case <-time.After(100 * time.Microsecond):
 		}
-		if _, _, err := k.link("", link); errors.Is(err, fs.ErrNotExist) {
+		if gone(s, l.Attrs().Index) {
 			go func() {
 				if err := <-done; err != nil {
 					later(err)
@@ -91,6 +103,16 @@ func (m *Manager) untilInvisible(link string, done <-chan error, later func(erro
 			return nil
 		}
 	}
+}
+
+// gone says whether no link of the host has the number any more. s is any socket.
+func gone(s, index int) bool {
+	ask, err := unix.NewIfreq("")
+	if err != nil {
+		return false
+	}
+	ask.SetUint32(uint32(index))
+	return unix.IoctlIfreq(s, unix.SIOCGIFNAME, ask) == unix.ENODEV
 }
 
 // moveDefaultRoutes gives each default route that an endpoint had to the first network that can have it.
