@@ -65,7 +65,7 @@ func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Netwo
 	if _, err := e.running(d); err != nil {
 		return written()
 	}
-	err := e.attachRunning(ctx, d, n, a)
+	ep, err := e.attachRunning(ctx, d, n, a)
 	attached := err == nil
 	if attached && len(d.Options.Links) != len(links) {
 		err = written()
@@ -74,6 +74,7 @@ func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Netwo
 		err = errors.Join(e.tellNetworkChange(d), written())
 	}
 	if err == nil {
+		e.networks.AwaitCarrier(ep)
 		return nil
 	}
 	writeErr := written()
@@ -115,14 +116,14 @@ func (e *Engine) writeBeside(d *Definition) chan error {
 
 // attachRunning wires one more network into a running container. If it is the one that its ports are published by, their
 // sockets are the monitor's to take.
-func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment) error {
+func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment) (*network.Endpoint, error) {
 	o := network.EndpointOptions{
 		ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape, Extras: a.Extras,
 	}
 	if at := e.publishesOn(&d.Options); at >= 0 && d.Options.networkRefs()[at] == a.Network {
 		var err error
 		if o.Ports, err = e.portsToPublish(d); err != nil {
-			return err
+			return nil, err
 		}
 		o.Proxy = e.proxied(&d.Options)
 	}
@@ -130,7 +131,7 @@ func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Ne
 	if err == nil {
 		ep.LetGo()
 	}
-	return err
+	return ep, err
 }
 
 // setFirst lets a container's first network be that one.

@@ -61,17 +61,28 @@ func Open(c Config) (*Engine, error) {
 	if c.Root.NetNS == "" {
 		c.Root.NetNS = state.DefaultRoot().NetNS
 	}
-	config, err := network.ReadConfig(network.ConfigPath())
-	if err != nil {
+	e := &Engine{Config: c}
+	if err := e.readConfig(); err != nil {
 		return nil, err
 	}
-	e := &Engine{Config: c, config: config}
-	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Warn: c.Warn})
 	e.runtime = &container.Runtime{Root: filepath.Join(c.Root.Run, "containers"), Executable: c.Executable, Watch: c.Watch}
 	e.images = sync.OnceValues(func() (*image.Store, error) {
 		return image.Open(c.Root, image.Options{Watch: c.Watch, Warn: c.Warn})
 	})
 	return e, nil
+}
+
+// readConfig reads the configuration file. A process that stays reads it before each start of its container: what it knew from
+// before would be put into effect again.
+func (e *Engine) readConfig() error {
+	config, err := network.ReadConfig(network.ConfigPath())
+	if err != nil {
+		return err
+	}
+	c := e.Config
+	e.config = config
+	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Warn: c.Warn})
+	return nil
 }
 
 // Images is the image store.

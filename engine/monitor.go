@@ -255,6 +255,11 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 // start is one start.
 func (m *monitor) start(restarts int) (*live, Life, error) {
 	life := Life{StartedAt: now(), RestartCount: restarts}
+	if restarts > 0 { // it may have been changed since
+		if err := m.e.readConfig(); err != nil {
+			m.complain(err)
+		}
+	}
 	if err := m.e.writeLife(m.d.ID, life); err != nil {
 		return nil, life, exitWith(125, err)
 	}

@@ -45,10 +45,7 @@ func (b books) take(m *Manager, n *Network, e *Endpoint, o EndpointOptions) (err
 		return err
 	}
 	if !n.Internal && !n.routed() {
-		e.Gateway = n.Gateway
-		if via, ok := n.AuxAddresses[gatewayAux]; ok {
-			e.Gateway = via
-		}
+		e.Gateway = n.wayOut()
 	}
 	if b.v6 == nil {
 		if o.IP6 != "" {
@@ -160,6 +157,9 @@ func (m *Manager) openBooksOf(e *Endpoint) (books, error) {
 // usedAddresses are those that the records speak of: the gateway, what is kept back, and the endpoints'.
 func (m *Manager) usedAddresses(n *Network, v6 bool) ([]netip.Addr, error) {
 	all := []netip.Addr{n.Gateway, n.Gateway6}
+	for _, former := range n.Former {
+		all = append(all, former.Addr())
+	}
 	for _, a := range n.AuxAddresses {
 		all = append(all, a)
 	}

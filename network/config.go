@@ -2,7 +2,6 @@ package network
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,11 +123,11 @@ func (c Config) defaultOptions() (o CreateOptions, settings string) {
 }
 
 // defaultNetwork is the network called bridge. Its record is made when it is first needed, and anew when the configuration
-// has changed; but not under running containers: for as long as there are any, the network stays as it is.
+// has changed (see redefineDefault).
 func (m *Manager) defaultNetwork() (*Network, error) {
 	_, settings := m.config.defaultOptions()
 	n, err := m.loadNetwork(builtInID(DefaultName))
-	if err == nil && n.Settings == settings || err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err == nil && n.Settings == settings && len(n.Former) == 0 || err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return n, err
 	}
 	lock, err := m.lockNetworks()
@@ -140,10 +139,12 @@ func (m *Manager) defaultNetwork() (*Network, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return m.defineDefault()
-	case err != nil || n.Settings == settings:
+	case err != nil:
 		return n, err
+	case n.Settings != settings:
+		return m.redefineDefault(n)
 	}
-	return m.redefineDefault(n)
+	return n, m.forgetFormer(n)
 }
 
 // defineDefault makes the record. The lock on all networks is held.
@@ -158,40 +159,12 @@ func (m *Manager) defineDefault() (*Network, error) {
 	}
 	k := &kernel{root: m.root}
 	defer k.close()
-	n, err := m.define(k, o, candidates)
+	n, err := m.define(k, o, candidates, nil)
 	if err != nil {
 		return nil, fmt.Errorf("make the default network: %w", err)
 	}
 	n.ID, n.Settings = builtInID(DefaultName), settings
 	return n, state.ReplaceJSON(m.networkPath(n.ID), n, state.Durable)
-}
-
-// redefineDefault puts a changed configuration into effect, if nobody is on the network.
-func (m *Manager) redefineDefault(old *Network) (*Network, error) {
-	b, err := m.openBooks(old) // nobody can join while this is open
-	if err != nil {
-		return nil, err
-	}
-	defer b.close()
-	eps, err := m.Endpoints(old.ID)
-	if err != nil {
-		return old, err
-	}
-	if len(eps) > 0 {
-		if m.warn != nil {
-			m.warn(fmt.Sprintf("the configuration of network %s has changed and comes into effect when no container is on it: restart %s",
-				DefaultName, endpointNames(eps)))
-		}
-		return old, nil
-	}
-	if err := m.remove(context.Background(), old); err != nil {
-		return nil, err
-	}
-	n, err := m.defineDefault()
-	if err != nil { // what was good before is better than nothing
-		return nil, errors.Join(err, state.ReplaceJSON(m.networkPath(old.ID), old, state.Durable))
-	}
-	return n, nil
 }
 
 func endpointNames(eps []*Endpoint) string {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,7 +66,7 @@ func (m *Manager) create(ctx context.Context, o CreateOptions, candidates []neti
 		return nil, err
 	}
 	k := &kernel{root: m.root}
-	n, err = m.define(k, o, candidates)
+	n, err = m.define(k, o, candidates, nil)
 	k.close()
 	if err != nil {
 		return nil, err
@@ -121,11 +122,15 @@ func checkName(name string) error {
 	return nil
 }
 
-// define checks the options against each other and against the host, and makes the record. It changes nothing.
-func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) (*Network, error) {
+// define checks the options against each other and against the host, and makes the record. It changes nothing. replaced is the
+// network whose place, and whose link, the new one takes: usually nil.
+func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix, replaced *Network) (*Network, error) {
 	others, err := recordedNetworks(m.networksDir())
 	if err != nil {
 		return nil, err
+	}
+	if replaced != nil {
+		others = slices.DeleteFunc(others, func(n *Network) bool { return n.ID == replaced.ID })
 	}
 	for _, other := range others {
 		if other.Name == o.Name {
@@ -137,7 +142,9 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) 
 		Internal: o.Internal, EnableIPv6: o.EnableIPv6 || o.Subnet6 != "", Attachable: o.Attachable,
 		Labels: nonNil(o.Labels), Options: nonNil(o.Options),
 	}
-	if n.bridged() {
+	if replaced != nil {
+		n.Bridge = replaced.Bridge
+	} else if n.bridged() {
 		err = m.chooseLink(k, n, others)
 	} else {
 		err = defineOnWire(k, n, others)
@@ -148,7 +155,7 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix) 
 	if n.MTU, err = chooseMTU(k, n); err != nil {
 		return nil, err
 	}
-	used, err := takenSubnets(k, others)
+	used, err := takenSubnets(k, others, replaced)
 	if err != nil {
 		return nil, err
 	}

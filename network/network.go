@@ -68,6 +68,10 @@ type Network struct {
 	Options      map[string]string
 	// Settings are the configuration file's settings that the default network was made by.
 	Settings string `json:",omitempty"`
+	// Former are the default network's subnets under earlier settings, each as the address that the bridge keeps there: containers
+	// from then still run. MAC is the bridge's, if it comes from an earlier gateway.
+	Former []netip.Prefix `json:",omitempty"`
+	MAC    HardwareAddr   `json:",omitempty"`
 	// Firewall is the backend that made the network's rules. It stands only in the record of what is in the kernel.
 	Firewall string `json:",omitempty"`
 	// Unguarded says that the kernel cannot look at frames on a bridge (see Guard). It stands where Firewall does.

@@ -118,14 +118,16 @@ func nftNetworkRules(networks []*Network, f nftFamily) []nftRule {
 			continue
 		}
 		b.rule("forward").from(n.Bridge).verdict("accept")
-		subnet := n.Subnet
+		subnets := n.subnets()
 		if f.v6 {
-			subnet = n.Subnet6
+			subnets = []netip.Prefix{n.Subnet6}
 		}
-		if n.Options[OptMasquerade] != "false" {
-			b.rule("postrouting").notOut(n.Bridge).fromNet(subnet).masquerade()
+		for _, subnet := range subnets {
+			if n.Options[OptMasquerade] != "false" {
+				b.rule("postrouting").notOut(n.Bridge).fromNet(subnet).masquerade()
+			}
+			b.rule("postrouting").to(n.Bridge).fromNet(subnet).published().masquerade()
 		}
-		b.rule("postrouting").to(n.Bridge).fromNet(subnet).published().masquerade()
 		if !f.v6 {
 			b.rule("postrouting").to(n.Bridge).fromNet(f.loopback).published().masquerade()
 		}

@@ -22,7 +22,7 @@ type executor interface {
 // bridgePlan makes a network's bridge. Each operation is "make it so": what is there already is left.
 func bridgePlan(n *Network) []operation {
 	ops := []operation{
-		addBridge{Name: n.Bridge, MAC: macFor(n.Gateway), MTU: n.MTU},
+		addBridge{Name: n.Bridge, MAC: n.mac(), MTU: n.MTU},
 		// Locally made packets from 127.0.0.1 may leave through the bridge: that is how 127.0.0.1:PORT reaches a container.
 		// The rules in the raw table keep containers from using it the other way round.
 		setSysctl{Key: "net/ipv4/conf/" + n.Bridge + "/route_localnet", Value: "1", Reason: "let 127.0.0.1:PORT on the host reach a container"},
@@ -34,6 +34,9 @@ func bridgePlan(n *Network) []operation {
 	}
 	ops = append(ops, bridgeIPv6(n)...)
 	ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway, n.Subnet.Bits()), Reason: "the bridge's address is the containers' gateway"})
+	for _, former := range n.Former {
+		ops = append(ops, addAddress{Link: n.Bridge, Address: former, Reason: "the gateway of containers from before the configuration changed"})
+	}
 	if n.EnableIPv6 {
 		ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()), Reason: "the IPv6 gateway"})
 	}

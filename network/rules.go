@@ -97,7 +97,7 @@ func networkRules(networks []*Network, v6 bool) ruleset {
 			continue
 		}
 		r.forward(n)
-		r.masquerade(n, n.Subnet)
+		r.masquerade(n, n.subnets()...)
 	}
 	return r
 }
@@ -148,18 +148,20 @@ func (r *ruleset) forward(n *Network) {
 // masquerade: outside, a container's packets carry the host's address. The other two rules are for packets that a published
 // port has turned back onto the bridge: from a container of the same network, which would get the answer directly
 // and not recognise it; and from the host's 127.0.0.1, to which a container cannot answer.
-func (r *ruleset) masquerade(n *Network, subnet netip.Prefix) {
+func (r *ruleset) masquerade(n *Network, subnets ...netip.Prefix) {
 	if n.Internal {
 		return
 	}
 	post := func(why, match string) {
 		r.shared = append(r.shared, hook{table: "nat", chain: "POSTROUTING", rule: match + comment(n.Name+": "+why) + " -j MASQUERADE"})
 	}
-	if n.Options[OptMasquerade] != "false" {
-		post("outside, containers have the address of the host", fmt.Sprintf("-s %s ! -o %s", subnet, n.Bridge))
+	for _, subnet := range subnets {
+		if n.Options[OptMasquerade] != "false" {
+			post("outside, containers have the address of the host", fmt.Sprintf("-s %s ! -o %s", subnet, n.Bridge))
+		}
+		post("published to its own containers", fmt.Sprintf("-s %s -o %s -m conntrack --ctstate DNAT", subnet, n.Bridge))
 	}
-	post("published to its own containers", fmt.Sprintf("-s %s -o %s -m conntrack --ctstate DNAT", subnet, n.Bridge))
-	if subnet.Addr().Is4() {
+	if subnets[0].Addr().Is4() {
 		post("published on 127.0.0.1", fmt.Sprintf("-s 127.0.0.0/8 -o %s -m conntrack --ctstate DNAT", n.Bridge))
 	}
 }

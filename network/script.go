@@ -75,7 +75,7 @@ func (m *Manager) PlanCreate(ctx context.Context, o CreateOptions) (string, erro
 	if err != nil {
 		return "", err
 	}
-	n, err := m.define(k, o, candidates)
+	n, err := m.define(k, o, candidates, nil)
 	if err != nil {
 		return "", err
 	}

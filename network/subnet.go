@@ -33,14 +33,18 @@ type taken struct {
 }
 
 // takenSubnets are those of the recorded networks and of all routing tables: a VPN's routes often stand in a table of their own.
-func takenSubnets(k *kernel, networks []*Network) ([]taken, error) {
+// What replaced has counts as free: it may be nil.
+func takenSubnets(k *kernel, networks []*Network, replaced *Network) ([]taken, error) {
 	var all []taken
 	ours := map[string]bool{}
+	if replaced != nil {
+		ours[replaced.Bridge] = true
+	}
 	for _, n := range networks {
 		if n.bridged() {
 			ours[n.Bridge] = true
 		}
-		for _, p := range []netip.Prefix{n.Subnet, n.Subnet6} {
+		for _, p := range append([]netip.Prefix{n.Subnet, n.Subnet6}, n.Former...) {
 			if p.IsValid() {
 				all = append(all, taken{prefix: p, by: "network " + n.Name})
 			}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -48,6 +50,22 @@ func (o addVeth) apply(_ context.Context, k *kernel) error {
 		return exists("create %s in %s: an interface of that name is there already", o.Inside, o.Sandbox)
 	}
 	return wrap(err, "create veth pair %s and %s in %s", o.Host, o.Inside, o.Sandbox)
+}
+
+// AwaitCarrier returns when the bridge passes frames on to the cable. The kernel tells it that the other end has come up when it
+// gets round to it (net/core/link_watch.c): at once on an idle machine, and what is sent before is lost. After a second it
+// gives up: then somebody has taken a link down.
+func (m *Manager) AwaitCarrier(e *Endpoint) {
+	if e.HostLink == "" {
+		return
+	}
+	k := &kernel{root: m.root}
+	defer k.close()
+	for start := time.Now(); time.Since(start) < time.Second; time.Sleep(200 * time.Microsecond) {
+		if l, _, err := k.link("", e.HostLink); err != nil || l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+	}
 }
 
 // message is RTM_NEWLINK: rtnetlink(7), and drivers/net/veth.c for the peer, which is described by a whole ifinfomsg of
