@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -132,13 +133,16 @@ func TestNetworkListing(t *testing.T) {
 	must(t, "network", "rm", "red-2")
 }
 
-// The configuration file changes the default network when nobody is on it; containers are not lost by it, and who waits is told.
+// The configuration file changes the default network under running containers: none is lost, who comes and who starts anew is where
+// the file says, by whichever process he is started.
 func TestDefaultNetworkIsConfigured(t *testing.T) {
 	if !onFreshHost(t) {
 		return
 	}
 	must(t, "image", "bootstrap")
-	c := sleeper(t, "first")
+	c := web(t, "first", "-p", "8080:80")
+	again := sleeper(t, "again", "--restart", "always")
+	pid := c.pid()
 	match(t, "before", c.ip(), `^172\.17\.`)
 	sh(t, "mount -t tmpfs tmpfs /etc/mydocker 2>/dev/null || { mkdir -p /tmp/etc-up /tmp/etc-work; mount -t tmpfs tmpfs /tmp/etc-up; mkdir /tmp/etc-up/u /tmp/etc-up/w; mount -t overlay -o lowerdir=/etc,upperdir=/tmp/etc-up/u,workdir=/tmp/etc-up/w overlay /etc; mkdir -p /etc/mydocker; }")
 	config := `{"bip": "192.168.1.1/24", "fixed-cidr": "192.168.1.0/25", "mtu": 1450, "default-gateway": "192.168.1.254", "dns": ["10.20.1.2", "10.20.1.3"],
@@ -148,17 +152,25 @@ func TestDefaultNetworkIsConfigured(t *testing.T) {
 	}
 	r := my(t, "run", "-d", "--name", "second", "busybox", "sleep", "1000")
 	equal(t, "exit status", r.code, 0)
-	match(t, "warning", r.err, `network bridge has changed.*restart first`)
-	match(t, "the old network, while somebody is on it", (&ctr{t: t, name: "second"}).ip(), `^172\.17\.`)
-	must(t, "stop", "-t", "0", "first", "second")
-	must(t, "start", "first", "second")
-	for _, name := range []string{"first", "second"} {
+	match(t, "warning", r.err, `network bridge has changed.*192\.168\.1\.0/25; again, first keep what they have until they start anew`)
+	match(t, "whoever runs", c.ip(), `^172\.17\.`)
+	equal(t, "its process", c.pid(), pid)
+	equal(t, "its mtu", links(t, "first")["eth0"].MTU, 1450)
+	equal(t, "its published port", mustGet(t, "http://127.0.0.1:8080/"), "page of first")
+	equal(t, "from outside", neighbour(t, "busybox wget -qO - http://10.99.0.1:8080/"), "page of first")
+	if err := syscall.Kill(again.pid(), syscall.SIGKILL); err != nil { // its monitor read the file before it was there
+		t.Fatal(err)
+	}
+	again.becomes("{{.RestartCount}} {{.State.Status}}", "1 running")
+	must(t, "restart", "-t", "0", "first")
+	for _, name := range []string{"first", "second", "again"} {
 		c := &ctr{t: t, name: name}
 		match(t, name+": address", c.ip(), `^192\.168\.1\.([2-9]|[1-9]\d|1[01]\d|12[0-7])$`)
 		match(t, name+": route", c.exec("ip", "route"), `default via 192\.168\.1\.254 dev eth0`)
 		equal(t, name+": mtu", links(t, name)["eth0"].MTU, 1450)
 		match(t, name+": resolv.conf", c.exec("cat", "/etc/resolv.conf"), `nameserver 10\.20\.1\.2\nnameserver 10\.20\.1\.3`)
 	}
+	must(t, "network", "inspect", "bridge")
 	equal(t, "bridge", links(t, "")["mydocker0"].ipv4(), "192.168.1.1/24")
 	makeNetwork(t, "pooled")
 	equal(t, "pool", must(t, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "pooled"), "10.60.0.0/24")

@@ -124,7 +124,7 @@ func patience(d time.Duration) time.Duration {
 // eventually polls until ok says "" or the patience is at its end; the test then fails with what ok said last.
 func eventually(t testing.TB, ok func() string) {
 	t.Helper()
-	within(t, 5*time.Second, ok)
+	within(t, 30*time.Second, ok)
 }
 
 func within(t testing.TB, limit time.Duration, ok func() string) {

@@ -35,7 +35,8 @@ func myWith(t testing.TB, in io.Reader, env []string, args ...string) result {
 	var out, stderr bytes.Buffer
 	cmd.Stdin, cmd.Env, cmd.Stdout, cmd.Stderr = in, env, &out, &stderr
 	cmd.WaitDelay = time.Second // a grandchild may hold the pipes
-	timer := time.AfterFunc(patience(30*time.Second), func() { cmd.Process.Kill() })
+	// To tell what hangs from what is slow: a hundred at once on a busy machine may take half a minute.
+	timer := time.AfterFunc(patience(3*time.Minute), func() { cmd.Process.Kill() })
 	err := cmd.Run()
 	if !timer.Stop() {
 		t.Fatalf("mydocker %q hangs; so far it said:\n%s%s", args, &out, &stderr)
