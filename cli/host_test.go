@@ -13,6 +13,7 @@ import (
 
 	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/engine"
+	"github.com/mydocker/mydocker/sandbox"
 	"github.com/mydocker/mydocker/state"
 	"github.com/mydocker/mydocker/test/host"
 )
@@ -25,6 +26,11 @@ func TestMain(m *testing.M) {
 	}
 	if code, mine := engine.Main(os.Args, Watcher); mine {
 		os.Exit(code)
+	}
+	if len(os.Args) > 2 && os.Args[1] == "sandbox" {
+		if code, mine := sandbox.Main(os.Args[2:]); mine {
+			os.Exit(code)
+		}
 	}
 	os.Exit(host.Run(m))
 }
