@@ -104,7 +104,7 @@ func validateNamespaces(s *specs.Spec) error {
 
 // unsupported names the first member that asks for something that this runtime does not do.
 func unsupported(s *specs.Spec) error {
-	if err := errors.Join(unsupportedProcess(s.Process), validateNetDevices(s)); err != nil {
+	if err := errors.Join(unsupportedProcess(s.Process), validateLabels(s.Process, s.Linux.MountLabel), validateNetDevices(s)); err != nil {
 		return err
 	}
 	l := s.Linux
@@ -130,7 +130,6 @@ func unsupportedProcess(p *specs.Process) error {
 		}
 	}
 	return refuse([]member{
-		{"process.selinuxLabel", p.SelinuxLabel != ""},
 		{"process.commandLine", p.CommandLine != ""},
 		{"process.user.username", p.User.Username != ""},
 	})

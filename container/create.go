@@ -104,11 +104,7 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	if spec.Linux.MountLabel != "" {
-		// A host without SELinux has no labels: there is nothing that the config could lose.
-		if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
-			return nil, fmt.Errorf("config.json: linux.mountLabel is not supported: %w", errors.ErrUnsupported)
-		}
+	if spec.Linux.MountLabel != "" && !hasSELinux() {
 		r.warn(errors.New("linux.mountLabel: this host has no SELinux, the label means nothing"))
 	}
 	name, filter, err := r.filter(spec.Linux.Seccomp)
@@ -319,7 +315,7 @@ func stdio(in, out, errOut *os.File) (files []*os.File, null *os.File, err error
 }
 
 func (j *createJob) hostFacts() hostFacts {
-	h := hostFacts{cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.options.Rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring}
+	h := hostFacts{labels: j.spec.Linux.MountLabel != "" && hasSELinux(), cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.options.Rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring}
 	if !j.v2 {
 		h.controllers = cgroups.Controllers(j.group)
 	}

@@ -80,7 +80,7 @@ func validateExec(p *specs.Process) error {
 			return fmt.Errorf("%q has a zero byte in it", s)
 		}
 	}
-	return unsupportedProcess(p)
+	return errors.Join(unsupportedProcess(p), validateLabels(p, ""))
 }
 
 // execJob is one Exec on its way.
@@ -234,7 +234,7 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	report, pidfd := e.socketNumber(), e.socketNumber()+1
 	root, proc := pidfd+1, pidfd+2
 	p := newProgram(report, report)
-	if slices.ContainsFunc(last, func(s step) bool { return s.Kind == stepAppArmor }) {
+	if slices.ContainsFunc(last, throughProc) {
 		if e.proc, err = openProc(); err != nil {
 			return err
 		}

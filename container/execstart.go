@@ -37,8 +37,8 @@ func withFork(last []step, filter *seccomp.Filter, terminal bool) []step {
 			!filter.Allows(unix.SYS_CLONE, forkFlags) || terminal && !filter.Allows(unix.SYS_IOCTL, 0, takeTerminal, 0)
 	}
 	if early {
-		// The AppArmor profile for the next execve is inherited, and takes a handle of the host's to set: before.
-		at = slices.IndexFunc(last, func(s step) bool { return s.Kind == stepAppArmor }) + 1
+		// AppArmor's profile and SELinux's label for the next execve are inherited, and take a handle of the host's to set: before.
+		at = slices.IndexFunc(last, throughProc) + 1
 		if at > 0 {
 			last[0], last[at-1] = last[at-1], last[0]
 			at = 1

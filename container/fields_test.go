@@ -22,7 +22,7 @@ var fieldsShown = map[string]string{
 	"process.capabilities": "TestSameUnderRunc", "process.capabilities.inheritable": "TestNames", "process.capabilities.ambient": "TestNames",
 	"process.rlimits": "TestSameUnderRunc", "process.noNewPrivileges": "TestSeccomp", "process.apparmorProfile": "TestAppArmor",
 	"process.oomScoreAdj": "TestNames", "process.scheduler": "TestSchedulerAndIOPriority", "process.ioPriority": "TestSchedulerAndIOPriority",
-	"process.execCPUAffinity": "TestExecCPUAffinity", "process.selinuxLabel": "refused", "process.commandLine": "refused", "process.user.username": "refused",
+	"process.execCPUAffinity": "TestExecCPUAffinity", "process.selinuxLabel": "TestSELinux", "process.commandLine": "refused", "process.user.username": "refused",
 	"root.path": "TestRefused", "root.readonly": "TestNames",
 	"mounts": "TestSameUnderRunc", "mounts.uidMappings": "TestIDMappedMounts", "mounts.gidMappings": "TestIDMappedMounts",
 	"hooks":             "TestHooks",
@@ -35,7 +35,7 @@ var fieldsShown = map[string]string{
 	"linux.resources.hugepageLimits": "TestHugePages", "linux.resources.network": "TestNothingIsIgnored", "linux.resources.rdma": "TestRDMA", "linux.resources.unified": "TestNothingIsIgnored",
 	"linux.cgroupsPath": "TestNames", "linux.namespaces": "TestExecIsInside", "linux.namespaces.path": "TestJoinUserNamespace", "linux.devices": "TestNames",
 	"linux.netDevices": "TestNetDevices", "linux.seccomp": "TestRandomProfiles", "linux.seccomp.listenerPath": "TestSeccompListener", "linux.seccomp.listenerMetadata": "TestSeccompListener",
-	"linux.rootfsPropagation": "TestNames", "linux.maskedPaths": "TestSameUnderRunc", "linux.readonlyPaths": "TestSameUnderRunc", "linux.mountLabel": "TestNames",
+	"linux.rootfsPropagation": "TestNames", "linux.maskedPaths": "TestSameUnderRunc", "linux.readonlyPaths": "TestSameUnderRunc", "linux.mountLabel": "TestSELinux",
 	"linux.intelRdt": "refused", "linux.memoryPolicy": "TestMemoryPolicy", "linux.personality": "TestPersonality", "linux.timeOffsets": "TestTimeNamespace",
 	"windows": "refused", "solaris": "refused", "vm": "refused", "zos": "refused", "freebsd": "refused",
 }
@@ -105,7 +105,6 @@ func TestEveryField(t *testing.T) {
 // TestRefusedByName: every member that the table calls refused is an error that names it.
 func TestRefusedByName(t *testing.T) {
 	set := map[string]func(*specs.Spec){
-		"process.selinuxLabel":  func(s *specs.Spec) { s.Process.SelinuxLabel = "system_u:object_r:x" },
 		"process.commandLine":   func(s *specs.Spec) { s.Process.CommandLine = "x" },
 		"process.user.username": func(s *specs.Spec) { s.Process.User.Username = "x" },
 		"linux.intelRdt":        func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} },
@@ -162,7 +161,7 @@ touch /x; cat /proc/sys/net/ipv4/ip_default_ttl; stat -c '%a %u:%g %t,%T' /dev/o
 		}
 	}
 	// Without SELinux a label of the mounts means nothing, and that is said.
-	if _, err := os.Stat("/sys/fs/selinux/enforce"); err != nil {
+	if !hasSELinux() {
 		var warned string
 		r := newRuntime(t)
 		r.Warn = func(err error) { warned += err.Error() }

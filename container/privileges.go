@@ -91,6 +91,8 @@ func (p *program) privileges(list []step, filter *seccomp.Filter) error {
 			p.memoryPolicy(s)
 		case stepAppArmor:
 			p.appArmor(s.Source)
+		case stepSELinux:
+			p.selinux(s.Source)
 		case stepNoNewPrivs:
 			p.call("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 		case stepBounding:
@@ -146,14 +148,22 @@ func (p *program) memoryPolicy(s step) {
 	p.call("set the memory policy "+s.Type+" (the kernel may be without NUMA)", unix.SYS_SET_MEMPOLICY, s.Num[0], mask, bits)
 }
 
-// appArmor writes the profile that the next execve enters. Only the opener may write, so it is opened here; by way of the
-// host's own /proc, because the image could have made up the container's (CVE-2019-16884).
+// appArmor writes the profile that the next execve enters.
 func (p *program) appArmor(profile string) {
+	p.attribute("self/attr/apparmor/exec", "exec "+profile, "enter the AppArmor profile "+profile+": is it loaded?")
+	p.closeProc()
+}
+
+// attribute writes one of the process's attributes for AppArmor or SELinux. Only the opener may write, so it is opened here; by
+// way of the host's own /proc, because the image could have made up the container's (CVE-2019-16884).
+func (p *program) attribute(file, text, what string) {
 	how := p.words(unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS)
-	text := "exec " + profile
-	p.call("open the process's AppArmor profile", unix.SYS_OPENAT2, uint64(p.proc), p.string("self/attr/apparmor/exec"), how, 24)
-	p.call("enter the AppArmor profile "+profile+": is it loaded?", unix.SYS_WRITE, uint64(p.free()), p.string(text), uint64(len(text)))
-	p.call("close the AppArmor profile", unix.SYS_CLOSE, uint64(p.free()))
+	p.call("open "+file+" of the process", unix.SYS_OPENAT2, uint64(p.proc), p.string(file), how, 24)
+	p.call(what, unix.SYS_WRITE, uint64(p.free()), p.string(text), uint64(len(text)))
+	p.call("close "+file, unix.SYS_CLOSE, uint64(p.free()))
+}
+
+func (p *program) closeProc() {
 	p.call("close the host's /proc", unix.SYS_CLOSE, uint64(p.proc))
 	p.open = slices.DeleteFunc(p.open, func(fd int) bool { return fd == p.proc })
 }

@@ -60,7 +60,8 @@ const (
 	stepAppArmor      // Source: the profile
 	stepTimeNamespace // Source: path, or "" for a new one; Data: its offsets
 	stepRemount
-	stepFork // only exec: the process is born into the container's pid namespace; Num[0]: 1 if it has a terminal
+	stepSELinux // Source: the label
+	stepFork    // only exec: the process is born into the container's pid namespace; Num[0]: 1 if it has a terminal
 )
 
 // Attributes of a mount in Num.
@@ -79,6 +80,9 @@ const (
 	flagNoSymlink              // the mount point itself may not be reached through a symlink
 	flagHandedOver             // what is bound comes from the creator, as a detached mount
 )
+
+// throughProc says whether the last program needs the host's /proc for a step.
+func throughProc(s step) bool { return s.Kind == stepAppArmor || s.Kind == stepSELinux }
 
 // handedOver marks a step whose mount is the nth of those that the creator sends.
 func (s *step) handedOver(n int) { s.Num[numFlags] |= flagHandedOver | uint64(n)<<16 }
@@ -195,6 +199,8 @@ func (s step) processCommand() string {
 		return fmt.Sprintf("numactl …  # set_mempolicy: %s %s", s.Type, s.Source)
 	case stepAppArmor:
 		return "aa-exec -p " + quote(s.Source)
+	case stepSELinux:
+		return "runcon " + quote(s.Source)
 	case stepProcHandle:
 		return "exec {PROC}< /proc"
 	case stepTimeNamespace:

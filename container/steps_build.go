@@ -29,6 +29,7 @@ type hostFacts struct {
 	detached    bool     // the root file system comes as a mount, not as a path
 	noPivot     bool
 	keepKeyring bool
+	labels      bool // linux.mountLabel means something here
 }
 
 // buildConfig is the whole of what init is told.
@@ -41,6 +42,9 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts, warn func(error
 	last, err := privilegeSteps(s.Process, s.Linux, !unconfined(s.Linux.Seccomp), warn)
 	if err != nil {
 		return nil, err
+	}
+	if host.keepKeyring {
+		last = slices.DeleteFunc(last, func(s step) bool { return s.Kind == stepKeyring })
 	}
 	c := &initConfig{
 		Last:  last,
@@ -81,8 +85,8 @@ func (b *builder) filesystem() error {
 	if err := b.timeNamespace(); err != nil {
 		return err
 	}
-	if s.Process.ApparmorProfile != "" && hasAppArmor() {
-		b.add(step{Kind: stepProcHandle, Reason: "the AppArmor profile is written through the host's own /proc"})
+	if s.Process.ApparmorProfile != "" && hasAppArmor() || s.Process.SelinuxLabel != "" {
+		b.add(step{Kind: stepProcHandle, Reason: "AppArmor's profile and SELinux's label are written through the host's own /proc"})
 	}
 	if owns(s, specs.NetworkNamespace) {
 		b.add(step{Kind: stepLoopback, Reason: "a new network namespace has only a loopback, and that is down"})
@@ -193,6 +197,9 @@ func (b *builder) mount(m specs.Mount) error {
 		if s.Source == "" {
 			s.Source = m.Type
 		}
+		if b.host.labels && mountLabelled(m.Type) {
+			s.Data = append(s.Data, "context="+b.spec.Linux.MountLabel)
+		}
 		if o.copyUp {
 			s.Num[numFlags] |= flagCopyUp
 		}
@@ -239,6 +246,9 @@ func (b *builder) cgroupMount(s step) error {
 	readonly := s.Num[numAttrSet] & unix.MOUNT_ATTR_RDONLY
 	base := s
 	base.Kind, base.Type, base.Source, base.Data = stepMount, "tmpfs", "tmpfs", []string{"mode=755"}
+	if b.host.labels {
+		base.Data = append(base.Data, "context="+b.spec.Linux.MountLabel)
+	}
 	base.Reason = "a directory for each cgroup controller"
 	base.Num[numAttrSet] &^= readonly
 	b.add(base)

@@ -160,6 +160,9 @@ func kernelFaces(p *specs.Process, linux *specs.Linux) (list []step, err error) 
 	if profile := p.ApparmorProfile; profile != "" && hasAppArmor() {
 		list = append(list, step{Kind: stepAppArmor, Source: profile, Reason: "what the host's AppArmor lets it do"})
 	}
+	if p.SelinuxLabel != "" {
+		list = append(list, step{Kind: stepSELinux, Source: p.SelinuxLabel, Reason: "what the host's SELinux lets it do"})
+	}
 	return list, nil
 }
 

@@ -56,6 +56,12 @@ same "killed for its memory" "$(mydocker run --network none --name fat -m 16m bu
 
 echo "--- a network"
 mydocker run -d --name web -p 8080:80 busybox httpd -f -h /etc
+tries=0
+until mydocker exec web wget -qO /dev/null http://127.0.0.1/hostname; do # it has been started, and listens in its own time
+    tries=$((tries + 1))
+    [ $tries -lt 200 ] || fail "the web server does not listen"
+    sleep 0.1
+done
 same "a published port, from the host" "$(wget -qO- http://127.0.0.1:8080/hostname | wc -c)" 13
 same "another container, by its name" "$(mydocker network create own >/dev/null; mydocker network connect own web; mydocker run --rm --network own busybox wget -qO- http://web/hostname | wc -c)" 13
 same "its address" "$(mydocker exec web ip -4 -o addr show eth0 | grep -c 'inet 172')" 1

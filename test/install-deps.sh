@@ -49,6 +49,7 @@ containerd    containerd
 dockerd       docker.io
 git           git
 apparmor_parser apparmor
+secilc        secilc
 qemu-system-aarch64 qemu-system-arm
 cpio          cpio
 depmod        kmod

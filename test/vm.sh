@@ -1,7 +1,8 @@
 #!/bin/bash
-# vm.sh [systemd|reboot] - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
+# vm.sh [systemd|reboot|selinux] - the tests that run once more in a virtual machine that has cgroup v2 and nothing else. The test binaries,
 # mydocker, apparmor_parser and in-namespace.sh stand beside this script; the guest has no Go and no compiler. With "systemd"
-# the machine's init is systemd, and only what has to do with that is tested; with "reboot" that machine is rebooted.
+# the machine's init is systemd, and only what has to do with that is tested; with "reboot" that machine is rebooted; with "selinux"
+# its kernel was started with security=selinux, and the tests' own policy holds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20 MYDOCKER_TESTDATA=$PWD/
@@ -79,6 +80,16 @@ if [[ ${1-} == systemd ]]; then
     echo "--- AppArmor's default profile"
     apparmor
     exec env MYDOCKER_TEST_SYSTEMD=1 ./container.test -test.timeout 3m -test.v -test.run 'Systemd|AppArmor'
+fi
+
+# A policy of a few lines (container/testdata/selinux.cil), enforced: labels are only words where there is none.
+if [[ ${1-} == selinux ]]; then
+    mkdir -p /sys/fs/selinux
+    mount -t selinuxfs selinuxfs /sys/fs/selinux
+    cat selinux.policy >/sys/fs/selinux/load
+    echo 1 >/sys/fs/selinux/enforce
+    [[ $(tr -d '\0' </proc/self/attr/current) == u:r:base_t:s0 ]] || { echo "vm.sh: the policy does not hold" >&2; exit 1; }
+    exec ./container.test -test.timeout 3m -test.v -test.run SELinux
 fi
 
 [[ ${1-} != reboot ]] || exec bash ./reboot.sh

@@ -159,7 +159,6 @@ func TestOCIFeatures(t *testing.T) {
 		enabled *bool
 		change  func(*specs.Spec)
 	}{
-		"selinux":  {f.Linux.Selinux.Enabled, func(s *specs.Spec) { s.Process.SelinuxLabel = "x" }},
 		"intelRdt": {f.Linux.IntelRdt.Enabled, func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} }},
 	} {
 		if *denied.enabled {
@@ -169,7 +168,7 @@ func TestOCIFeatures(t *testing.T) {
 			t.Errorf("%s is denied, and taken", what)
 		}
 	}
-	if !*f.Linux.MountExtensions.IDMap.Enabled || !*f.Linux.Cgroup.Systemd || !*f.Linux.Apparmor.Enabled {
+	if !*f.Linux.MountExtensions.IDMap.Enabled || !*f.Linux.Cgroup.Systemd || !*f.Linux.Apparmor.Enabled || !*f.Linux.Selinux.Enabled || !*f.Linux.NetDevices.Enabled {
 		t.Error("features denies what there is")
 	}
 }
