@@ -176,3 +176,13 @@ func (r *reader) unknown(name, message string) error {
 	}
 	return usagef(r.verb, "%s", message)
 }
+
+// valueOf is what an option was given, the last time; "" when it was not.
+func valueOf(options []string, name string) (value string) {
+	for _, o := range options {
+		if v, ok := strings.CutPrefix(o, "--"+name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}

@@ -106,7 +106,6 @@ func (s *session) useFirewall(v *verb, name string) error {
 func (s *session) global(c *urfave.Context) error {
 	s.root.Lib, s.root.Run = c.String("root"), c.String("run-root")
 	s.explain = c.Bool("explain")
-	s.lang = c.String("lang")
 	top := commands()
 	if s.root.Lib == "" || s.root.Run == "" {
 		return usagef(top, "--root and --run-root need a directory")
@@ -138,6 +137,7 @@ func (s *session) dispatch(args []string) error {
 	}
 	line, rest := splitArguments(line)
 	s.globals = line
+	s.lang = valueOf(line, "lang") // before anything can be wrong
 	if on(line, "version") {
 		return s.printVersion()
 	}
@@ -338,6 +338,9 @@ func (s *session) report(err error) int {
 		return int(code)
 	}
 	fmt.Fprintf(s.streams.Err, "mydocker: %v\n", err)
+	for _, sentence := range s.meaning(err) {
+		fmt.Fprintf(s.streams.Err, "mydocker: %s\n", sentence)
+	}
 	var usage *usageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(s.streams.Err, "See '%s --help'.\n", usage.verb.path())

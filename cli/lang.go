@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/mydocker/mydocker/lang"
@@ -14,16 +16,26 @@ func langFlag() urfave.Flag {
 // texts are the learner's texts in the language that was asked for. It is the first thing that such a command does, because a bad
 // --lang is refused before any effect.
 func (s *session) texts(c *urfave.Context) (*lang.Catalogue, error) {
-	name := c.String("lang")
-	if name == "" {
-		name = s.lang
+	if name := c.String("lang"); name != "" {
+		s.lang = name
 	}
-	if name == "" {
-		name = lang.Detect(s.lookup)
-	}
-	texts, err := lang.Open(name)
+	texts, err := s.catalogue()
 	if err != nil {
 		return nil, usagef(s.verb, "--lang: %v", err)
 	}
 	return texts, nil
+}
+
+// catalogue is of the language that was asked for, or that of the environment.
+func (s *session) catalogue() (*lang.Catalogue, error) {
+	return lang.Open(cmp.Or(s.lang, lang.Detect(s.lookup)))
+}
+
+// meaning is what an error says, in the user's language if that is not English. One that was said in it already has none.
+func (s *session) meaning(err error) []string {
+	texts, unknown := s.catalogue()
+	if unknown != nil || lang.Said(err) {
+		return nil
+	}
+	return texts.Meaning(err)
 }

@@ -1,5 +1,6 @@
 // Package lang holds the texts that learners read, in English and in Chinese: what doctor, trace, topology, explain, why, step,
-// the labs and the sandbox say. Errors of the program itself stay English, as Docker's do.
+// the labs and the sandbox say. Errors of the program itself stay English, as Docker's do; below them it is said in Chinese what they mean
+// (meaning.go).
 //
 // # Where the texts are
 //

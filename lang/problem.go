@@ -1,5 +1,7 @@
 package lang
 
+import "errors"
+
 // Problem is an error that can be said in each language: a key of the catalogue and its placeholders.
 type Problem struct {
 	key    string
@@ -38,4 +40,10 @@ func (c *Catalogue) Error(err error) error {
 		return err
 	}
 	return said{c.Text(p.key, p.values...), p}
+}
+
+// Said tells whether an error is in the user's language already.
+func Said(err error) bool {
+	var s said
+	return errors.As(err, &s)
 }
