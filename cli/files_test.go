@@ -76,7 +76,7 @@ func TestDiffExportCommit(t *testing.T) {
 	busyboxImage(t)
 	my(t, "run", "-d", "--name", "box", "-e", "A=1", "-v", "data:/data", "busybox", "sh", "-c", "echo new > /new; rm /bin/yes; touch /data/x; sleep 1000")
 	for try := 0; !strings.Contains(my(t, "exec", "box", "ls", "/data"), "x"); try++ {
-		if try > 100 {
+		if try > 3000 {
 			t.Fatal("the container did nothing")
 		}
 	}
@@ -128,7 +128,7 @@ func TestDiffExportCommit(t *testing.T) {
 func reaped(t *testing.T) {
 	t.Helper()
 	for try := 0; my(t, "ps", "-aq", "--filter", "status=exited")+my(t, "ps", "-aq", "--filter", "status=created") != ""; try++ {
-		if try > 100 {
+		if try > 3000 {
 			t.Fatal(my(t, "ps", "-a"))
 		}
 		time.Sleep(20 * time.Millisecond)

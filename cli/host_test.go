@@ -214,12 +214,12 @@ func TestParseNetDev(t *testing.T) {
 
 func TestInfoAndDiskUsage(t *testing.T) {
 	busyboxImage(t)
-	my(t, "run", "-d", "--name", "up", "-v", "data:/data", "busybox", "sh", "-c", "dd if=/dev/zero of=/data/x bs=1000 count=5; dd if=/dev/zero of=/y bs=1000 count=7; sleep 100")
+	my(t, "run", "-d", "--name", "up", "-v", "data:/data", "busybox", "sh", "-c", "dd if=/dev/zero of=/data/x bs=1000 count=5; dd if=/dev/zero of=/y bs=1000 count=7; sleep 3600")
 	my(t, "create", "--name", "down", "busybox")
 	equal(t, "info -f", my(t, "info", "-f", "{{.Containers}} {{.ContainersRunning}} {{.ContainersStopped}} {{.Images}} {{.ServerVersion}}"), "2 1 1 1 1.2.3\n")
 	match(t, "info", my(t, "system", "info"), `(?m)^Containers: 2\n Running: 1\n[\s\S]*^Storage Driver: overlay2$[\s\S]*^Root Dir: /var/lib/mydocker$`)
 	for try := 0; my(t, "exec", "up", "sh", "-c", "wc -c < /y || echo 0") != "7000\n"; try++ {
-		if try > 100 {
+		if try > 3000 {
 			t.Fatal("the container has not written its files")
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -304,7 +304,7 @@ func TestRestartSignal(t *testing.T) {
 	busyboxImage(t)
 	my(t, "run", "-d", "--name", "re", "busybox", "sh", "-c", "trap 'echo usr1; exit' USR1; echo up; while :; do sleep 0.05; done")
 	for try := 0; my(t, "logs", "re") != "up\n"; try++ {
-		if try > 100 {
+		if try > 3000 {
 			t.Fatal("the container says nothing")
 		}
 		time.Sleep(20 * time.Millisecond)

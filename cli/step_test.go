@@ -79,7 +79,7 @@ func usedHost(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // the reaper
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // the reaper
 		if _, err := os.Stat(e.Root.Container(string(id))); errors.Is(err, fs.ErrNotExist) {
 			break
 		}
@@ -103,7 +103,7 @@ func usedHost(t *testing.T) string {
 func settledHost(t *testing.T, what, want string) {
 	t.Helper()
 	var got string
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if got = hostNow(t); got == want {
 			return
 		}
@@ -262,7 +262,7 @@ func TestStepOnATerminal(t *testing.T) {
 	all := ""
 	expect := func(want string) {
 		t.Helper()
-		timeout := time.After(20 * time.Second)
+		timeout := time.After(3 * time.Minute)
 		for !strings.Contains(all, want) {
 			select {
 			case text, ok := <-screen:
@@ -271,7 +271,7 @@ func TestStepOnATerminal(t *testing.T) {
 				}
 				all += text
 			case <-timeout:
-				t.Fatalf("no %q within 20 s:\n%s", want, all)
+				t.Fatalf("no %q within 3 minutes:\n%s", want, all)
 			}
 		}
 		_, all, _ = strings.Cut(all, want)

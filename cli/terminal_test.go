@@ -59,7 +59,7 @@ func onScreen(t *testing.T, master *os.File, words string) string {
 	select {
 	case text := <-got:
 		return text
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%q did not appear on the screen", words)
 		return ""
 	}
@@ -138,7 +138,16 @@ func TestAskingOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	screen += onScreen(t, master, "Password: ")
-	time.Sleep(50 * time.Millisecond) // the echo goes off after the question is asked
+	for tries := 0; ; tries++ { // the echo goes off after the question is asked
+		settings, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS)
+		if err != nil || tries == 6000 {
+			t.Fatalf("the echo does not go off: %v", err)
+		}
+		if settings.Lflag&unix.ECHO == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	if _, err := master.WriteString("secret\n"); err != nil {
 		t.Fatal(err)
 	}

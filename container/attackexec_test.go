@@ -74,7 +74,7 @@ func spy(marker string) {
 	if err := os.WriteFile("/tmp/ready", []byte("x"), 0o600); err != nil {
 		say("%v", err)
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); {
 		if _, err := os.Stat("/tmp/stop"); err == nil {
 			break
 		}

@@ -149,7 +149,7 @@ func TestTimeNamespace(t *testing.T) {
 // eventually waits for a text that is not empty.
 func eventually(t *testing.T, get func() string) string {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if text := get(); text != "" {
 			return text
 		}
@@ -208,7 +208,7 @@ func TestSeccompListener(t *testing.T) {
 		case s = <-states:
 		case err := <-failed:
 			t.Fatal(err)
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the agent was never called")
 		}
 		return s

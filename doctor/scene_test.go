@@ -214,7 +214,7 @@ func byHand(s *scene) {
 // examine is a look at the world.
 func (s *scene) examine() *Report {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	w, err := world.Read(ctx, world.Options{Root: s.root, Containers: s.containers})
 	if err != nil {

@@ -40,7 +40,14 @@ func TestBoot(t *testing.T) {
 	if err := e.Stop(ctx, "stopped", &zero, ""); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(leanDelay + 500*time.Millisecond) // until a monitor's command line tells whose it is
+	for name, id := range ids { // until a monitor's command line tells whose it is
+		for tries := 0; name != "stopped" && exec.Command("pgrep", "-f", "monito[r] "+id).Run() != nil; tries++ {
+			if tries == 600 {
+				t.Fatalf("%s has no monitor", name)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
 	reboot(t, e, ids)
 	if started, failed, err := e.Boot(ctx); err != nil || len(failed) > 0 {
 		t.Fatalf("boot: %v, %v, %v", started, failed, err)
@@ -105,9 +112,8 @@ func reboot(t *testing.T, e *Engine, ids map[string]string) {
 			}
 		}
 	}
-	time.Sleep(200 * time.Millisecond)
 	for _, id := range ids { // no others: this is the machine's own tree
-		if out, err := exec.Command("sh", "-c", "rmdir /sys/fs/cgroup/*/mydocker/"+id+" 2>/dev/null; true").CombinedOutput(); err != nil {
+		if out, err := exec.Command("sh", "-c", "for i in $(seq 600); do rmdir /sys/fs/cgroup/*/mydocker/"+id+"; ls -d /sys/fs/cgroup/*/mydocker/"+id+" || exit 0; sleep 0.1; done >/dev/null 2>&1; exit 1").CombinedOutput(); err != nil {
 			t.Fatalf("%v, %s", err, out)
 		}
 	}

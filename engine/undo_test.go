@@ -145,10 +145,31 @@ func world(t *testing.T, e *Engine) string {
 	return b.String()
 }
 
+// resting is the world once the reaper of the last container has gone and nothing has changed for a while.
+func resting(t *testing.T, e *Engine) string {
+	t.Helper()
+	before := world(t, e)
+	for same, tries := 0, 0; same < 10; tries++ {
+		if tries == 1000 {
+			t.Fatalf("the world does not come to rest:\n%s", before)
+		}
+		time.Sleep(50 * time.Millisecond)
+		now := world(t, e)
+		left, err := filepath.Glob(e.Root.Lib + "/containers/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same++; now != before || len(left) > 0 {
+			before, same = now, 0
+		}
+	}
+	return before
+}
+
 // settled waits until the world is as wanted: the reaper and the kernel may take their time.
 func settled(t *testing.T, e *Engine, want string) (got string, ok bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		got = world(t, e)
 		if got == want {
 			return got, true
@@ -216,13 +237,12 @@ func TestFailureAtEveryStepLeavesNothing(t *testing.T) {
 	if code, err := run(nil); code != 0 || err != nil {
 		t.Fatalf("an ordinary run: %d, %v", code, err)
 	}
-	time.Sleep(300 * time.Millisecond) // the reaper
 	t.Cleanup(func() {
 		if err := e.runtime.DeleteEmptyGroup("/" + testGroup); err != nil {
 			t.Error(err)
 		}
 	})
-	before := world(t, e)
+	before := resting(t, e)
 	counter := &saboteur{}
 	if code, err := run(counter); code != 0 || err != nil {
 		t.Fatalf("a watched run: %d, %v", code, err)

@@ -65,6 +65,10 @@ undo() { # DIR
         if [ -e "$before/$family" ] && ! cmp -s "$before/$family" "$now/$family"; then $family-restore <"$before-$family"; fi
     done
     picture "$now"
+    # A mount whose directory somebody else has removed meanwhile went with it.
+    gone mounts | while read -r x; do if [ ! -e "$x" ]; then echo "$x"; fi; done >"$1-removed"
+    comm -23 "$before/mounts" "$1-removed" >"$1-kept"
+    mv "$1-kept" "$before/mounts"
     if ! diff -r "$before" "$now"; then echo "This is not as it was before the lab: < is gone, > is new."; return 1; fi
     rm -r "$before"*
 }

@@ -42,7 +42,7 @@ func drawn(t *testing.T, d *lab.Desk, name string, step int) {
 	want, err := os.ReadFile(file)
 	must(t, err)
 	got := draw(t, d)
-	for try := 0; try < 20 && got != strings.TrimSpace(string(want)); try++ { // a container that was killed is there again in a moment
+	for try := 0; try < 600 && got != strings.TrimSpace(string(want)); try++ { // a container that was killed is there again in a moment
 		time.Sleep(100 * time.Millisecond)
 		got = draw(t, d)
 	}

@@ -111,7 +111,7 @@ func checkUDPFlowsFollow(t *testing.T, use func(*Options)) {
 	}
 	defer c.Close()
 	ask := func() string {
-		for range 10 { // the first one may be told that the port was unreachable before
+		for range 200 { // the first one may be told that the port was unreachable before
 			c.SetDeadline(time.Now().Add(300 * time.Millisecond))
 			c.Write([]byte("?"))
 			buf := make([]byte, 100)
@@ -122,9 +122,15 @@ func checkUDPFlowsFollow(t *testing.T, use func(*Options)) {
 		return ""
 	}
 	c.Write([]byte("?"))
-	time.Sleep(50 * time.Millisecond)
-	if out := run(t, "conntrack", "-L", "-p", "udp"); !strings.Contains(out, "dport=5353") {
-		t.Fatalf("the kernel remembers no flow:\n%s", out)
+	for tries := 0; ; tries++ {
+		out := run(t, "conntrack", "-L", "-p", "udp")
+		if strings.Contains(out, "dport=5353") {
+			break
+		}
+		if tries == 600 {
+			t.Fatalf("the kernel remembers no flow:\n%s", out)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	for _, name := range []string{"one", "two"} {
 		b := start(t, m, name, "br0", "5353:53/udp")

@@ -59,7 +59,7 @@ func question(t testing.TB, b box, network, name string, kind dnsmessage.Type) (
 		return q, err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(9 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	var data []byte
 	if network == "tcp" {
 		if err := writeFramed(c, packed); err != nil {
@@ -303,7 +303,7 @@ func namesUnderLoad(t *testing.T, b box) {
 	var wg sync.WaitGroup
 	for _, c := range conns {
 		wg.Go(func() {
-			c.SetDeadline(time.Now().Add(20 * time.Second))
+			c.SetDeadline(time.Now().Add(3 * time.Minute))
 			buf := make([]byte, 512)
 			for sent := 0; sent < each; sent += 10 {
 				for range 10 { // ten at a time, without waiting

@@ -178,7 +178,7 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 
 func eventually(t testing.TB, ok func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		problem := ok()
 		if problem == "" {
 			return

@@ -16,9 +16,9 @@ func TestTheWorldIsAsDrawn(t *testing.T) {
 	contains(t, "host", works(t, sb, Host, "hostname; ip -br addr"), "host\n")
 	contains(t, "address", works(t, sb, Host, "ip -br addr show eth0"), "10.99.0.1/24")
 	contains(t, "route", works(t, sb, Host, "ip route"), "default via 10.99.0.2 dev eth0")
-	works(t, sb, Host, "ping -c1 -W2 10.99.0.2 && ping -c1 -W2 203.0.113.9 && ping -c1 -W2 fd99::2")
-	works(t, sb, LAN, "ping -c1 -W2 10.99.0.1 && ping -c1 -W2 203.0.113.53")
-	works(t, sb, Internet, "ping -c1 -W2 10.99.0.1")
+	works(t, sb, Host, "ping -c1 -W20 10.99.0.2 && ping -c1 -W20 203.0.113.9 && ping -c1 -W20 fd99::2")
+	works(t, sb, LAN, "ping -c1 -W20 10.99.0.1 && ping -c1 -W20 203.0.113.53")
+	works(t, sb, Internet, "ping -c1 -W20 10.99.0.1")
 	equal(t, "page", works(t, sb, Host, "curl -s http://www.example.com/x"), "This is www.example.com.\nYou are 10.99.0.1.")
 	contains(t, "log", works(t, sb, Host, "cat /run/sandbox/internet.log"), `web 10.99.0.1 "GET /x HTTP/1.1"`)
 	contains(t, "no such name", works(t, sb, Host, "! curl -s http://nobody.example.com/ || false; grep nobody /run/sandbox/internet.log"), "nobody.example.com")
@@ -34,12 +34,12 @@ func TestTheWorldIsAsDrawn(t *testing.T) {
 // The same world by IPv6: everybody has an address and a way, from the first moment on, and the internet's servers answer by both.
 func TestTheWorldByIPv6(t *testing.T) {
 	sb := newSandbox(t, newStore(t), Options{Hosts: 2})
-	works(t, sb, Host, "ping -6 -c1 -W2 2001:db8:113::9 && ping -6 -c1 -W2 lan && ping -6 -c1 -W2 host2")
+	works(t, sb, Host, "ping -6 -c1 -W20 2001:db8:113::9 && ping -6 -c1 -W20 lan && ping -6 -c1 -W20 host2")
 	contains(t, "address", works(t, sb, Host, "ip -br addr show eth0"), "fd99::1/64")
 	contains(t, "route", works(t, sb, Host, "ip -6 route"), "default via fd99::2 dev eth0")
-	contains(t, "host2", works(t, sb, Second, "ip -6 route; ping -6 -c1 -W2 2001:db8:113::9"), "default via fd99::2 dev eth0")
-	works(t, sb, LAN, "ping -6 -c1 -W2 fd99::1 && ping -6 -c1 -W2 2001:db8:113::53")
-	works(t, sb, Internet, "ping -6 -c1 -W2 fd99::1")
+	contains(t, "host2", works(t, sb, Second, "ip -6 route; ping -6 -c1 -W20 2001:db8:113::9"), "default via fd99::2 dev eth0")
+	works(t, sb, LAN, "ping -6 -c1 -W20 fd99::1 && ping -6 -c1 -W20 2001:db8:113::53")
+	works(t, sb, Internet, "ping -6 -c1 -W20 fd99::1")
 	equal(t, "page", works(t, sb, Host, "curl -6 -s http://www.example.com/x"), "This is www.example.com.\nYou are fd99::1.")
 	equal(t, "who has both is asked by IPv4", works(t, sb, Host, "curl -s http://www.example.com/x"), "This is www.example.com.\nYou are 10.99.0.1.")
 	works(t, sb, Host, "echo nameserver 2001:db8:113::53 > /etc/resolv.conf; curl -6 -s http://www.example.com/y")
@@ -52,7 +52,7 @@ func TestTheWorldByIPv6(t *testing.T) {
 		ip netns exec red ping -6 -c1 -W1 2001:db8:113::9`); code == 0 {
 		t.Errorf("an answer finds its way without translation: %s", out)
 	}
-	works(t, sb, Host, "ip6tables -t nat -A POSTROUTING -s fd07::/64 -j MASQUERADE; ip netns exec red ping -6 -c1 -W2 2001:db8:113::9")
+	works(t, sb, Host, "ip6tables -t nat -A POSTROUTING -s fd07::/64 -j MASQUERADE; ip netns exec red ping -6 -c1 -W20 2001:db8:113::9")
 }
 
 // The tools of a network course, and damage of all sorts, while the host is watched.
@@ -68,8 +68,8 @@ func TestNothingOutsideChanges(t *testing.T) {
 		iptables -t nat -A POSTROUTING -s 172.18.0.0/16 ! -o br0 -j MASQUERADE; iptables -P FORWARD DROP
 		iptables -A FORWARD -i br0 -j ACCEPT; iptables -A FORWARD -o br0 -j ACCEPT
 		nft add table inet mine
-		tcpdump -ni eth0 -c1 -w /tmp/packets icmp 2>/dev/null & sleep 0.3
-		ip netns exec red ping -c1 -W2 203.0.113.9 >/dev/null; wait
+		tcpdump -ni eth0 -c1 -w /tmp/packets icmp 2>/tmp/said & until grep -q listening /tmp/said; do sleep 0.05; done
+		ip netns exec red ping -c1 -W20 203.0.113.9 >/dev/null; wait
 		tcpdump -nr /tmp/packets 2>/dev/null | grep -q 10.99.0.1
 		touch /etc/a /var/b /tmp/c /root/d /home/e /var/lib/mydocker/f; rm /etc/passwd; mount -t tmpfs x /mnt; hostname broken
 		mkdir $(ls -d /sys/fs/cgroup/*/ /sys/fs/cgroup 2>/dev/null | head -1)/mine`)
@@ -87,7 +87,7 @@ func TestNoWayToTheRealNetwork(t *testing.T) {
 	sh(t, "ip addr add 192.0.2.77/32 dev lo")
 	t.Cleanup(func() { sh(t, "ip addr del 192.0.2.77/32 dev lo") })
 	sb := newSandbox(t, newStore(t), Options{})
-	sh(t, "ping -c1 -W1 192.0.2.77")
+	sh(t, "ping -c1 -W20 192.0.2.77")
 	for _, place := range []string{Host, LAN, Internet} {
 		if out, code := in(t, sb, place, "ping -c1 -W1 192.0.2.77"); code == 0 {
 			t.Errorf("%s reaches the real host: %s", place, out)
@@ -114,7 +114,7 @@ func TestCommands(t *testing.T) {
 		t.Error(code, err)
 	}
 	// Orphans are buried.
-	works(t, sb, Host, "(sleep 0.05 &) ; sleep 0.2; ! ps -eo stat,comm | grep -q '^Z'")
+	works(t, sb, Host, "(sleep 0.05 &); for i in $(seq 600); do ps -eo stat,args | grep -q -e '^Z' -e 'sleep 0.0[5]' || exit 0; sleep 0.1; done; exit 1")
 	// Streams are the client's own.
 	cmd := exec.Command("/proc/self/exe", "sandbox", s.Dir, "exec", "t", "sh", "-c", "cat; echo err >&2; exit 5")
 	cmd.Stdin = strings.NewReader("typed")
@@ -127,10 +127,10 @@ func TestCommands(t *testing.T) {
 	// A client that is killed takes its command along.
 	cmd = exec.Command("/proc/self/exe", "sandbox", s.Dir, "exec", "t", "sleep", "987")
 	must(t, cmd.Start())
-	works(t, sb, Host, "for i in $(seq 100); do pgrep -f '^sleep 987' && exit; sleep 0.05; done; exit 1")
+	works(t, sb, Host, "for i in $(seq 1200); do pgrep -f '^sleep 987' && exit; sleep 0.05; done; exit 1")
 	must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	works(t, sb, Host, "for i in $(seq 100); do pgrep -f '^sleep 987' >/dev/null || exit 0; sleep 0.05; done; exit 1")
+	works(t, sb, Host, "for i in $(seq 1200); do pgrep -f '^sleep 987' >/dev/null || exit 0; sleep 0.05; done; exit 1")
 }
 
 func TestFromInside(t *testing.T) {
@@ -180,8 +180,8 @@ func TestSharedDirectory(t *testing.T) {
 func TestSecondHost(t *testing.T) {
 	sb := newSandbox(t, newStore(t), Options{Hosts: 2})
 	contains(t, "host2", works(t, sb, Second, "hostname; ip -br addr show eth0; cat /etc/hosts"), "10.99.0.3/24")
-	works(t, sb, Host, "ping -c1 -W2 host2")
-	works(t, sb, Second, "ping -c1 -W2 host && curl -sf http://www.example.com/ | grep -q 10.99.0.3")
+	works(t, sb, Host, "ping -c1 -W20 host2")
+	works(t, sb, Second, "ping -c1 -W20 host && curl -sf http://www.example.com/ | grep -q 10.99.0.3")
 	works(t, sb, Second, "ip link add b2 type bridge; touch /run/mine /var/lib/mydocker/mine; sleep 555 >/dev/null 2>&1 &")
 	if out, code := in(t, sb, Host, "ip link show b2 || ls /run/mine || ls /var/lib/mydocker/mine"); code == 0 {
 		t.Errorf("the hosts share: %s", out)

@@ -228,7 +228,7 @@ func TestShell(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Fatal("nobody answers")
 	}
 	for _, want := range []string{"A shell needs a terminal", "exit status 3", "42\n"} {

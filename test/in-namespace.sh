@@ -74,6 +74,7 @@ clean_outside() {
 
 # From here on we are in the namespaces; whatever is mounted vanishes with them.
 inside() {
+    forget_others "$1"
     mount -t proc -o nosuid,nodev,noexec proc /proc
     mount_sys
     mount -t tmpfs -o mode=755 tmpfs /run
@@ -100,6 +101,19 @@ inside() {
     local status=0
     "$@" <&0 || status=$?
     exit "$status"
+}
+
+# What others have mounted for a while in directories of theirs (a package manager, another test) would vanish from this host when they
+# remove the directory. What we ourselves stand on stays.
+forget_others() { # COMMAND
+    local target ours
+    findmnt -rn -o TARGET | grep -E '^/(tmp|var/tmp|run)/' | sort -r | while read -r target; do
+        target=$(printf %b "$target")
+        for ours in "$PWD" "$FAKE_HOST_SCRATCH" "${TMPDIR:-/tmp}" "$(realpath -m "$(command -v "$1")")"; do
+            [[ $ours/ != "$target"/* ]] || continue 2
+        done
+        umount -l "$target" 2>/dev/null || : # vanished already
+    done || :
 }
 
 # An own /var/lib/mydocker on the disk that the scratch directory is on. Where the real host has no directory of that

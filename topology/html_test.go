@@ -84,7 +84,7 @@ func browse(t *testing.T, browser string, args ...string) string {
 	cmd.Env = append(os.Environ(), "HOME="+home)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	done := time.AfterFunc(60*time.Second, func() { _ = cmd.Process.Kill() })
+	done := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
 	defer done.Stop()
 	if err := cmd.Run(); err != nil {
 		t.Fatalf("chromium: %v\n%s", err, errs.String())

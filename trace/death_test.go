@@ -24,9 +24,9 @@ func TestIPv6(t *testing.T) {
 				t.Errorf("a UDP port that nobody has: %s, %v", tr.Outcome, tr.SendErr)
 			}
 			must(t, "sysctl -qw net.ipv6.conf.all.forwarding=0")
-			said(t, p.traceWith("db", "outside/icmp", six), "in by br0", "Died in host, after it came in by br0: net.ipv6.conf.all.forwarding is 0")
+			said(t, p.dies("db", "outside/icmp", six), "in by br0", "Died in host, after it came in by br0: net.ipv6.conf.all.forwarding is 0")
 			must(t, "sysctl -qw net.ipv6.conf.all.forwarding=1; ip6tables -I FORWARD 1 -s fd00:30::3 -m comment --comment spite -j DROP")
-			said(t, p.traceWith("db", "outside/icmp", six), "in by br0", "ip6 filter FORWARD: DROP  (not mydocker's)", "spite", "Died in host, in ip6 filter FORWARD: ")
+			said(t, p.dies("db", "outside/icmp", six), "in by br0", "ip6 filter FORWARD: DROP  (not mydocker's)", "spite", "Died in host, in ip6 filter FORWARD: ")
 		})
 	}
 }
@@ -59,7 +59,7 @@ func TestDeathBetweenHooks(t *testing.T) {
 			must(t, "ip -n lan route replace 172.30.0.0/24 via 10.99.0.1; iptables -F MYDOCKER-IN; true;"+c.script)
 			defer must(t, "ip neigh flush all; true; "+c.undo)
 			p.t = t
-			said(t, p.traceWith(c.from, c.to, c.o), c.wants...)
+			said(t, p.dies(c.from, c.to, c.o), c.wants...)
 		})
 	}
 	must(t, "ip -n lan route del 172.30.0.0/24")
@@ -78,13 +78,13 @@ func TestLegacy(t *testing.T) {
 	said(t, p.trace("db", "outside/icmp"), "in by br0", "filter MYDOCKER-OUT: ACCEPT  (network br0; by its counter)", "nat POSTROUTING: MASQUERADE  (network br0; by its counter)", "172.30.0.3 > 10.99.0.2 has become 10.99.0.1 > 10.99.0.2", "out by eth0", "outside has answered")
 	said(t, p.traceWith("outside", "host:8080", Options{Six: true}), "in by eth0", "ip6 nat MYDOCKER: DNAT  (container web; by its counter)", "> [fd00:30::2]:80", "the connection stands")
 	must(t, "iptables -I FORWARD 1 -s 172.30.0.3/32 -m comment --comment spite -j DROP")
-	tr = p.trace("db", "outside/icmp")
+	tr = p.dies("db", "outside/icmp", Options{})
 	if d := tr.Dropped(); d == nil || d.Kind != "counter" || d.Chain != "filter FORWARD" || d.Owner != "" {
 		t.Errorf("dropped by %+v", d)
 	}
 	said(t, tr, "in by br0", "filter FORWARD: DROP  (not mydocker's; by its counter)", "spite", "The old iptables tells of no packet", "Died in host, in filter FORWARD")
 	must(t, "iptables -F FORWARD; iptables -P FORWARD DROP")
-	said(t, p.trace("db", "outside/icmp"), "in by br0", "filter FORWARD: DROP", "Died in host, in filter FORWARD: -P FORWARD DROP")
+	said(t, p.dies("db", "outside/icmp", Options{}), "in by br0", "filter FORWARD: DROP", "Died in host, in filter FORWARD: -P FORWARD DROP")
 	must(t, "iptables -P FORWARD ACCEPT; iptables -A FORWARD -j MYDOCKER-FORWARD")
 }
 

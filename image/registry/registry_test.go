@@ -83,7 +83,7 @@ func serve(t testing.TB, more string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	for range 200 {
+	for range 6000 {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			conn.Close()

@@ -29,7 +29,7 @@ while :; do # anew each time: a copy into d at a moment without d makes a file o
     for i in 1 2 3 4 5 6 7 8; do mv d r; mv l d; mv d l; mv r d; done
 done`, dir))
 	seen := map[string]bool{}
-	for end := time.Now().Add(patience(20 * time.Second)); time.Now().Before(end) && !(seen["direct"] && (seen["linked"] || seen["into the link"])); {
+	for end := time.Now().Add(patience(2 * time.Minute)); time.Now().Before(end) && !(seen["direct"] && (seen["linked"] || seen["into the link"])); {
 		out := filepath.Join(dir, "out", "file")
 		if my(t, "cp", c.name+":/swap/d/file", out).code == 0 {
 			text, err := os.ReadFile(out)

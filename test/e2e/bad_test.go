@@ -195,7 +195,7 @@ func TestWithoutIptables(t *testing.T) {
 	// A network that is not tied to iptables yet does without.
 	must(t, "network", "create", "br1")
 	web(t, "server", "-net", "br1", "-p", "8080:80")
-	equal(t, "page from the neighbour", neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080/"), "page of server")
+	equal(t, "page from the neighbour", neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8080/"), "page of server")
 	equal(t, "page from the host", mustGet(t, "http://127.0.0.1:8080/"), "page of server")
 	must(t, "rm", "-f", "server")
 	must(t, "network", "rm", "br1")

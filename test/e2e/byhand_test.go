@@ -27,11 +27,11 @@ ip netns exec $PID ip link set eth0 up
 ip netns exec $PID ip addr add $IPADDR/$NETMASK dev eth0
 ip netns exec $PID ip route add default via $GATEWAY
 rm /var/run/netns/$PID`)
-	c.exec("ping", "-c1", "-W2", "172.100.0.1")
-	c.exec("ping", "-c1", "-W2", other.ip())
-	c.exec("ping", "-c1", "-W2", "203.0.113.9")
-	sh(t, "ping -c1 -W2 172.100.0.77")
-	other.exec("ping", "-c1", "-W2", "172.100.0.77")
+	c.exec("ping", "-c1", "-W20", "172.100.0.1")
+	c.exec("ping", "-c1", "-W20", other.ip())
+	c.exec("ping", "-c1", "-W20", "203.0.113.9")
+	sh(t, "ping -c1 -W20 172.100.0.77")
+	other.exec("ping", "-c1", "-W20", "172.100.0.77")
 	equal(t, "sync leaves it alone", must(t, "network", "sync"), "")
 	must(t, "rm", "-f", "bare")
 	eventually(t, func() string { // the cable goes with the namespace
@@ -48,20 +48,20 @@ func TestTwoTiers(t *testing.T) {
 	db := sleeper(t, "db_wordpress", "--dns", "10.99.0.1", "--expose", "3306", "-e", "MYSQL_DATABASE=wp")
 	app := sleeper(t, "wordpress", "--link", "db_wordpress")
 	match(t, "the line in /etc/hosts", app.exec("cat", "/etc/hosts"), `(?m)^`+strings.ReplaceAll(db.ip(), ".", `\.`)+`\s+db_wordpress `+db.id[:12]+`$`)
-	app.exec("ping", "-c1", "-W2", "db_wordpress")
+	app.exec("ping", "-c1", "-W20", "db_wordpress")
 	env := app.exec("env")
 	match(t, "address", env, `(?m)^DB_WORDPRESS_PORT_3306_TCP_ADDR=`+db.ip()+`$`)
 	match(t, "environment", env, `(?m)^DB_WORDPRESS_ENV_MYSQL_DATABASE=wp$`)
-	if r := my(t, "exec", db.name, "ping", "-c1", "-W2", "wordpress"); r.code == 0 {
+	if r := my(t, "exec", db.name, "ping", "-c1", "-W20", "wordpress"); r.code == 0 {
 		t.Error("the default network answers names")
 	}
 	must(t, "restart", "-t", "0", db.name)
 	must(t, "restart", "-t", "0", app.name)
-	app.exec("ping", "-c1", "-W2", "db_wordpress") // it may have another address now
+	app.exec("ping", "-c1", "-W20", "db_wordpress") // it may have another address now
 
 	makeNetwork(t, "wp-net")
 	db2, app2 := sleeper(t, "db2", "--network", "wp-net"), sleeper(t, "app2", "--dns", "10.99.0.1", "--network", "wp-net")
-	app2.exec("ping", "-c1", "-W2", "db2")
+	app2.exec("ping", "-c1", "-W20", "db2")
 	match(t, "nslookup", app2.exec("nslookup", "db2"), strings.ReplaceAll(db2.ip(), ".", `\.`))
 	if hosts := app2.exec("cat", "/etc/hosts"); strings.Contains(hosts, "db2") {
 		t.Errorf("/etc/hosts knows db2:\n%s", hosts)
@@ -71,8 +71,8 @@ func TestTwoTiers(t *testing.T) {
 		t.Error("the name of a stopped container is answered")
 	}
 	must(t, "start", "db2")
-	app2.exec("ping", "-c1", "-W2", "db2")
+	app2.exec("ping", "-c1", "-W20", "db2")
 	must(t, "rename", "db2", "db3")
-	app2.exec("ping", "-c1", "-W2", "db3")
+	app2.exec("ping", "-c1", "-W20", "db3")
 	must(t, "rename", "db3", "db2")
 }

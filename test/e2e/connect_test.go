@@ -34,7 +34,7 @@ func TestConnectOptions(t *testing.T) {
 		match(t, when+": AAAA", db.sh("nslookup -type=aaaa tardy"), `fd82::77`)
 		match(t, when+": PTR", db.sh("nslookup 10.82.0.77"), `name = late\.back`)
 		match(t, when+": link", late.exec("cat", "/etc/hosts"), `(?m)^10\.82\.0\.\d+\tstore `+db.id[:12]+` db$`)
-		late.exec("ping", "-c1", "-W2", "store")
+		late.exec("ping", "-c1", "-W20", "store")
 
 		must(t, "network", "disconnect", "back", "late")
 		equal(t, when+": after disconnect", sh(t, "ip -n late -br link | grep -c eth"), "1")

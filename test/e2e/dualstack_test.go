@@ -18,21 +18,21 @@ func TestPublishDualStack(t *testing.T) {
 				where string
 				fetch func() string
 			}{
-				{"the neighbour", func() string { return neighbour(t, "curl -sS --max-time 10 http://[fd99::1]:8080/") }},
-				{"the neighbour by IPv4", func() string { return neighbour(t, "curl -sS --max-time 10 http://10.99.0.1:8080/") }},
-				{"the neighbour, one address", func() string { return neighbour(t, "curl -sS --max-time 10 http://[fd99::1]:8081/") }},
-				{"the neighbour, IPv6 only", func() string { return neighbour(t, "curl -sS --max-time 10 http://[fd99::1]:8082/") }},
+				{"the neighbour", func() string { return neighbour(t, "curl -sS --max-time 60 http://[fd99::1]:8080/") }},
+				{"the neighbour by IPv4", func() string { return neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8080/") }},
+				{"the neighbour, one address", func() string { return neighbour(t, "curl -sS --max-time 60 http://[fd99::1]:8081/") }},
+				{"the neighbour, IPv6 only", func() string { return neighbour(t, "curl -sS --max-time 60 http://[fd99::1]:8082/") }},
 				{"the host", func() string { return mustGet(t, "http://[fd99::1]:8080/") }},
 				{"the host by ::1", func() string { return mustGet(t, "http://[::1]:8080/") }},
 				{"the host by localhost", func() string { return mustGet(t, "http://localhost:8080/") }},
 				{"the host by 127.0.0.1", func() string { return mustGet(t, "http://127.0.0.1:8080/") }},
-				{"a peer", func() string { return peer.exec("timeout", "10", "wget", "-qO-", "http://[fd99::1]:8080/") }},
-				{"a peer, the container's address", func() string { return peer.exec("timeout", "10", "wget", "-qO-", "http://[fd00:88::80]/") }},
-				{"itself", func() string { return server.exec("timeout", "10", "wget", "-qO-", "http://[fd99::1]:8080/") }},
+				{"a peer", func() string { return peer.exec("timeout", "60", "wget", "-qO-", "http://[fd99::1]:8080/") }},
+				{"a peer, the container's address", func() string { return peer.exec("timeout", "60", "wget", "-qO-", "http://[fd00:88::80]/") }},
+				{"itself", func() string { return server.exec("timeout", "60", "wget", "-qO-", "http://[fd99::1]:8080/") }},
 			} {
 				equal(t, "page from "+from.where, from.fetch(), "page of server")
 			}
-			equal(t, "client that the server sees", neighbour(t, "curl -sS --max-time 10 http://[fd99::1]:8080/cgi-bin/who"), "fd99::2")
+			equal(t, "client that the server sees", neighbour(t, "curl -sS --max-time 60 http://[fd99::1]:8080/cgi-bin/who"), "fd99::2")
 			equal(t, "IPv6 only is not IPv4", neighbour(t, "curl -s --max-time 1 http://10.99.0.1:8082/ || echo none"), "none")
 			equal(t, "mydocker port", must(t, "port", "server"), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080\n80/tcp -> [fd99::1]:8081\n80/tcp -> [::]:8082")
 			match(t, "ps", must(t, "ps"), `0\.0\.0\.0:8080->80/tcp, \[::\]:8080->80/tcp`)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bufio"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -100,11 +101,20 @@ func TestEventsFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	time.Sleep(300 * time.Millisecond) // until it listens
-	my(t, "run", "--rm", "--name", "followed", "busybox", "sh", "-c", "exit 4")
-	timer := time.AfterFunc(patience(10*time.Second), func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	defer timer.Stop()
-	buffer := make([]byte, 100)
-	n, _ := out.Read(buffer)
-	equal(t, "the first event", string(buffer[:n]), "followed 4\n")
+	first := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(out).ReadString('\n')
+		first <- line
+	}()
+	for { // nothing says from when on it listens
+		my(t, "run", "--rm", "--name", "followed", "busybox", "sh", "-c", "exit 4")
+		select {
+		case line := <-first:
+			equal(t, "the first event", line, "followed 4\n")
+			return
+		case <-time.After(time.Second):
+		}
+	}
 }

@@ -68,7 +68,7 @@ func imagesSettle(t testing.TB) {
 	}
 }
 
-// ended waits for the end of a process that may take as long as the disk does: a minute, and more on a slow machine.
+// ended waits for the end of a process that may take as long as the disk does: minutes, on a slow machine.
 func ended(t testing.TB, p process) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(p.pid, 0)
@@ -79,7 +79,7 @@ func ended(t testing.TB, p process) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	deadline := time.Now().Add(patience(time.Minute))
+	deadline := time.Now().Add(patience(10 * time.Minute))
 	for {
 		left := time.Until(deadline)
 		if left <= 0 {
@@ -100,7 +100,7 @@ func ended(t testing.TB, p process) {
 func sameHost(t testing.TB, before []string) {
 	t.Helper()
 	imagesSettle(t)
-	deadline := time.Now().Add(patience(3 * time.Second))
+	deadline := time.Now().Add(patience(time.Minute))
 	var difference string
 	for {
 		difference = diff(before, hostState(t))
@@ -256,7 +256,7 @@ func restingHost(t testing.TB) []string {
 	t.Helper()
 	imagesSettle(t)
 	state := hostState(t)
-	for deadline := time.Now().Add(patience(5 * time.Second)); ; {
+	for deadline := time.Now().Add(patience(time.Minute)); ; {
 		time.Sleep(100 * time.Millisecond)
 		now := hostState(t)
 		if diff(state, now) == "" {
@@ -289,6 +289,16 @@ func diff(before, after []string) string {
 func neighbour(t testing.TB, command string) string {
 	t.Helper()
 	return sh(t, "ip netns exec neighbour "+command)
+}
+
+// neighbourServes lets the neighbour answer on a TCP port, each time with what a shell command prints, until the test ends.
+func neighbourServes(t testing.TB, port int, command string) {
+	t.Helper()
+	server := exec.Command("ip", "netns", "exec", "neighbour", "socat", fmt.Sprintf("TCP-LISTEN:%d,reuseaddr,fork", port), "SYSTEM:"+command)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
 }
 
 func match(t testing.TB, what, text, pattern string) {

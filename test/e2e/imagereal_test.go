@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // makeDebianImages has images made of Debian packages, once; they lie in bin/debian afterwards. It is called on the real host:
@@ -117,7 +116,7 @@ func TestNginxOutOfARegistry(t *testing.T) {
 		}
 		return ""
 	})
-	match(t, "from the neighbour", neighbour(t, "curl -s -m 5 -D - http://10.99.0.1:8080/"), `Server: nginx/1\.`)
+	match(t, "from the neighbour", neighbour(t, "curl -s -m 60 -D - http://10.99.0.1:8080/"), `Server: nginx/1\.`)
 	match(t, "as who", c.sh("ps -o user= -C nginx 2>/dev/null || stat -c %U /proc/[0-9]*/comm | sort -u"), `www-data`)
 
 	// What is pushed is what was pulled, whoever looks.
@@ -206,7 +205,7 @@ type proxy struct {
 	url      string
 	requests atomic.Int32
 	bytes    atomic.Int64
-	pause    time.Duration // after each 256 KiB
+	held     chan struct{} // once 40 MB have gone by, no more do until it is closed
 }
 
 func newProxy(t testing.TB) *proxy {
@@ -245,7 +244,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return
 		}
-		time.Sleep(p.pause)
+		if p.held != nil && p.bytes.Load() >= 40<<20 {
+			<-p.held
+		}
 	}
 }
 
@@ -317,7 +318,7 @@ func TestKilledPull(t *testing.T) {
 	sh(t, "skopeo --insecure-policy copy -q --dest-tls-verify=false oci:"+layout+":nginx docker://"+name)
 	t.Cleanup(func() { my(t, "rmi", "-f", name) })
 	line := newProxy(t)
-	line.pause = 5 * time.Millisecond // 50 MB a second at most
+	line.held = make(chan struct{}) // or it might be complete before it is killed
 	env := append(os.Environ(), "HTTP_PROXY="+line.url)
 	pull := exec.Command(binary, "pull", "--insecure", name)
 	pull.Env = env
@@ -345,6 +346,7 @@ func TestKilledPull(t *testing.T) {
 	})
 	refused(t, 1, []string{name}, "image", "inspect", name)
 	line.bytes.Store(0)
+	close(line.held)
 	out := myWith(t, nil, env, "pull", "--insecure", name)
 	equal(t, "the next pull: "+out.err, out.code, 0)
 	if again := line.bytes.Load(); again > 62<<20 {

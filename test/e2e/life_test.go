@@ -114,7 +114,7 @@ func TestLogsFollow(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(patience(10*time.Second), func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	buffer := make([]byte, 100)
 	n, err := out.Read(buffer)
@@ -129,7 +129,7 @@ func TestLogsFollow(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(patience(5 * time.Second)):
+	case <-time.After(patience(hangs)):
 		cmd.Process.Kill()
 		t.Error("logs -f does not end with the container")
 	}
@@ -211,6 +211,7 @@ func TestStop(t *testing.T) {
 	equal(t, "state of one that ignores TERM", deaf.inspect("{{.State.Status}} {{.State.ExitCode}}"), "exited 137")
 
 	own := start(t, "own-signal", "--stop-signal", "USR1", "busybox", "sh", "-c", "trap 'exit 21' USR1; sleep 3600 & wait")
+	own.hears(syscall.SIGUSR1)
 	must(t, "stop", own.name)
 	equal(t, "stop signal of its own", own.inspect("{{.State.ExitCode}}"), "21")
 }
@@ -218,6 +219,7 @@ func TestStop(t *testing.T) {
 func TestKill(t *testing.T) {
 	cleanHost(t)
 	c := start(t, "kill", "busybox", "sh", "-c", "trap 'echo hup' HUP; trap 'exit 9' USR1; while :; do sleep 0.05; done")
+	c.hears(syscall.SIGHUP)
 	must(t, "kill", "-s", "HUP", c.name)
 	eventually(t, func() string {
 		if log := must(t, "logs", c.name); log != "hup" {
@@ -226,6 +228,7 @@ func TestKill(t *testing.T) {
 		return ""
 	})
 	equal(t, "it goes on", c.inspect("{{.State.Running}}"), "true")
+	c.hears(syscall.SIGUSR1)
 	must(t, "kill", "--signal", "SIGUSR1", c.name)
 	equal(t, "exit status", must(t, "wait", c.name), "9")
 	refused(t, 1, []string{"kill", "not running"}, "kill", c.name)
@@ -398,7 +401,7 @@ func TestSignalsAreRelayed(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			timer := time.AfterFunc(patience(5*time.Second), func() { cmd.Process.Kill() })
+			timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 			defer timer.Stop()
 			buffer := make([]byte, 100)
 			n, _ := out.Read(buffer)
@@ -423,7 +426,7 @@ func TestForegroundClientKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(patience(5*time.Second), func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	out.Read(make([]byte, 10))
 	cmd.Process.Kill()

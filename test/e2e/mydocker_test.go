@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -35,8 +36,7 @@ func myWith(t testing.TB, in io.Reader, env []string, args ...string) result {
 	var out, stderr bytes.Buffer
 	cmd.Stdin, cmd.Env, cmd.Stdout, cmd.Stderr = in, env, &out, &stderr
 	cmd.WaitDelay = time.Second // a grandchild may hold the pipes
-	// To tell what hangs from what is slow: a hundred at once on a busy machine may take half a minute.
-	timer := time.AfterFunc(patience(3*time.Minute), func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	err := cmd.Run()
 	if !timer.Stop() {
 		t.Fatalf("mydocker %q hangs; so far it said:\n%s%s", args, &out, &stderr)
@@ -112,7 +112,33 @@ func start(t testing.TB, name string, args ...string) *ctr {
 // sleeper is a container that does nothing for a long time and dies of TERM at once.
 func sleeper(t testing.TB, name string, flags ...string) *ctr {
 	t.Helper()
-	return start(t, name, append(flags, "busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")...)
+	c := start(t, name, append(flags, "busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")...)
+	c.hears(syscall.SIGTERM)
+	return c
+}
+
+// hears waits until the container's first process has a handler for a signal. Until then the kernel does not deliver it to the first
+// process of a pid namespace, and stop would wait in vain.
+func (c *ctr) hears(sig syscall.Signal) {
+	c.t.Helper()
+	eventually(c.t, func() string {
+		if !catches(c.pid(), sig) {
+			return fmt.Sprintf("%s has no handler for signal %d", c.name, sig)
+		}
+		return ""
+	})
+}
+
+// catches says whether a process has a handler for a signal.
+func catches(pid int, sig syscall.Signal) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return false
+	}
+	_, line, _ := strings.Cut(string(status), "\nSigCgt:\t")
+	line, _, _ = strings.Cut(line, "\n")
+	caught, err := strconv.ParseUint(line, 16, 64)
+	return err == nil && caught>>(sig-1)&1 == 1
 }
 
 // web is a container with a web server on port 80. Its page names the container, and /cgi-bin/who the client's address.
@@ -197,7 +223,7 @@ func makeNetwork(t testing.TB, name string, flags ...string) string {
 
 // get fetches a page from the host itself.
 func get(url string) (string, error) {
-	client := &http.Client{Timeout: patience(3 * time.Second), Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil}}
+	client := &http.Client{Timeout: patience(time.Minute), Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil}}
 	resp, err := client.Get(url)
 	if err != nil {
 		return "", err

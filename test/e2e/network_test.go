@@ -144,8 +144,8 @@ func TestCable(t *testing.T) {
 	equal(t, "routes", strings.TrimSpace(c.in("ip route show default")), "default via 10.88.0.1 dev eth0")
 	match(t, "busybox ifconfig", c.exec("ifconfig", "eth0"), `(?s)HWaddr 02:42:0A:58:00:02.*inet addr:10.88.0.2.*Mask:255.255.255.0`)
 	match(t, "busybox route -n", c.exec("route", "-n"), `(?m)^0\.0\.0\.0\s+10\.88\.0\.1\s+0\.0\.0\.0\s+UG`)
-	c.exec("ping", "-c1", "-W2", "127.0.0.1")
-	c.exec("ping", "-c1", "-W2", "10.88.0.2")
+	c.exec("ping", "-c1", "-W20", "127.0.0.1")
+	c.exec("ping", "-c1", "-W20", "10.88.0.2")
 }
 
 // ping in all directions: container to container, host to container, container to host and beyond.
@@ -153,13 +153,13 @@ func TestPing(t *testing.T) {
 	cleanHost(t)
 	makeNetwork(t, "br0")
 	one, two := sleeper(t, "ping-one", "-net", "br0"), sleeper(t, "ping-two", "-net", "br0")
-	one.exec("ping", "-c1", "-W2", two.ip())
-	two.exec("ping", "-c1", "-W2", one.ip())
-	sh(t, "ping -c1 -W2 "+one.ip())
-	one.exec("ping", "-c1", "-W2", one.inspect("{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"))
-	one.exec("ping", "-c1", "-W2", "10.99.0.1") // the host's own address
-	one.exec("ping", "-c1", "-W2", "10.99.0.2") // the neighbour, which has no route back: masquerading
-	one.exec("ping", "-c1", "-W2", "203.0.113.9")
+	one.exec("ping", "-c1", "-W20", two.ip())
+	two.exec("ping", "-c1", "-W20", one.ip())
+	sh(t, "ping -c1 -W20 "+one.ip())
+	one.exec("ping", "-c1", "-W20", one.inspect("{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}"))
+	one.exec("ping", "-c1", "-W20", "10.99.0.1") // the host's own address
+	one.exec("ping", "-c1", "-W20", "10.99.0.2") // the neighbour, which has no route back: masquerading
+	one.exec("ping", "-c1", "-W20", "203.0.113.9")
 }
 
 // Outside sees the host's address; between containers nothing is rewritten.
@@ -169,20 +169,16 @@ func TestSourceAddress(t *testing.T) {
 	client, server := sleeper(t, "client", "-net", "br0"), web(t, "server", "-net", "br0")
 	equal(t, "a peer sees", client.exec("wget", "-qO-", "http://"+server.ip()+"/cgi-bin/who"), client.ip())
 	equal(t, "the host is seen as the gateway", mustGet(t, "http://"+server.ip()+"/cgi-bin/who"), "10.88.0.1")
-	seen := make(chan string)
-	go func() {
-		seen <- sh(t, "ip netns exec neighbour timeout 10 socat -T5 TCP-LISTEN:7777,reuseaddr SYSTEM:'echo $SOCAT_PEERADDR'")
-	}()
+	neighbourServes(t, 7777, "echo $SOCAT_PEERADDR")
 	var said string
 	eventually(t, func() string {
-		r := my(t, "exec", client.name, "nc", "-w", "2", "10.99.0.2", "7777")
+		r := my(t, "exec", client.name, "nc", "-w", "60", "10.99.0.2", "7777")
 		said = strings.TrimSpace(r.out)
 		if r.code != 0 || said == "" {
 			return "no answer from the neighbour: " + r.err
 		}
 		return ""
 	})
-	<-seen
 	equal(t, "the neighbour sees", said, "10.99.0.1")
 	match(t, "the rule that does it", sh(t, "iptables -t nat -S"), `-s 10\.88\.0\.0/24 ! -o br0 .*-j MASQUERADE`)
 }
@@ -344,7 +340,7 @@ func TestFirstUseWithSubnetTaken(t *testing.T) {
 	if strings.HasPrefix(c.ip(), "172.17.") {
 		t.Errorf("the default network overlaps with other0: %s", c.ip())
 	}
-	c.exec("ping", "-c1", "-W2", "203.0.113.9")
+	c.exec("ping", "-c1", "-W20", "203.0.113.9")
 }
 
 // A host whose firewall drops what it forwards (as Docker sets it up) does not stop us, and its rules are not touched.
@@ -358,8 +354,8 @@ func TestForwardPolicyDrop(t *testing.T) {
 	must(t, "network", "create", "br0")
 	server, client := web(t, "server", "-net", "br0", "-p", "8080:80"), sleeper(t, "client", "-net", "br0")
 	equal(t, "container to container", client.exec("wget", "-qO-", "http://"+server.ip()+"/"), "page of server")
-	client.exec("ping", "-c1", "-W2", "203.0.113.9")
-	equal(t, "neighbour to published port", neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080/"), "page of server")
+	client.exec("ping", "-c1", "-W20", "203.0.113.9")
+	equal(t, "neighbour to published port", neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8080/"), "page of server")
 	must(t, "rm", "-f", "server", "client")
 	must(t, "network", "rm", "br0")
 	equal(t, "their rules", sh(t, "iptables-save | grep -e THEIRS -e 9999 -e 'FORWARD DROP' | sed 's/ .[0-9:]*.$//'"), theirs)
@@ -378,7 +374,7 @@ func TestIsolationBetweenNetworks(t *testing.T) {
 	if r := my(t, "exec", client.name, "ping", "-c1", "-W1", server.ip()); r.code == 0 {
 		t.Errorf("a container of another network answers ping: %s", r.out)
 	}
-	equal(t, "through the published port", client.exec("timeout", "3", "wget", "-qO-", "http://10.99.0.1:8080/"), "page of server")
+	equal(t, "through the published port", client.exec("timeout", "60", "wget", "-qO-", "http://10.99.0.1:8080/"), "page of server")
 }
 
 // An internal network has no way out and no way in from the LAN.
@@ -386,7 +382,7 @@ func TestInternalNetwork(t *testing.T) {
 	cleanHost(t)
 	makeNetwork(t, "inside", "--internal")
 	one, two := web(t, "inside-one", "-net", "inside"), sleeper(t, "inside-two", "-net", "inside")
-	equal(t, "among themselves", two.exec("timeout", "3", "wget", "-qO-", "http://"+one.ip()+"/"), "page of inside-one")
+	equal(t, "among themselves", two.exec("timeout", "60", "wget", "-qO-", "http://"+one.ip()+"/"), "page of inside-one")
 	if r := my(t, "exec", two.name, "ping", "-c1", "-W1", "203.0.113.9"); r.code == 0 {
 		t.Error("an internal network reaches the outside")
 	}
@@ -397,7 +393,7 @@ func TestNoneAndHost(t *testing.T) {
 	cleanHost(t)
 	none := sleeper(t, "nothing", "--network", "none")
 	equal(t, "links with none", none.sh("ls /sys/class/net"), "lo")
-	none.exec("ping", "-c1", "-W1", "127.0.0.1")
+	none.exec("ping", "-c1", "-W20", "127.0.0.1")
 	equal(t, "IPAddress with none", none.inspect("{{.NetworkSettings.IPAddress}}"), "")
 
 	host := start(t, "with-host", "--net", "host", "busybox", "sh", "-c", "mkdir /www; echo on the host > /www/index.html; exec httpd -f -h /www -p 127.0.0.1:8099")

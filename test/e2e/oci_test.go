@@ -78,7 +78,7 @@ func (o *oci) with(files []*os.File, env []string, args ...string) result {
 	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.ExtraFiles = &out, &errOut, o.bundle, files
 	cmd.Env = append(os.Environ(), env...)
 	cmd.WaitDelay = 200 * time.Millisecond // a detached container holds the pipes
-	timer := time.AfterFunc(patience(30*time.Second), func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	_ = cmd.Run() // its status is the result
 	return result{out.String(), errOut.String(), cmd.ProcessState.ExitCode()}

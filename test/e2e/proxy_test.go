@@ -22,7 +22,7 @@ func TestUserlandProxy(t *testing.T) {
 		for _, address := range []string{"127.0.0.1", "10.99.0.1", "[::1]", "10.88.0.1"} {
 			equal(t, when+": client by "+address, mustGet(t, "http://"+address+":8080/cgi-bin/who"), "10.88.0.1")
 		}
-		equal(t, when+": client from outside", sh(t, "ip netns exec neighbour curl -sS -m 5 http://10.99.0.1:8080/cgi-bin/who"), "10.88.0.1")
+		equal(t, when+": client from outside", sh(t, "ip netns exec neighbour curl -sS -m 60 http://10.99.0.1:8080/cgi-bin/who"), "10.88.0.1")
 		equal(t, when+": itself", c.exec("wget", "-qO-", "http://10.88.0.1:8080/cgi-bin/who"), "10.88.0.1")
 	}
 	who("at once")
@@ -50,12 +50,12 @@ func TestUserlandProxyInForeground(t *testing.T) {
 	}()
 	var answer string
 	eventually(t, func() string {
-		conn, err := net.DialTimeout("tcp", "127.0.0.1:8082", time.Second)
+		conn, err := net.DialTimeout("tcp", "127.0.0.1:8082", time.Minute)
 		if err != nil {
 			return err.Error()
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience(2 * time.Second)))
+		conn.SetDeadline(time.Now().Add(patience(time.Minute)))
 		conn.Write([]byte("you\n"))
 		buf := make([]byte, 100)
 		n, err := conn.Read(buf)
@@ -78,7 +78,7 @@ func TestLoopback6(t *testing.T) {
 		equal(t, "[::1]:"+port, mustGet(t, "http://[::1]:"+port+"/"), "page of loop")
 	}
 	unreachable(t, "127.0.0.1:8084")
-	equal(t, "the client's address is kept", sh(t, "ip netns exec neighbour curl -sS -m 5 http://10.99.0.1:8083/cgi-bin/who"), "10.99.0.2")
+	equal(t, "the client's address is kept", sh(t, "ip netns exec neighbour curl -sS -m 60 http://10.99.0.1:8083/cgi-bin/who"), "10.99.0.2")
 	// The port goes and comes with the network that it is published by.
 	must(t, "network", "disconnect", "br0", "loop")
 	unreachable(t, "127.0.0.1:8083")

@@ -27,13 +27,15 @@ func TestPublish(t *testing.T) {
 		{"the host, the gateway", func(p string) string { return mustGet(t, "http://10.88.0.1:8080"+p) }},
 		{"the host, the container's address", func(p string) string { return mustGet(t, "http://10.88.0.2"+p) }},
 		{"the neighbour", func(p string) string {
-			return neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080"+p)
+			return neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8080"+p)
 		}},
-		{"a peer, the host's address", func(p string) string { return peer.exec("timeout", "3", "wget", "-qO-", "http://10.99.0.1:8080"+p) }},
-		{"a peer, the gateway", func(p string) string { return peer.exec("timeout", "3", "wget", "-qO-", "http://10.88.0.1:8080"+p) }},
-		{"itself, the host's address", func(p string) string { return server.exec("timeout", "3", "wget", "-qO-", "http://10.99.0.1:8080"+p) }},
-		{"itself, the gateway", func(p string) string { return server.exec("timeout", "3", "wget", "-qO-", "http://10.88.0.1:8080"+p) }},
-		{"another network", func(p string) string { return stranger.exec("timeout", "3", "wget", "-qO-", "http://10.99.0.1:8080"+p) }},
+		{"a peer, the host's address", func(p string) string { return peer.exec("timeout", "60", "wget", "-qO-", "http://10.99.0.1:8080"+p) }},
+		{"a peer, the gateway", func(p string) string { return peer.exec("timeout", "60", "wget", "-qO-", "http://10.88.0.1:8080"+p) }},
+		{"itself, the host's address", func(p string) string { return server.exec("timeout", "60", "wget", "-qO-", "http://10.99.0.1:8080"+p) }},
+		{"itself, the gateway", func(p string) string { return server.exec("timeout", "60", "wget", "-qO-", "http://10.88.0.1:8080"+p) }},
+		{"another network", func(p string) string {
+			return stranger.exec("timeout", "60", "wget", "-qO-", "http://10.99.0.1:8080"+p)
+		}},
 	} {
 		equal(t, "page from "+from.where, from.fetch("/"), "page of server")
 		if from.where == "the neighbour" {
@@ -62,7 +64,7 @@ func TestPublishRules(t *testing.T) {
 		return sh(t, `iptables -t nat -nvxL | awk '/dpt:8080/ && /DNAT/ {print $1}'`)
 	}
 	before := count()
-	neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8080/")
+	neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8080/")
 	if count() == before {
 		t.Error("the counters of the rule do not rise")
 	}
@@ -77,19 +79,15 @@ func TestPublishDoesNotHijack(t *testing.T) {
 	cleanHost(t)
 	web(t, "server", "-p", "7070:80")
 	client := sleeper(t, "client")
-	done := make(chan string)
-	go func() {
-		done <- sh(t, "ip netns exec neighbour timeout 10 socat -T3 TCP-LISTEN:7070,reuseaddr SYSTEM:'echo the neighbour itself'")
-	}()
+	neighbourServes(t, 7070, "echo the neighbour itself")
 	var said string
 	eventually(t, func() string {
-		r := my(t, "exec", client.name, "nc", "-w", "2", "203.0.113.9", "7070")
+		r := my(t, "exec", client.name, "nc", "-w", "60", "203.0.113.9", "7070")
 		if said = strings.TrimSpace(r.out); said == "" {
 			return "no answer: " + r.err
 		}
 		return ""
 	})
-	<-done
 	equal(t, "who answers on port 7070 of another host", said, "the neighbour itself")
 }
 
@@ -111,7 +109,7 @@ func TestPublishOnOneAddress(t *testing.T) {
 	if out := sh(t, "ip netns exec neighbour curl -sS --max-time 1 http://127.0.0.1:8081/ 2>&1 || :"); strings.Contains(out, "page of") {
 		t.Errorf("a port bound to 127.0.0.1 answers the LAN through a route for 127.0.0.1: %s", out)
 	}
-	equal(t, "the LAN address", neighbour(t, "curl -sS --max-time 3 http://10.99.0.1:8082/"), "page of lan")
+	equal(t, "the LAN address", neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8082/"), "page of lan")
 	unreachable(t, "127.0.0.1:8082")
 	equal(t, "mydocker port", must(t, "port", "loopback"), "80/tcp -> 127.0.0.1:8081")
 }
@@ -158,10 +156,10 @@ func TestPublishKinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn.SetDeadline(time.Now().Add(patience(3 * time.Second)))
+		conn.SetDeadline(time.Now().Add(patience(time.Minute)))
 		buffer := make([]byte, 100)
 		n := 0
-		for range 10 {
+		for range 200 {
 			fmt.Fprintln(conn, "hello")
 			conn.SetReadDeadline(time.Now().Add(patience(300 * time.Millisecond)))
 			if n, err = conn.Read(buffer); err == nil {

@@ -91,7 +91,7 @@ func TestUpdateRestartPolicy(t *testing.T) {
 // A machine that goes down stops everybody, each in its own way, and nobody counts as stopped by the user.
 func TestShutdownAndBoot(t *testing.T) {
 	cleanHost(t)
-	tidy := start(t, "tidy", "--restart", "unless-stopped", "busybox", "sh", "-c", "echo up; trap 'echo tidied; exit 0' TERM; sleep 3600 & wait")
+	tidy := start(t, "tidy", "--restart", "unless-stopped", "busybox", "sh", "-c", "trap 'echo tidied; exit 0' TERM; echo up; sleep 3600 & wait")
 	deaf := start(t, "deaf", "--restart", "always", "--stop-timeout", "0", "busybox", "sleep", "3600")
 	plain := sleeper(t, "plain")
 	halted := sleeper(t, "halted", "--restart", "unless-stopped")
@@ -109,6 +109,7 @@ func TestShutdownAndBoot(t *testing.T) {
 	equal(t, "boot", sortedLines(must(t, "system", "boot")), "deaf\ntidy")
 	equal(t, "who is down", plain.inspect("{{.State.Status}}")+halted.inspect("{{.State.Status}}"), "exitedexited")
 	equal(t, "a second boot", must(t, "system", "boot"), "")
+	tidy.hears(syscall.SIGTERM)
 	// An init that ends the session in which a container was started ends the monitor too: then the container ends as well as it can.
 	monitor := sh(t, fmt.Sprintf("ps -o ppid= -p %d", tidy.pid()))
 	sh(t, "kill "+monitor)

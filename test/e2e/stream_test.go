@@ -69,7 +69,7 @@ func TestSlowClient(t *testing.T) {
 	cleanHost(t)
 	dir := t.TempDir()
 	c := start(t, "slow-client", "-net", "none", "-v", dir+":/dir", "busybox", "sh", "-c",
-		"while ! test -e /dir/go; do sleep 0.05; done; yes 0123456789012345678901234567890123456789 | head -n 400000; touch /dir/written; sleep 0.5; echo the end")
+		"while ! test -e /dir/go; do echo wait; sleep 0.05; done; yes 0123456789012345678901234567890123456789 | head -n 400000; touch /dir/written; while ! test -e /dir/on; do sleep 0.05; done; echo the end")
 	cmd := exec.Command(binary, "attach", "--no-stdin", c.name)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -81,7 +81,9 @@ func TestSlowClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	time.Sleep(100 * time.Millisecond)
+	if n, err := out.Read(make([]byte, 100)); n == 0 { // now it is attached
+		t.Fatal(err)
+	}
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -95,6 +97,7 @@ func TestSlowClient(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
+	write(t, filepath.Join(dir, "on"), "")
 	text, err := io.ReadAll(out)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +109,7 @@ func TestSlowClient(t *testing.T) {
 	if !strings.HasSuffix(string(text), "the end\n") {
 		t.Errorf("the client is not shown the end: …%q", text[max(0, len(text)-100):])
 	}
-	equal(t, "lines in the log", strings.Count(must(t, "logs", c.name), "\n"), 400000)
+	equal(t, "lines in the log", strings.Count(must(t, "logs", c.name), "0123456789\n"), 400000)
 }
 
 // The log of a container that writes as fast as it can has every line, in order, also through rotation and while it is followed.
@@ -173,7 +176,7 @@ func TestLogsFollowRestarts(t *testing.T) {
 				return "(logs -f has ended)"
 			}
 			return line
-		case <-time.After(patience(10 * time.Second)):
+		case <-time.After(patience(hangs)):
 			return "(nothing comes)"
 		}
 	}
@@ -199,26 +202,28 @@ func TestJournald(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	must(t, "run", "--rm", "--name", "journal", "-net", "none", "--log-driver", "journald", "busybox", "sh", "-c", `echo out; sleep 0.2; printf 'a\001b\n' >&2; sleep 0.2; printf unfinished`)
-	var entries []map[string]string
+	must(t, "run", "--rm", "--name", "journal", "-net", "none", "--log-driver", "journald", "busybox", "sh", "-c", `echo out; printf 'a\001b\n' >&2; printf unfinished`)
+	entries := map[string]map[string]string{} // by message: the two streams are two pipes, and which is read first is nobody's promise
 	for range 3 {
-		conn.SetReadDeadline(time.Now().Add(patience(5 * time.Second)))
+		conn.SetReadDeadline(time.Now().Add(patience(time.Minute)))
 		buf := make([]byte, 64<<10)
 		n, err := conn.Read(buf)
 		if err != nil {
 			t.Fatalf("after %d entries: %v", len(entries), err)
 		}
-		entries = append(entries, journalEntry(t, buf[:n]))
+		entry := journalEntry(t, buf[:n])
+		entries[entry["MESSAGE"]] = entry
 	}
-	for i, want := range []map[string]string{
+	for _, want := range []map[string]string{
 		{"MESSAGE": "out", "PRIORITY": "6", "CONTAINER_NAME": "journal", "IMAGE_NAME": "busybox", "CONTAINER_PARTIAL_MESSAGE": ""},
 		{"MESSAGE": "a\x01b", "PRIORITY": "3", "CONTAINER_PARTIAL_MESSAGE": ""},
 		{"MESSAGE": "unfinished", "PRIORITY": "6", "CONTAINER_PARTIAL_MESSAGE": "true"},
 	} {
+		got := entries[want["MESSAGE"]]
 		for key, value := range want {
-			equal(t, fmt.Sprintf("entry %d: %s", i, key), entries[i][key], value)
+			equal(t, fmt.Sprintf("entry %q: %s", want["MESSAGE"], key), got[key], value)
 		}
-		equal(t, "the short id is the beginning of the long one", entries[i]["CONTAINER_ID_FULL"][:12], entries[i]["CONTAINER_ID"])
+		equal(t, "the short id is the beginning of the long one", fmt.Sprintf("%.12s", got["CONTAINER_ID_FULL"]), got["CONTAINER_ID"])
 	}
 }
 

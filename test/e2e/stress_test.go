@@ -115,7 +115,7 @@ func quietly(t testing.TB, args ...string) result {
 	defer stderr.Close()
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = out, stderr
-	timer := time.AfterFunc(patience(60*time.Second), func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	err = cmd.Run()
 	if !timer.Stop() {
 		t.Errorf("mydocker %q hangs", args)

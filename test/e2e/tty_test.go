@@ -110,7 +110,7 @@ func (term *terminal) text() string {
 // exits waits for the end of mydocker and returns its status.
 func (term *terminal) exits() int {
 	term.t.Helper()
-	timer := time.AfterFunc(patience(10*time.Second), func() { term.cmd.Process.Kill() })
+	timer := time.AfterFunc(patience(hangs), func() { term.cmd.Process.Kill() })
 	defer timer.Stop()
 	term.cmd.Wait()
 	return term.cmd.ProcessState.ExitCode()
@@ -136,7 +136,13 @@ func TestTerminal(t *testing.T) {
 	term.types("echo TERM=$TERM console=$(readlink /proc/self/fd/0)\n")
 	term.shows("TERM=xterm console=/dev/pts/0")
 	term.types("sleep 1000\n")
-	time.Sleep(100 * time.Millisecond)
+	eventually(t, func() string { // the kernel knows who has the terminal: not the shell any more
+		pid := must(t, "inspect", "-f", "{{.State.Pid}}", must(t, "ps", "-q"))
+		if f := strings.Fields(read(t, "/proc/"+pid+"/stat")); f[4] == f[7] { // pid (comm) state ppid pgrp session tty tpgid
+			return "sleep has not begun"
+		}
+		return ""
+	})
 	term.types("\x03")                    // Ctrl-C ends sleep, not the shell and not us
 	term.types("echo status $((99+1))\n") // (what is typed is echoed; the sum is not)
 	term.shows("status 100")

@@ -37,7 +37,7 @@ func TestUsernsRemap(t *testing.T) {
 	c := start(t, "remapped", "--userns-remap", "default", "--cap-add", "NET_ADMIN", "-v", "usersvol:/data", "-p", "8088:80", "busybox", "sh", "-c",
 		"touch /data/by-remapped /own; mkdir -p /www; echo page > /www/index.html; exec httpd -f -p 80 -h /www")
 	eventually(t, func() string {
-		if out := sh(t, "curl -s -m 2 http://127.0.0.1:8088/ || true"); out != "page" {
+		if out := sh(t, "curl -s -m 60 http://127.0.0.1:8088/ || true"); out != "page" {
 			return "the published port says " + out
 		}
 		return ""

@@ -19,8 +19,8 @@ func TestOnTheWire(t *testing.T) {
 		}
 		equal(t, "driver", must(t, "network", "ls", "--filter", "driver="+driver, "--format", "{{.Name}}"), "wire")
 		c := sleeper(t, "wired", "-net", "wire", "--ip", "10.99.0.77")
-		c.exec("ping", "-c1", "-W2", "10.99.0.2")
-		sh(t, "ip netns exec neighbour ping -c1 -W2 10.99.0.77")
+		c.exec("ping", "-c1", "-W20", "10.99.0.2")
+		sh(t, "ip netns exec neighbour ping -c1 -W20 10.99.0.77")
 		match(t, "inside", sh(t, "ip -n wired -d link show eth0"), driver+" +mode ")
 		r := my(t, "run", "-d", "--name", "published", "-net", "wire", "-p", "8080:80", "busybox", "sleep", "1000")
 		equal(t, "exit status of -p", r.code, 0)
@@ -33,7 +33,7 @@ func TestOnTheWire(t *testing.T) {
 		refused(t, 1, []string{"wire", "wired"}, "network", "rm", "wire")
 		must(t, "restart", "-t", "0", "wired", "published") // now it has a bridge: its port is published there
 		equal(t, "port", must(t, "port", "published"), "80/tcp -> 0.0.0.0:8080")
-		c.exec("ping", "-c1", "-W2", "10.99.0.2")
+		c.exec("ping", "-c1", "-W20", "10.99.0.2")
 		must(t, "rm", "-f", "wired", "published")
 		must(t, "network", "rm", "wire", "br0")
 	}
