@@ -31,7 +31,7 @@ demo: ## show the whole thing on this host, then put the host back as it was (ro
 .PHONY: test
 test: need-go mydocker ## run all tests (root; in namespaces that play the host, the real one is not touched)
 	@./test/install-deps.sh --check
-	MYDOCKER=$(CURDIR)/mydocker $(GO) test -timeout 20m $(TESTFLAGS) ./...
+	MYDOCKER=$(CURDIR)/mydocker $(GO) test -timeout 60m $(TESTFLAGS) ./...
 
 .PHONY: lint
 lint: need-go ## gofmt, go vet, staticcheck
@@ -47,11 +47,11 @@ STATIC := -tags netgo,osusergo -ldflags '-linkmode=external -extldflags=-static'
 .PHONY: race
 race: need-go ## the tests of the packages under the race detector (root; needs a C compiler)
 	@./test/install-deps.sh --check
-	CGO_ENABLED=1 $(GO) test -race $(STATIC) -timeout 20m $(TESTFLAGS) $$($(GO) list ./... | grep -v /test/)
+	CGO_ENABLED=1 $(GO) test -race $(STATIC) -timeout 60m $(TESTFLAGS) $$($(GO) list ./... | grep -v /test/)
 	CGO_ENABLED=1 $(GO) build -race -tags urfave_cli_no_docs -o bin/mydocker-race .
 	rm -rf bin/races && mkdir bin/races
 	MYDOCKER=$(CURDIR)/bin/mydocker-race GORACE="log_path=$(CURDIR)/bin/races/race" MYDOCKER_TEST_SLOW=10 \
-	    $(GO) test -count=1 -timeout 20m -run 'TestStress|TestConcurrency' ./test/e2e
+	    $(GO) test -count=1 -timeout 60m -run 'TestStress|TestConcurrency' ./test/e2e
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target FUZZTIME (5000x: so many runs)

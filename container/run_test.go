@@ -112,7 +112,7 @@ func TestReaper(t *testing.T) {
 	self, err := os.Executable()
 	must(t, err)
 	bundle, r := newBundle(t), newRuntime(t)
-	o := shell("sh -c 'true & exec sleep 0.1' & wait; n=0; while ps -o stat | grep -q Z && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.1; done; ps -o pid,stat,args; exit 9")
+	o := shell("sh -c 'true & exec sleep 0.1' & wait; n=0; while ps -o stat | grep -q '[Z]' && [ $n -lt 600 ]; do n=$((n+1)); sleep 0.1; done; ps -o pid,stat,args; exit 9")
 	o.Init, o.InitBinary = true, self
 	res, err := run(t, r, bundle, o)
 	must(t, err)

@@ -24,7 +24,7 @@ func injections6() []injection {
 		{"6: black hole", byHand6, run("ip -6 route add blackhole fd00:7::12/128"), []string{"blackhole-route host"}, true},
 		{"6: wrong netmask", byHand6, run("ip -n ns2 addr del fd00:7::12/64 dev eth0; ip -n ns2 addr add fd00:7::12/48 dev eth0 nodad; ip -n ns2 -6 route replace default via fd00:7::1"), []string{"wrong-netmask ns2"}, true},
 		{"6: duplicate address", byHand6, run("ip -n ns2 addr flush dev eth0 scope global; ip -n ns2 addr add fd00:7::11/64 dev eth0 nodad; ip -n ns2 -6 route replace default via fd00:7::1"), []string{"duplicate-address fd00:7::11"}, true},
-		{"6: an address that the neighbour has", dual, run("ip -n lan addr add fd99::1/64 dev eth0; for i in $(seq 60); do ip -n lan addr show dev eth0 dadfailed | grep -q fd99::1 && break; sleep 0.1; done"), []string{"dad-failed lan:fd99::1"}, false},
+		{"6: an address that the neighbour has", dual, run("ip -n lan addr add fd99::1/64 dev eth0; for i in $(seq 600); do ip -n lan addr show dev eth0 dadfailed | grep -q fd99::1 && break; sleep 0.1; done"), []string{"dad-failed lan:fd99::1"}, false},
 		{"6: wrong static neighbour", byHand6, run("ip neigh replace fd00:7::11 lladdr 02:aa:bb:cc:dd:ee dev br7 nud permanent"), []string{"wrong-neighbor host:fd00:7::11"}, true},
 		{"6: overlapping subnets", dual, run("ip link add br8 type bridge; ip addr add fd00:30::200/48 dev br8 nodad; ip link set br8 up"), []string{"overlapping-subnets br0 br8"}, false},
 		{"6: a VPN's route", dual, run("ip route add fd00:30::/80 via fd99::2"), []string{"route-overlap br0"}, false},

@@ -85,7 +85,7 @@ func (b Bench) exec(c sandbox.Command) (int, error) {
 }
 
 // limit is how long a script may take, in seconds: longer means that it hangs.
-const limit = "30"
+const limit = "180"
 
 // Run runs a script on the sandbox's host and returns what it printed, and its status.
 func (b Bench) Run(script, answer string) (output string, code int, err error) {

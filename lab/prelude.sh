@@ -8,15 +8,15 @@ has_addr() { inns "$1" ip -o addr show dev "$2" 2>/dev/null | grep -qE " $3( |$)
 is_port() { ip -o link show dev "$1" 2>/dev/null | grep -q " master $2 "; }
 is_bridge() { ip -d -o link show dev "$1" 2>/dev/null | grep -q ' bridge '; }
 default_via() { inns "$1" ip route show default 2>/dev/null | grep -qE "via $2( |$)"; }
-pings() { inns "$1" ping -c 1 -W 0.4 "$2" >/dev/null 2>&1; }
+pings() { inns "$1" ping -c 1 -W 1 "$2" >/dev/null 2>&1; }
 forwarding() { [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ]; }
 policy() { iptables -S "$1" | grep -qx -- "-P $1 $2"; }
 rule() { iptables -t "$1" -S "$2" 2>/dev/null | grep -qE -- "$3"; }
 no_rule() { ! rule "$@" && return 0; return 1; }
-answers() { local from=$1 url=$2 word=${3-}; if [ "$from" = host ]; then curl -s -m 1 "$url" | grep -q -- "$word"; else on "$from" curl -s -m 1 "$url" | grep -q -- "$word"; fi; }
+answers() { local from=$1 url=$2 word=${3-}; if [ "$from" = host ]; then curl -s -m 3 "$url" | grep -q -- "$word"; else on "$from" curl -s -m 3 "$url" | grep -q -- "$word"; fi; }
 running() { [ "$(mydocker inspect -f '{{.State.Status}}' "$1" 2>/dev/null)" = running ]; }
-eventually() { # for what takes the kernel a moment; gives up after 0.8 s
-    local end=$((${EPOCHREALTIME/[.,]/} + 800000))
+eventually() { # for what takes the kernel a moment; gives up after 3 s: the machine may be busy
+    local end=$((${EPOCHREALTIME/[.,]/} + 3000000))
     while ! "$@" >/dev/null 2>&1; do
         [ ${EPOCHREALTIME/[.,]/} -lt $end ] || return 1
         sleep 0.05

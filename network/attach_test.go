@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // One container on one network, seen by ip, iptables-save and ip netns.
@@ -33,8 +34,12 @@ func TestAttachSeenFromOutside(t *testing.T) {
 		"ip netns exec web ls /proc/sys/net/ipv4": {"ip_forward"},
 	}
 	for command, lines := range wants {
-		out := run(t, strings.Fields(command)...)
 		for _, want := range lines {
+			out := run(t, strings.Fields(command)...)
+			for tries := 0; tries < 1000 && !strings.Contains(out, want); tries++ { // the kernel notes that a link is up a moment later
+				time.Sleep(50 * time.Millisecond)
+				out = run(t, strings.Fields(command)...)
+			}
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: want %q in\n%s", command, want, out)
 			}

@@ -7,11 +7,30 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // kernelState is all of the kernel's state that a network consists of, with what must differ taken out: numbers of links, and
-// the ids of endpoints.
+// the ids of endpoints. Carriers and IPv6 addresses come in the background, so it is looked at until it stays as it is.
 func kernelState(t *testing.T) string {
+	t.Helper()
+	onTheWay := regexp.MustCompile(`NO-CARRIER|LOWERLAYERDOWN|tentative`)
+	var last string
+	for same, tries := 0, 0; same < 4; tries++ {
+		if tries == 1000 {
+			t.Fatalf("the kernel's state does not come to rest:\n%s", last)
+		}
+		now := kernelStateNow(t)
+		if same++; now != last || onTheWay.MatchString(now) {
+			same = 0
+		}
+		last = now
+		time.Sleep(50 * time.Millisecond)
+	}
+	return last
+}
+
+func kernelStateNow(t *testing.T) string {
 	t.Helper()
 	out := run(t, "bash", "-euc", `
 		ip -o -d link show; ip -o addr show; ip route show table all; ip -6 route show table all

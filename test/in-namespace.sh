@@ -95,12 +95,27 @@ inside() {
     ip -n neighbour addr add 203.0.113.9/32 dev lo
     ip -n neighbour link set eth0 up
     ip route add default via 10.99.0.2
+    await_links
 
     export FAKE_HOST=1
     # Not exec: this shell is the first process of the pid namespace and buries orphans.
     local status=0
     "$@" <&0 || status=$?
     exit "$status"
+}
+
+# The kernel makes the carriers known, and the routes to IPv6 addresses, in the background: who looks at this host twice would see it change.
+await_links() {
+    for _ in $(seq 600); do
+        [[ $(</sys/class/net/eth0/operstate) == up ]] && on_link '' fd99::1 && on_link '-n neighbour' fd99::2 && return
+        sleep 0.1
+    done
+    die "eth0 has not come up within a minute"
+}
+
+on_link() { # WHERE ADDRESS
+    # shellcheck disable=SC2086
+    ip $1 -6 route show table local | grep -q "^local $2 dev eth0" && ip $1 -6 -o addr show dev eth0 | grep -q ' fe80'
 }
 
 # What others have mounted for a while in directories of theirs (a package manager, another test) would vanish from this host when they

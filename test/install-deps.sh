@@ -82,5 +82,11 @@ if [[ ! -e $policy ]]; then
     trap 'rm -f "$policy"' EXIT
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-apt-get install -q -y --no-install-recommends "${missing[@]}"
+# A mirror that does not answer, and somebody else's dpkg, are waited for.
+apt() { apt-get -q -o Acquire::Retries=5 -o DPkg::Lock::Timeout=600 "$@"; }
+for try in 1 2 3 4 5; do
+    if apt update && apt install -y --no-install-recommends "${missing[@]}"; then exit 0; fi
+    echo "install-deps.sh: try $try of 5 has failed" >&2
+    sleep $((try * 10))
+done
+exit 1

@@ -5,6 +5,7 @@
 # its kernel was started with security=selinux, and the tests' own policy holds.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
+echo "vm.sh ${1-}: the machine has booted" # .ci/run waits for it
 export PATH=$PATH:/usr/sbin:/sbin MYDOCKER=$PWD/mydocker MYDOCKER_TEST_SLOW=20 MYDOCKER_TESTDATA=$PWD/
 
 [[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs ]] || { echo "vm.sh: no cgroup v2 here" >&2; exit 1; }
@@ -79,7 +80,7 @@ if [[ ${1-} == systemd ]]; then
     [[ -d /run/systemd/system ]] || { echo "vm.sh: systemd does not run here" >&2; exit 1; }
     echo "--- AppArmor's default profile"
     apparmor
-    exec env MYDOCKER_TEST_SYSTEMD=1 ./container.test -test.timeout 3m -test.v -test.run 'Systemd|AppArmor'
+    exec env MYDOCKER_TEST_SYSTEMD=1 ./container.test -test.timeout 15m -test.v -test.run 'Systemd|AppArmor'
 fi
 
 # A policy of a few lines (container/testdata/selinux.cil), enforced: labels are only words where there is none.
@@ -110,15 +111,15 @@ fi
 echo 8 >/proc/sys/vm/nr_hugepages # or a limit of huge pages would have nothing to limit
 for package in cgroups container; do
     echo "--- $package"
-    (mkdir -p "$package" && cd "$package" && "../$package.test" -test.timeout 5m -test.skip Runc)
+    (mkdir -p "$package" && cd "$package" && "../$package.test" -test.timeout 15m -test.skip Runc)
 done
 echo "--- network: links and queueing disciplines that not every kernel has"
 for module in sch_netem ipvlan macvlan 8021q dummy; do # or the tests would only see that they are refused
     modprobe "$module" || { echo "vm.sh: the guest's kernel has no $module" >&2; exit 1; }
 done
-(mkdir -p network && cd network && ../network.test -test.timeout 5m -test.v -test.run '^Test(Macvlan.*|MadeParents|IPvlan|Rate|Delay)$')
+(mkdir -p network && cd network && ../network.test -test.timeout 15m -test.v -test.run '^Test(Macvlan.*|MadeParents|IPvlan|Rate|Delay)$')
 echo "--- e2e"
 mkdir -p test/e2e && cp in-namespace.sh test/
-(cd test/e2e && ../../e2e.test -test.timeout 10m -test.v -test.run '^Test(VM|Limits.*|Stats|Delay|CopyRemapped)$')
+(cd test/e2e && ../../e2e.test -test.timeout 25m -test.v -test.run '^Test(VM|Limits.*|Stats|Delay|CopyRemapped)$')
 echo "--- a sandbox without root, and containers in it"
 without_root

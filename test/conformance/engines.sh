@@ -16,7 +16,7 @@ ip link set lo up
 mount -t tmpfs tmpfs /run
 work=$(mktemp -d)
 mount -t tmpfs tmpfs "$work"
-cd "$work" # conmon leaves a file "oom" where it stands
+cd "$work" || exit 2 # conmon leaves a file "oom" where it stands
 failed=0 passed=0
 
 # expect NAME STATUS PATTERN COMMAND...: the command's exit status and its output.
@@ -84,7 +84,7 @@ podman_test() {
 
 # await SOCKET: an engine's daemon needs a moment.
 await() {
-	for _ in $(seq 60); do
+	for _ in $(seq 1000); do
 		[ -S "$1" ] && return
 		sleep 0.25
 	done
@@ -97,12 +97,12 @@ docker_test() {
 	daemon=$!
 	await /run/docker-test.sock
 	set -- docker -H unix:///run/docker-test.sock
-	for _ in $(seq 40); do "$@" version >/dev/null 2>&1 && break; sleep 0.25; done
+	for _ in $(seq 1000); do "$@" version >/dev/null 2>&1 && break; sleep 0.25; done
 	"$@" import "$work/root.tar" img >/dev/null
 	engine docker 126 "$@"
 	expect "docker: init" 0 'docker-init -- ps' "$@" run --ulimit nofile=1000:1000 --network none --rm --init img ps
 	expect "docker: healthcheck" 0 '' "$@" run --ulimit nofile=1000:1000 --network none -d --name h1 --health-cmd true --health-interval 1s img sleep 1000
-	for _ in $(seq 30); do
+	for _ in $(seq 600); do
 		[ "$("$@" inspect -f '{{.State.Health.Status}}' h1)" = healthy ] && break
 		sleep 0.2
 	done
@@ -111,8 +111,8 @@ docker_test() {
 	expect "docker: rm -f" 0 '' "$@" rm -f h1
 	expect "docker: publish a port" 0 '' "$@" run --ulimit nofile=1000:1000 -d -p 8080:80 --name p1 img \
 		sh -c 'echo published > /index.html; exec busybox httpd -f -p 80 -h /'
-	for _ in $(seq 30); do curl -s -m 1 -o /dev/null http://127.0.0.1:8080/ && break; sleep 0.2; done
-	expect "docker: the published port answers" 0 '^published$' curl -s -m 5 http://127.0.0.1:8080/
+	for _ in $(seq 600); do curl -s -m 1 -o /dev/null http://127.0.0.1:8080/ && break; sleep 0.2; done
+	expect "docker: the published port answers" 0 '^published$' curl -s -m 60 http://127.0.0.1:8080/
 	expect "docker: rm -f" 0 '' "$@" rm -f p1
 	kill "$daemon"
 	wait "$daemon"
@@ -149,7 +149,7 @@ X
 	expect "containerd: resume" 0 '' "$@" task resume a3
 	expect "containerd: metrics" 0 'memory.usage_in_bytes\|memory.usage ' "$@" task metrics a3
 	expect "containerd: kill" 0 '' "$@" task kill -s KILL a3
-	for _ in $(seq 20); do "$@" task ls | grep -q 'a3 .*STOPPED' && break; sleep 0.1; done
+	for _ in $(seq 600); do "$@" task ls | grep -q 'a3 .*STOPPED' && break; sleep 0.1; done
 	expect "containerd: delete" 0 "exit code 137" "$@" task rm a3
 	expect "containerd: command not found" 1 'executable file not found' "$@" run --rm $options "$image" a4 nosuch
 	kill "$daemon"

@@ -39,7 +39,7 @@ one() {
         if [[ $2 && $(stat -f -c %T /sys/fs/cgroup) != cgroup2fs ]]; then
             umount /sys/fs/cgroup/unified /sys/fs/cgroup/systemd 2>/dev/null || :
         fi
-        mount -t tmpfs tmpfs "$1/tmp" && cd "$1/bin" && TMPDIR=$1/tmp RUNTIME=$3 exec timeout -k 5 60 "./$4"
+        mount -t tmpfs tmpfs "$1/tmp" && cd "$1/bin" && TMPDIR=$1/tmp RUNTIME=$3 exec timeout -k 5 300 "./$4"
     ' bash "$out" "$v1" "$1" "$2" >"$out/log" 2>&1 </dev/null || status=$?
     ((status == 0)) && ! grep -q '^not ok' "$out/log"
 }

@@ -26,7 +26,8 @@ func TestConnectOptions(t *testing.T) {
 		if when == "stopped" {
 			must(t, "start", "late")
 		}
-		match(t, when+": interfaces in order", sh(t, "ip -n late -br addr show"), `(?s)eth0\S+ +UP +10\.81\.0\.2/24.*eth1\S+ +UP +10\.82\.0\.77/24 fd82::77/64`)
+		becomes(t, when+": interfaces in order", `(?s)eth0\S+ +UP +10\.81\.0\.2/24.*eth1\S+ +UP +10\.82\.0\.77/24 fd82::77/64`, // the kernel notes that a link is up a moment later
+			func() string { return sh(t, "ip -n late -br addr show") })
 		match(t, when+": the default route is the first network's", sh(t, "ip -n late route"), `^default via 10\.81\.0\.1 dev eth0`)
 		for _, name := range []string{"late", "tardy", "tardy.back", "late.back", must(t, "inspect", "-f", "{{.Id}}", "late")[:12]} {
 			match(t, when+": "+name, db.sh("nslookup "+name+" || :"), `10\.82\.0\.77`)
@@ -66,7 +67,7 @@ func TestNetworksInOrder(t *testing.T) {
 	flags[3] = "name=mm,alias=middle,ip=10.92.0.9,mac-address=02:00:00:00:00:09"
 	c := sleeper(t, "ordered", flags...)
 	for range 2 {
-		match(t, "interfaces", sh(t, "ip -n ordered -br addr"), `(?s)eth0\S+ +UP +10\.91\.0\.\d+/24.*eth1\S+ +UP +10\.92\.0\.9/24.*eth2\S+ +UP +10\.93\.0\.\d+/24`)
+		becomes(t, "interfaces", `(?s)eth0\S+ +UP +10\.91\.0\.\d+/24.*eth1\S+ +UP +10\.92\.0\.9/24.*eth2\S+ +UP +10\.93\.0\.\d+/24`, func() string { return sh(t, "ip -n ordered -br addr") })
 		equal(t, "MAC", links(t, "ordered")["eth1"].MAC, "02:00:00:00:00:09")
 		must(t, "restart", "-t", "0", c.name)
 	}

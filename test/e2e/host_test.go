@@ -308,6 +308,17 @@ func match(t testing.TB, what, text, pattern string) {
 	}
 }
 
+// becomes waits until a text matches.
+func becomes(t testing.TB, what, pattern string, get func() string) {
+	t.Helper()
+	eventually(t, func() string {
+		if text := get(); !regexp.MustCompile(pattern).MatchString(text) {
+			return fmt.Sprintf("%s: %q does not match %q", what, text, pattern)
+		}
+		return ""
+	})
+}
+
 func equal[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {

@@ -116,7 +116,7 @@ func onFreshHost(t *testing.T) bool {
 // patience is a time limit, longer where everything is slow (an interpreted virtual machine).
 func patience(d time.Duration) time.Duration {
 	if factor, err := strconv.Atoi(os.Getenv("MYDOCKER_TEST_SLOW")); err == nil && factor > 0 {
-		return d * time.Duration(factor)
+		return min(d*time.Duration(factor), 10*time.Minute)
 	}
 	return d
 }

@@ -118,6 +118,12 @@ func TestCable(t *testing.T) {
 	cleanHost(t)
 	makeNetwork(t, "br0", "--subnet", "10.88.0.0/24")
 	c := sleeper(t, "cable", "-net", "br0")
+	eventually(t, func() string { // the kernel notes that a link is up a moment later
+		if states := links(t, "")["br0"].State + hostEnd(t, c).State + links(t, "cable")["eth0"].State; states != "UPUPUP" {
+			return "the links are " + states
+		}
+		return ""
+	})
 
 	bridge := links(t, "")["br0"]
 	equal(t, "kind of the bridge", bridge.Info.Kind, "bridge")
@@ -134,7 +140,7 @@ func TestCable(t *testing.T) {
 		t.Errorf("link-netnsid is not shown: outer %v, inner %v", outer.Netns, inner.Netns)
 	}
 	match(t, "brctl show", sh(t, "brctl show br0"), `(?s)br0\s+\S+\s+no\s+`+outer.Name)
-	match(t, "bridge link", sh(t, "bridge link"), outer.Name+`.*master br0 state forwarding`)
+	becomes(t, "bridge link", outer.Name+`.*master br0 state forwarding`, func() string { return sh(t, "bridge link") })
 
 	equal(t, "first address", inner.ipv4(), "10.88.0.2/24")
 	equal(t, "MAC is 02:42 and the address", inner.MAC, "02:42:0a:58:00:02")
