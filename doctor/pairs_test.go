@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mydocker/mydocker/network"
+	"github.com/mydocker/mydocker/test/host"
 )
 
 // touches are what the faults change. Of two that change the same thing the later hides the earlier; behind the first group nothing else of

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mydocker/mydocker/network"
 	"github.com/mydocker/mydocker/state"
+	"github.com/mydocker/mydocker/test/host"
 	"github.com/mydocker/mydocker/world"
 )
 
@@ -59,7 +60,7 @@ func (s *scene) clear() {
 			errs = append(errs, s.m.Remove(context.Background(), n.Name))
 		} else if n.Bridge != "" {
 			command := "ip link del " + n.Bridge + " 2>/dev/null || true"
-			errs = append(errs, shell(command))
+			errs = append(errs, host.Try(command))
 		}
 	}
 	if err := errors.Join(errs...); err != nil && !s.t.Failed() {
@@ -132,7 +133,7 @@ func (s *scene) container(name, on string, ports ...string) *network.Endpoint {
 func (s *scene) process(ns string) int {
 	s.t.Helper()
 	must(s.t, "[ -e /run/netns/"+ns+" ] || { ip netns add "+ns+"; ip -n "+ns+" link set lo up; }")
-	cmd := exec.Command("ip", "netns", "exec", ns, "sleep", "60")
+	cmd := exec.Command("ip", "netns", "exec", ns, "sleep", "3600")
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -83,7 +83,7 @@ same "nothing is left" "$(ls /sys/class/net | grep -c veth)" 0
 echo "--- the tests of the runtime: the last program, seccomp's tables, the known attacks"
 export MYDOCKER=/bin/mydocker MYDOCKER_TESTDATA=/ MYDOCKER_TEST_SLOW=20
 cd /tmp
-/seccomp.test -test.timeout 5m || fail "the tests of seccomp"
-/container.test -test.timeout 8m -test.run "$(cat /arm64.tests)" || fail "the tests of container"
+/seccomp.test -test.timeout 15m || fail "the tests of seccomp"
+/container.test -test.timeout 25m -test.run "$(cat /arm64.tests)" || fail "the tests of container"
 echo "arm64: all passed"
 poweroff -f

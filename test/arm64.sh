@@ -25,7 +25,7 @@ foreign_apt() {
         cp -rL /etc/apt/sources.list* /etc/apt/apt.conf.d /etc/apt/trusted.gpg.d "$apt/etc/apt/"
     fi
     apt-get -qq -o Dir::Etc="$apt/etc/apt" -o Dir::State="$apt/state" -o Dir::State::status="$apt/status" -o Dir::Cache="$apt/cache" \
-        -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root -o Acquire::Languages=none "$@"
+        -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root -o Acquire::Languages=none -o Acquire::Retries=5 "$@"
 }
 
 # fetch leaves kernel, modules and busybox in the cache. It appears there as a whole, or not at all.
@@ -66,7 +66,7 @@ build() {
 
 # boot says how the guest's tests ended: the last line on the console.
 boot() {
-    timeout -k 5 "${ARM64_TIMEOUT:-600}" qemu-system-aarch64 -M virt -accel tcg,thread=multi -cpu max,pauth-impdef=on -smp 2 -m 2048 -nodefaults -no-user-config \
+    timeout -k 5 "${ARM64_TIMEOUT:-2400}" qemu-system-aarch64 -M virt -accel tcg,thread=multi -cpu max,pauth-impdef=on -smp 2 -m 2048 -nodefaults -no-user-config \
         -display none -no-reboot -kernel "$cache/vmlinuz" -initrd "$work/initrd" -append "console=ttyAMA0 quiet panic=-1" \
         -serial "file:$work/console" </dev/null &
     local qemu=$! status=0
@@ -77,7 +77,14 @@ boot() {
     grep -q '^arm64: all passed' "$work/console" || die "the tests failed"
 }
 
-fetch
+for try in 1 2 3 4; do # a mirror that does not answer is waited for
+    fetch &
+    wait $! && break
+    echo "arm64.sh: try $try of 4 to fetch the guest has failed" >&2
+    rm -rf "$work"/{apt,debs,new}
+    sleep $((try * 10))
+done
+[[ -e $cache/root ]] || die "no guest could be fetched"
 build
 : >"$work/console"
 boot

@@ -30,7 +30,7 @@ first_boot() {
     mydocker run -d --rm --name fleeting busybox sleep 1000000
     # One that has something to tidy up, and says so where it is seen after the reboot.
     mydocker run -d --name tidy --restart always --network lab -v tidy:/data busybox \
-        sh -c 'echo began >>/data/log; trap "echo tidied >>/data/log; exit 0" TERM; sleep 1000000 & wait'
+        sh -c 'trap "echo tidied >>/data/log; exit 0" TERM; echo began >>/data/log; sleep 1000000 & wait'
     mydocker create --name created --restart always busybox true
     mydocker run --name done --restart on-failure:5 busybox true
     what_is >"$before/world"
@@ -68,6 +68,10 @@ second_boot() {
     same "their states" "$(mydocker inspect -f '{{.State.Status}} {{.State.ExitCode}}' created done halted never | xargs)" \
         'created 0 exited 0 exited 137 exited 137'
     what_is | diff "$before/world" - || die "the world has changed"
+    until [[ $(mydocker exec tidy cat /data/log | grep -c began) == 2 ]]; do sleep 0.2; done
+    for name in 127.0.0.1:8080 127.0.0.1:8082; do # until they listen
+        until busybox wget -q -O /dev/null "http://$name/" || busybox nc "${name%:*}" "${name#*:}" </dev/null; do sleep 0.2; done 2>/dev/null
+    done
     # What is served on ports, and by names and addresses.
     for name in 127.0.0.1:8080 127.0.0.1:8081 10.77.0.10 10.78.0.10; do
         same "page of $name" "$(busybox wget -q -O - "http://$name/" | sort -u)" page

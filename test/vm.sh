@@ -54,6 +54,7 @@ rootless() { # WHAT COMMAND...
     host() { "${user[@]}" mydocker sandbox exec -n mine host "$@"; }
     host mydocker image bootstrap
     host mydocker run -d --name web -p 8080:80 busybox httpd -f -h /etc
+    until host mydocker exec web wget -qO /dev/null http://127.0.0.1/hostname; do sleep 0.2; done # it listens
     same "$what: a published port" "$("${user[@]}" mydocker sandbox exec -n mine lan busybox wget -qO - http://10.99.0.1:8080/hostname | wc -c)" 13
     same "$what: files" "$(host mydocker run --rm busybox sh -c 'rm -r /etc/x /bin/[m-z]* 2>/dev/null; mkdir -p /home/a; mv /home/a /home/b; ls /home; echo x > /dev/null && echo written')" $'b\nwritten'
     same "$what: exec" "$(host mydocker exec web id -u)" 0

@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
 // shells are the ways in which `mydocker completion --help` says to install the scripts, and the function that stands in for
@@ -48,7 +47,6 @@ func inShell(t *testing.T, name, rc, script, config string) *terminal {
 	cmd.Dir = home
 	cmd.Env = []string{"HOME=" + home, "PATH=" + home + ":" + os.Getenv("PATH"), "TERM=xterm", "LC_ALL=C.UTF-8"}
 	term := atTerminal(t, 40, 200, cmd)
-	term.limit = time.Minute // zsh reads a thousand files first
 	term.shows("ready: ")
 	return term
 }

@@ -21,7 +21,6 @@ type terminal struct {
 	mu     sync.Mutex
 	screen strings.Builder
 	ended  chan struct{}
-	limit  time.Duration // for what it is to show
 }
 
 // onTerminal starts mydocker with a terminal of the given size as its controlling terminal.
@@ -49,7 +48,7 @@ func atTerminal(t testing.TB, rows, columns uint16, cmd *exec.Cmd) *terminal {
 		t.Fatal(err)
 	}
 	defer slave.Close()
-	term := &terminal{t: t, master: master, cmd: cmd, ended: make(chan struct{}), limit: 5 * time.Second}
+	term := &terminal{t: t, master: master, cmd: cmd, ended: make(chan struct{})}
 	term.resize(rows, columns)
 	term.cmd.Stdin, term.cmd.Stdout, term.cmd.Stderr = slave, slave, slave
 	term.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -93,7 +92,7 @@ func (term *terminal) types(keys string) {
 // shows waits until the text stands on the screen.
 func (term *terminal) shows(text string) {
 	term.t.Helper()
-	within(term.t, term.limit, func() string {
+	eventually(term.t, func() string {
 		if screen := term.text(); !strings.Contains(screen, text) {
 			return fmt.Sprintf("%q is not on the screen:\n%s", text, screen)
 		}
