@@ -114,11 +114,11 @@ for package in cgroups container; do
     echo "--- $package"
     (mkdir -p "$package" && cd "$package" && "../$package.test" -test.timeout 15m -test.skip Runc)
 done
-echo "--- network: links and queueing disciplines that not every kernel has"
-for module in sch_netem ipvlan macvlan 8021q dummy; do # or the tests would only see that they are refused
+echo "--- network: links, queueing disciplines and a protocol that not every kernel has"
+for module in sch_netem ipvlan macvlan 8021q dummy sctp; do # or the tests would only see that they are refused
     modprobe "$module" || { echo "vm.sh: the guest's kernel has no $module" >&2; exit 1; }
 done
-(mkdir -p network && cd network && ../network.test -test.timeout 15m -test.v -test.run '^Test(Macvlan.*|MadeParents|IPvlan|Rate|Delay)$')
+(mkdir -p network && cd network && ../network.test -test.timeout 15m -test.v -test.run '^Test(Macvlan.*|MadeParents|IPvlan|Rate|Delay|SCTP)$')
 echo "--- e2e"
 mkdir -p test/e2e && cp in-namespace.sh test/
 (cd test/e2e && ../../e2e.test -test.timeout 25m -test.v -test.run '^Test(VM|Limits.*|Stats|Delay|CopyRemapped)$')
