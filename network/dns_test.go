@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -282,52 +281,6 @@ func TestNames(t *testing.T) {
 		}
 	})
 	t.Run("under load", func(t *testing.T) { namesUnderLoad(t, web) })
-}
-
-// 10,000 questions from twenty clients: each has its answer, and none is lost.
-func namesUnderLoad(t *testing.T, b box) {
-	const clients, each = 20, 500
-	query, err := (&dnsmessage.Message{Header: dnsmessage.Header{ID: 1, RecursionDesired: true}, Questions: []dnsmessage.Question{{
-		Name: dnsmessage.MustNewName("db."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}}).Pack()
-	if err != nil {
-		t.Fatal(err)
-	}
-	conns := make([]net.Conn, clients)
-	for i := range conns {
-		if err := b.Do(func() (err error) { conns[i], err = net.Dial("udp", "127.0.0.11:53"); return err }); err != nil {
-			t.Fatal(err)
-		}
-		defer conns[i].Close()
-	}
-	var answered atomic.Int64
-	var wg sync.WaitGroup
-	for _, c := range conns {
-		wg.Go(func() {
-			c.SetDeadline(time.Now().Add(3 * time.Minute))
-			buf := make([]byte, 512)
-			for sent := 0; sent < each; sent += 10 {
-				for range 10 { // ten at a time, without waiting
-					if _, err := c.Write(query); err != nil {
-						t.Error(err)
-						return
-					}
-				}
-				for range 10 {
-					if _, err := c.Read(buf); err != nil {
-						t.Error(err)
-						return
-					}
-					answered.Add(1)
-				}
-			}
-		})
-	}
-	begin := time.Now()
-	wg.Wait()
-	t.Logf("%d answers, %.0f a second", answered.Load(), float64(answered.Load())/time.Since(begin).Seconds())
-	if answered.Load() != clients*each {
-		t.Errorf("%d of %d were answered", answered.Load(), clients*each)
-	}
 }
 
 // The default network has no names.

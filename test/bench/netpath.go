@@ -12,6 +12,7 @@ func networkWorks() []work {
 	return []work{
 		{"data path", measurePaths},
 		{"network connect and disconnect", measureConnect},
+		{"names of containers", measureNames},
 		{"one more published port beside a thousand (nftables)", measureThousandthPort},
 		{"new connections beside 5000 published ports (nftables)", measureManyPorts},
 	}

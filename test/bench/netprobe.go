@@ -102,6 +102,8 @@ func probe(address, kind string, d time.Duration) (float64, error) {
 				counts[i], errs[i] = stream(address, begin.Add(d))
 			case kindKeep:
 				counts[i], errs[i] = requests(address, begin.Add(d), true)
+			case kindNames:
+				counts[i], errs[i] = names(address, begin.Add(d))
 			case kindConnect:
 				counts[i], errs[i] = requests(address, begin.Add(d), false)
 			default:
