@@ -39,24 +39,40 @@ func mountID(path string) (uint64, error) {
 	return st.Mnt_id, nil
 }
 
-// isShared says whether what is mounted below a path is seen elsewhere too: the optional field shared: of the path's mount,
-// proc_pid_mountinfo(5). Nothing is shared at a path that is not there.
-func isShared(path string) (bool, error) {
+// A HostMount is the mount that a path of the host is on.
+type HostMount struct {
+	Point string
+	// Shared says that what is mounted below it is seen elsewhere too, Slave that it shows what is mounted elsewhere: the
+	// optional fields shared: and master: of proc_pid_mountinfo(5).
+	Shared, Slave bool
+}
+
+// MountOf finds the topmost mount at a path, in the calling thread's mount namespace.
+func MountOf(path string) (HostMount, error) {
 	id, err := mountID(path)
 	if err != nil {
-		return false, ignoreAbsent(err)
+		return HostMount{}, err
 	}
 	mounts, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
-		return false, err
+		return HostMount{}, err
 	}
 	for line := range strings.Lines(string(mounts)) {
 		facts, _, _ := strings.Cut(line, " - ")
 		if fields := strings.Fields(facts); fields[0] == strconv.FormatUint(id, 10) {
-			return slices.ContainsFunc(fields, func(f string) bool { return strings.HasPrefix(f, "shared:") }), nil
+			has := func(tag string) bool {
+				return slices.ContainsFunc(fields[6:], func(f string) bool { return strings.HasPrefix(f, tag) })
+			}
+			return HostMount{Point: fields[4], Shared: has("shared:"), Slave: has("master:")}, nil
 		}
 	}
-	return false, fmt.Errorf("the mount %d of %s is not in /proc/self/mountinfo", id, path)
+	return HostMount{}, fmt.Errorf("the mount %d of %s is not in /proc/self/mountinfo", id, path)
+}
+
+// isShared says whether what is mounted below a path is seen elsewhere too. Nothing is shared at a path that is not there.
+func isShared(path string) (bool, error) {
+	m, err := MountOf(path)
+	return m.Shared, ignoreAbsent(err)
 }
 
 // unmountRoot takes the container's mounts off the caller's namespace. Absent is success: only what lies on top of the

@@ -17,6 +17,7 @@ import (
 // tree is a detached mount that the creator makes for init: `mount --bind SOURCE`, with the owners mapped.
 type tree struct {
 	source    string
+	opened    *os.File // the source, if the caller has opened it
 	recursive bool
 	mapped    *idMap // nil: owners as they are
 }
@@ -84,7 +85,11 @@ func (t tree) make() (int, error) {
 	if t.recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, t.source, flags)
+	at, source := unix.AT_FDCWD, t.source
+	if t.opened != nil {
+		at, source, flags = int(t.opened.Fd()), "", flags|unix.AT_EMPTY_PATH
+	}
+	fd, err := unix.OpenTree(at, source, flags)
 	if err != nil || t.mapped == nil {
 		return fd, err
 	}

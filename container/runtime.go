@@ -40,6 +40,9 @@ type CreateOptions struct {
 	// Rootfs, if not nil, gives the root file system as a detached mount, which is moved onto Spec.Root.Path in the
 	// container's own mount namespace. It is called while init is starting up. The file is closed by Create.
 	Rootfs func() (*os.File, error)
+	// Sources are what some of the bind mounts show, by their destinations: opened by the caller, because others may change
+	// meanwhile what is at the path that the config names. They stay the caller's.
+	Sources map[string]*os.File
 	// Stdin, Stdout and Stderr become the container's, unless it has a terminal. nil means /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// UserNS, if any, is the path of a user namespace that stands for the new one of the config, and has its mapping: other

@@ -3,6 +3,7 @@ package container
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type hostFacts struct {
 	noPivot     bool
 	keepKeyring bool
 	labels      bool // linux.mountLabel means something here
+	sources     map[string]*os.File // CreateOptions.Sources
 }
 
 // buildConfig is the whole of what init is told.
@@ -182,11 +184,12 @@ func (b *builder) mount(m specs.Mount) error {
 				return err
 			}
 		}
-		if mapped != nil || hasUserNS(b.spec) || shared {
+		opened := b.host.sources[m.Destination]
+		if mapped != nil || hasUserNS(b.spec) || shared || opened != nil {
 			// Init is nobody on the host: it may neither map the ids of a mount nor look into every directory. And what is to be
 			// shared with the host must be taken from the host's own tree: init's copy of it hears, and is not heard.
 			s.handedOver(len(b.trees))
-			b.trees = append(b.trees, tree{source: m.Source, recursive: o.recursive, mapped: mapped})
+			b.trees = append(b.trees, tree{source: m.Source, opened: opened, recursive: o.recursive, mapped: mapped})
 		}
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		return b.cgroupMount(s)

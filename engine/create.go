@@ -313,6 +313,9 @@ func (e *Engine) checkMounts(o *CreateOptions) error {
 			if m.MustExist && errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("invalid mount config for type %q: bind source path does not exist: %s", m.Type, m.Source)
 			}
+			if err := checkPropagation(m); err != nil {
+				return err
+			}
 		case "volume":
 			if m.Source != "" {
 				if err := validVolumeName(m.Source); err != nil {

@@ -21,11 +21,14 @@ func (e *Engine) Attachments(d *Definition, users *os.File) ([]image.Attachment,
 		return nil, err
 	}
 	var list []image.Attachment
-	for _, m := range mounts {
+	for i, m := range mounts {
 		if m.Type != "bind" {
 			continue
 		}
 		a := image.Attachment{Source: m.Source, Target: m.Destination, ReadOnly: readOnlyMount(m)}
+		if mine := d.Options.Mounts[i]; mine.Subpath != "" {
+			a.Source, a.Subpath = e.volumeData(mine.Source), mine.Subpath
+		}
 		if isOurs(m, e.Root.Lib+"/") {
 			a.UserNS = users
 		}

@@ -38,7 +38,7 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 	for _, l := range links {
 		linkEnv = append(linkEnv, l.env(d.Name)...)
 	}
-	mounts, err := e.mounts(d)
+	mounts, err := e.checkedMounts(d)
 	if err != nil {
 		return nil, err
 	}

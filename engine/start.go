@@ -114,8 +114,13 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 
 func (e *Engine) createProcess(ctx context.Context, d *Definition, spec *specs.Spec, l *live, io *stdio, users *remapped) (*container.Container, error) {
 	defer io.closeTheirs() // or the pumps would never see the end
+	sources, err := e.openSubpaths(d)
+	if err != nil {
+		return nil, err
+	}
+	defer closeValues(sources)
 	return e.runtime.Create(ctx, container.CreateOptions{
-		ID: d.ID, Bundle: e.Root.Container(d.ID), Spec: spec,
+		ID: d.ID, Bundle: e.Root.Container(d.ID), Spec: spec, Sources: sources,
 		Rootfs: func() (*os.File, error) { return duplicate(l.rootfs) }, // Create closes it; ours keeps the mount alive
 		Stdin:  io.stdin, Stdout: io.stdout, Stderr: io.stderr,
 		UserNS: users.path("user"),

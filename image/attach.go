@@ -12,7 +12,9 @@ import (
 // Attachment is a directory or file of the host that appears in a root file system: a volume, or a bind mount.
 type Attachment struct {
 	Source, Target string
-	ReadOnly       bool
+	// Subpath, if any, is what of the source is shown; no link in the source leads out of it.
+	Subpath  string
+	ReadOnly bool
 	// UserNS, if not nil, is a user namespace through whose mapping the owners are shown, as Rootfs.UserNS.
 	UserNS *os.File
 }
@@ -72,7 +74,12 @@ func attachInPrivate(root *os.File, place string, volumes []Attachment, owners O
 
 // open makes a detached bind mount of the source, as it will look.
 func (v Attachment) open() (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, v.Source, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	source, err := v.openSource()
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(source)
+	fd, err := unix.OpenTree(source, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH)
 	if err != nil {
 		return -1, err
 	}
@@ -91,6 +98,15 @@ func (v Attachment) open() (int, error) {
 		}
 	}
 	return fd, nil
+}
+
+func (v Attachment) openSource() (int, error) {
+	fd, err := unix.Open(v.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil || v.Subpath == "" {
+		return fd, err
+	}
+	defer unix.Close(fd)
+	return openInRoot(fd, v.Subpath, unix.O_PATH)
 }
 
 // attach mounts one source. The place for it is made if the image has none, links resolved inside the root.

@@ -35,6 +35,20 @@ func TestMountFlags(t *testing.T) {
 			sh(t, "umount "+dir+"/src/late; umount "+dir+"/src/inner 2>/dev/null; :")
 		})
 	}
+
+	// A mount that tells nobody of what is mounted below it cannot give what is asked for: refused, and nothing is made.
+	sh(t, "mkdir "+dir+"/alone; mount -t tmpfs alone "+dir+"/alone; mount --make-private "+dir+"/alone")
+	t.Cleanup(func() { sh(t, "umount "+dir+"/alone") })
+	for flag, says := range map[string]string{"shared": "not a shared mount", "rshared": "not a shared mount", "slave": "not a shared or slave mount", "rslave": "not a shared or slave mount"} {
+		refused(t, 125, []string{"path " + dir + "/alone/new/er is mounted on " + dir + "/alone but it is " + says}, "run", "--rm", "-v", dir+"/alone/new/er:/m:"+flag, "busybox", "true")
+	}
+	equal(t, "what a refused mount made", sh(t, "ls "+dir+"/alone"), "")
+	must(t, "create", "--name", "propagates", "-v", dir+"/src:/m:rshared", "busybox", "true")
+	sh(t, "mount --make-private "+dir+"/src")
+	refused(t, 1, []string{"not a shared mount"}, "start", "propagates")
+	sh(t, "mount --make-shared "+dir+"/src")
+	must(t, "start", "-a", "propagates")
+	must(t, "rm", "propagates")
 	refused(t, 125, []string{"propagation"}, "run", "--mount", "type=bind,src="+dir+"/src,dst=/m,bind-propagation=sideways", "busybox", "true")
 
 	has := "test -e /etc/passwd && echo image || echo empty"
