@@ -69,6 +69,8 @@ func (r *reader) long(arg, text string, args []string) ([]string, error) {
 	case flag == nil && name == "help":
 		r.help = true
 		return args, nil
+	case flag == nil && onlyValue(r.verb, name) != "":
+		return r.only(name, value, given, args)
 	case flag == nil || len(name) == 1:
 		return nil, r.unknown(name, "unknown flag: --"+name)
 	case isSwitch(flag):
@@ -81,6 +83,23 @@ func (r *reader) long(arg, text string, args []string) ([]string, error) {
 		value, args = args[0], args[1:]
 	}
 	return args, r.add(flag, "--"+name, value)
+}
+
+// only takes a flag of Docker's that has one value here, which is what happens anyhow, and refuses all others.
+func (r *reader) only(name, value string, given bool, args []string) ([]string, error) {
+	want := onlyValue(r.verb, name)
+	switch {
+	case !given && want == "true": // a switch
+		value = want
+	case !given && len(args) == 0:
+		return nil, usagef(r.verb, "flag needs an argument: --%s", name)
+	case !given:
+		value, args = args[0], args[1:]
+	}
+	if value != want {
+		return nil, r.unknown(name, "")
+	}
+	return args, nil
 }
 
 // short reads a bundle of one-letter options, the last of which may take a value: -it, -p80:80, -dp 80:80.

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -78,6 +77,7 @@ func (s *session) color(f *os.File) bool {
 func globalFlags() []urfave.Flag {
 	root := state.DefaultRoot()
 	return []urfave.Flag{
+		str("config", "dir", "Directory of config.json, with the credentials for registries (default: $DOCKER_CONFIG or ~/.docker)"),
 		yes("debug,D", "Print what is going on behind the scenes, as --log-level debug does"),
 		yes("explain", "Print each kernel operation as the shell command that it equals, as it is done"),
 		firewallFlag(),
@@ -106,6 +106,11 @@ func (s *session) useFirewall(v *verb, name string) error {
 func (s *session) global(c *urfave.Context) error {
 	s.root.Lib, s.root.Run = c.String("root"), c.String("run-root")
 	s.explain = c.Bool("explain")
+	if dir := c.String("config"); dir != "" { // those who read the file, or run the helper that does, look here
+		if err := os.Setenv("DOCKER_CONFIG", dir); err != nil {
+			return fmt.Errorf("--config: %w", err)
+		}
+	}
 	top := commands()
 	if s.root.Lib == "" || s.root.Run == "" {
 		return usagef(top, "--root and --run-root need a directory")
@@ -387,9 +392,4 @@ func (s *session) eachPrinted(refs []string, do func(ref string) error) error {
 		_, err := fmt.Fprintln(s.streams.Out, ref)
 		return err
 	})
-}
-
-func (s *session) printVersion() error {
-	_, err := fmt.Fprintf(s.streams.Out, "mydocker version %s, %s\n", s.version, runtime.Version())
-	return err
 }

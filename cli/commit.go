@@ -14,6 +14,7 @@ import (
 	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/image"
+	"github.com/mydocker/mydocker/lang"
 )
 
 func commitVerb() *verb {
@@ -197,7 +198,7 @@ func historyToRow(l image.Layer, human, trunc bool) historyRow {
 		row.Size = units.HumanSizeWithPrecision(float64(l.Size), 3)
 	}
 	if trunc {
-		row.CreatedBy = ellipsis(row.CreatedBy, 45)
+		row.CreatedBy = lang.Clip(row.CreatedBy, 45)
 		if row.ID != "<missing>" {
 			row.ID = shortID(row.ID)
 		}

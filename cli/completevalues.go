@@ -27,7 +27,7 @@ func valueKind(f urfave.Flag) string {
 		return "container"
 	case "volume":
 		return "bind"
-	case "env-file", "label-file", "cidfile", "input", "output", "root", "run-root", "busybox", "device", "workdir":
+	case "config", "env-file", "label-file", "cidfile", "input", "output", "root", "run-root", "busybox", "device", "workdir":
 		return "file"
 	}
 	if kind := flagKind(f); kind == "file" || kind == "dir" {

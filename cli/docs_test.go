@@ -42,6 +42,8 @@ func TestCompatTableTellsTheTruth(t *testing.T) {
 			switch {
 			case ours == nil && (err == nil || !strings.HasPrefix(err.Error(), "--"+f.names[0]+" is not supported: ")):
 				t.Errorf("%s --%s is not refused by name: %v", words, f.names[0], err)
+			case ours == nil && strings.HasSuffix(err.Error(), "mydocker does not implement it"):
+				t.Errorf("%s --%s is refused without a reason", words, f.names[0])
 			case ours != nil && err != nil && strings.Contains(err.Error(), "unknown flag"):
 				t.Errorf("%s --%s: %v", words, f.names[0], err)
 			case ours != nil && (f.kind == "bool") != isSwitch(ours):

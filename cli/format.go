@@ -1,15 +1,15 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
-	"text/tabwriter"
 	"text/template"
+
+	"github.com/mydocker/mydocker/lang"
 )
 
 // listing is how a family of rows is shown: as a table, through a Go template, or as JSON. R is a struct of strings whose
@@ -41,7 +41,7 @@ func (l listing[R]) print(w io.Writer, format string, quiet bool, rows []R) erro
 	var out bytes.Buffer
 	for _, r := range rows {
 		if err := row.Execute(&out, r); err != nil {
-			return templateError(err)
+			return rowError(err, r)
 		}
 		out.WriteByte('\n')
 	}
@@ -53,16 +53,40 @@ func (l listing[R]) print(w io.Writer, format string, quiet bool, rows []R) erro
 	if err != nil {
 		return err
 	}
-	// Docker's own settings: columns at least 10 wide, three spaces between them.
-	buffered := bufio.NewWriterSize(w, 32<<10) // a tabwriter writes cell by cell
-	tw := tabwriter.NewWriter(buffered, 10, 1, 3, ' ', 0)
-	if err := head.Execute(tw, l.header); err != nil {
+	var table bytes.Buffer
+	if err := head.Execute(&table, l.header); err != nil {
 		return templateError(err)
 	}
-	if _, err := tw.Write(append([]byte("\n"), out.Bytes()...)); err != nil {
-		return err
+	table.WriteByte('\n')
+	table.Write(out.Bytes())
+	_, err = w.Write(inColumns(table.String(), 10))
+	return err
+}
+
+// inColumns puts cells, which tabs part, under each other: at least so wide, with three spaces between. A Chinese character takes two
+// columns of a terminal, for which text/tabwriter, which Docker uses, has no eye.
+func inColumns(text string, least int) []byte {
+	var widths []int
+	for line := range strings.Lines(text) {
+		cells := strings.Split(line, "\t")
+		for i, cell := range cells[:len(cells)-1] {
+			if i == len(widths) {
+				widths = append(widths, least)
+			}
+			widths[i] = max(widths[i], lang.Width(cell)+3)
+		}
 	}
-	return errors.Join(tw.Flush(), buffered.Flush())
+	var out bytes.Buffer
+	for line := range strings.Lines(text) {
+		cells := strings.Split(line, "\t")
+		for i, cell := range cells {
+			if i < len(cells)-1 {
+				cell = lang.Pad(cell, widths[i])
+			}
+			out.WriteString(cell)
+		}
+	}
+	return out.Bytes()
 }
 
 // uses says whether a format needs a field that is dear to compute.
@@ -77,6 +101,22 @@ func parseTemplate(text string, functions template.FuncMap) (*template.Template,
 }
 
 func templateError(err error) error { return fmt.Errorf("template parsing error: %w", err) }
+
+// rowError is the error of a template for rows of a type: a field that there is not is answered with those that there are.
+func rowError(err error, row any) error {
+	if !strings.Contains(err.Error(), "can't evaluate field") {
+		return templateError(err)
+	}
+	var fields []string
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(row)) {
+		if f.IsExported() && !f.Anonymous {
+			fields = append(fields, "."+f.Name)
+		}
+	}
+	_, field, _ := strings.Cut(err.Error(), "can't evaluate field ")
+	field, _, _ = strings.Cut(field, " ")
+	return fmt.Errorf("template parsing error: there is no field .%s: %s are known", field, strings.Join(fields, ", "))
+}
 
 // templateFunctions are Docker's.
 func templateFunctions() template.FuncMap {
@@ -154,13 +194,4 @@ func shortID(id string) string {
 		return id[:12]
 	}
 	return id
-}
-
-// ellipsis cuts a text to a number of characters, the last of which then is "…".
-func ellipsis(text string, length int) string {
-	runes := []rune(text)
-	if len(runes) <= length {
-		return text
-	}
-	return string(runes[:length-1]) + "…"
 }

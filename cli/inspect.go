@@ -113,7 +113,7 @@ func (s *session) lookUp(ctx context.Context, kind, ref string) (any, error) {
 			return v, err
 		}
 	}
-	return nil, fmt.Errorf("no such object: %s", ref)
+	return nil, fmt.Errorf("no such object: %s (mydocker ps -a, images, network ls and volume ls list them)", ref)
 }
 
 // inspect prints all that can be found, and then fails for what cannot.

@@ -201,7 +201,7 @@ func readLimits(c *urfave.Context, o *engine.CreateOptions) error {
 	for _, text := range c.StringSlice("ulimit") {
 		limit, err := units.ParseUlimit(text)
 		if err != nil {
-			return fmt.Errorf("invalid --ulimit '%s': %w", text, err)
+			return fmt.Errorf("invalid --ulimit '%s': %w; NAME=SOFT[:HARD] is expected, such as nofile=1024:4096", text, err)
 		}
 		o.Ulimits = append(o.Ulimits, specs.POSIXRlimit{
 			Type: "RLIMIT_" + strings.ToUpper(limit.Name),

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,6 +65,7 @@ Examples:
 			if c.Bool("dry-run") {
 				return s.planCreate(o)
 			}
+			s.warn(unknownOptions(o.Options))
 			e, err := s.engine()
 			if err != nil {
 				return err
@@ -99,6 +102,22 @@ func networkOptions(c *urfave.Context) (o network.CreateOptions, err error) {
 	}
 	o.Labels, err = parseLabels(c.StringSlice("label"))
 	return o, err
+}
+
+// unknownOptions are the --opt that nothing here depends on. They are kept, as Docker keeps them, but the user is told.
+func unknownOptions(options map[string]string) (warnings []string) {
+	known := network.KnownOptions()
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		if slices.Contains(known, key) {
+			continue
+		}
+		text := "--opt " + key + " means nothing to mydocker and is only kept"
+		if best := nearest(key, known); best != "" {
+			text += " (did you mean " + best + "?)"
+		}
+		warnings = append(warnings, text)
+	}
+	return warnings
 }
 
 // byFamily parts values into the IPv4 and the IPv6 one; there can be one of each.

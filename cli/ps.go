@@ -15,6 +15,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/mydocker/mydocker/engine"
+	"github.com/mydocker/mydocker/lang"
 )
 
 // containerRow is what a template of `ps` may name.
@@ -144,10 +145,10 @@ func containerToRow(sum *engine.Summary, trunc bool) containerRow {
 	}
 	if trunc {
 		row.ID = shortID(row.ID)
-		row.Command = strconv.Quote(ellipsis(sum.Command, 20))
+		row.Command = strconv.Quote(lang.Clip(sum.Command, 20))
 		mounts := make([]string, len(sum.Mounts))
 		for i, m := range sum.Mounts {
-			mounts[i] = ellipsis(m, 15)
+			mounts[i] = lang.Clip(m, 15)
 		}
 		row.Mounts = strings.Join(mounts, ",")
 	}

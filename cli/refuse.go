@@ -3,6 +3,7 @@ package cli
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -64,10 +65,23 @@ func refusal(v *verb, name string) string {
 	return ""
 }
 
+// onlyValue is the one value with which a flag of Docker's is taken that is otherwise refused: scripts give it to say what goes without
+// saying here. "" when the command has no such flag.
+func onlyValue(v *verb, name string) string {
+	values := map[string]string{"disable-content-trust": "true", "volume-driver": "local", "ipam-driver": "default", "isolation": "default"}
+	flags, _ := dockerCommand(v.words())
+	if slices.ContainsFunc(flags, func(f dockerFlag) bool { return f.names[0] == name }) {
+		return values[name]
+	}
+	return ""
+}
+
 // flagReason is the second half of the sentence that refuses a flag of Docker's.
 func flagReason(command, flag string) string {
-	if reason, ok := flagReasons()[command+" --"+flag]; ok {
-		return reason
+	for _, words := range []string{command, sameAs(command)} {
+		if reason, ok := flagReasons()[words+" --"+flag]; ok {
+			return reason
+		}
 	}
 	if reason, ok := flagReasons()["--"+flag]; ok {
 		return reason
@@ -78,46 +92,63 @@ func flagReason(command, flag string) string {
 // flagReasons are the reasons, by flag, or by command and flag where one flag has two meanings.
 func flagReasons() map[string]string {
 	const (
-		noDaemon  = "there is no daemon to talk to; mydocker works on this machine, as root"
-		windows   = "it is for Windows containers"
-		swarmOnly = "it is for Swarm, and mydocker works on one machine"
-		trust     = "content trust (Notary) is not implemented; name the image by its digest instead: IMAGE@sha256:…"
+		noDaemon    = "there is no daemon to talk to; mydocker works on this machine, as root"
+		windows     = "it is for Windows containers"
+		swarmOnly   = "it is for Swarm, and mydocker works on one machine"
+		trust       = "only true, Docker's own default, is taken, as content trust (Notary) is not implemented; name the image by its digest instead: IMAGE@sha256:…"
+		onePlatform = "an image here is of one platform, which `pull --platform` chooses"
+		swarmVolume = "it is for Swarm's cluster volumes, and mydocker works on one machine"
 	)
 	return map[string]string{
 		"--host": noDaemon, "--context": noDaemon, "--tls": noDaemon, "--tlscacert": noDaemon, "--tlscert": noDaemon,
 		"--tlskey": noDaemon, "--tlsverify": noDaemon, "--use-api-socket": noDaemon,
-		"--config":                "mydocker reads only ~/.docker/config.json for registries",
-		"--cpu-count":             windows,
-		"--cpu-percent":           windows,
-		"--isolation":             windows,
-		"--io-maxbandwidth":       windows,
-		"--io-maxiops":            windows,
-		"--disable-content-trust": trust,
-		"--gpus":                  "GPUs need the vendor's hook; give the devices with --device instead",
-		"--kernel-memory":         "the kernel dropped that limit in Linux 5.16; use --memory",
-		"--runtime":               "mydocker is its own runtime",
-		"--storage-opt":           "overlay keeps no quota for a container; put --root on a file system with project quotas",
-		"--volume-driver":         "volumes are local directories; mount other storage on the host and bind it with -v",
-		"--link":                  "links are lines in /etc/hosts, which go with the container; use `network disconnect` for networks",
-		"--ipam-driver":           "addresses are given by mydocker itself",
-		"--ipam-opt":              "addresses are given by mydocker itself",
-		"--no-prune":              "there are no untagged parents that could be removed",
-		"--tree":                  "use `history`, or --format",
-		"--verbose":               swarmOnly,
-		"volume create --opt":     "a volume is a directory; mount other storage on the host and bind it with -v",
-		"--checkpoint":            "checkpoints need CRIU, which mydocker does not use",
-		"--checkpoint-dir":        "checkpoints need CRIU, which mydocker does not use",
-		"--config-from":           swarmOnly,
-		"--config-only":           swarmOnly,
-		"--ingress":               swarmOnly,
-		"--scope":                 swarmOnly,
-		"--cluster":               swarmOnly,
+		"--cpu-count":              windows,
+		"--cpu-percent":            windows,
+		"--isolation":              "only default is taken; the others are for Windows containers",
+		"--io-maxbandwidth":        windows,
+		"--io-maxiops":             windows,
+		"--disable-content-trust":  trust,
+		"--gpus":                   "GPUs need the vendor's hook; give the devices with --device instead",
+		"--kernel-memory":          "the kernel dropped that limit in Linux 5.16; use --memory",
+		"--runtime":                "mydocker is its own runtime",
+		"--storage-opt":            "overlay keeps no quota for a container; put --root on a file system with project quotas",
+		"--volume-driver":          "only local is taken; volumes are local directories; mount other storage on the host and bind it with -v",
+		"--link":                   "links are lines in /etc/hosts, which go with the container; use `network disconnect` for networks",
+		"--ipam-driver":            "only default is taken; addresses are given by mydocker itself",
+		"history --platform":       onePlatform,
+		"image inspect --platform": onePlatform,
+		"push --platform":          onePlatform,
+		"save --platform":          onePlatform,
+		"rmi --platform":           onePlatform,
+		"load --platform":          "of an archive with several platforms this machine's is taken",
+		"network create --ipv4":    "every network has IPv4 addresses; --ipv6 adds IPv6",
+		"--availability":           swarmVolume,
+		"--group":                  swarmVolume,
+		"--limit-bytes":            swarmVolume,
+		"--required-bytes":         swarmVolume,
+		"--secret":                 swarmVolume,
+		"--sharing":                swarmVolume,
+		"--topology-preferred":     swarmVolume,
+		"--topology-required":      swarmVolume,
+		"volume create --type":     swarmVolume,
+		"--ipam-opt":               "addresses are given by mydocker itself",
+		"--no-prune":               "there are no untagged parents that could be removed",
+		"--tree":                   "use `history`, or --format",
+		"--verbose":                swarmOnly,
+		"volume create --opt":      "a volume is a directory; mount other storage on the host and bind it with -v",
+		"--checkpoint":             "checkpoints need CRIU, which mydocker does not use",
+		"--checkpoint-dir":         "checkpoints need CRIU, which mydocker does not use",
+		"--config-from":            swarmOnly,
+		"--config-only":            swarmOnly,
+		"--ingress":                swarmOnly,
+		"--scope":                  swarmOnly,
+		"--cluster":                swarmOnly,
 	}
 }
 
 // refusedCommand says why a command that Docker has is not to be had here; "" when Docker has none of that name.
 func refusedCommand(words string) string {
-	if _, ok := dockerCommand(words); !ok {
+	if _, ok := dockerCommand(words); !ok && words != "compose" && words != "buildx" && words != "scout" {
 		return ""
 	}
 	return fmt.Sprintf("'%s' is a command of Docker's that mydocker does not have: %s", words, commandReason(words))
@@ -130,6 +161,10 @@ func commandReason(words string) string {
 		return "it is for Swarm, and mydocker works on one machine"
 	case "build", "builder", "buildx", "bake":
 		return "build images with buildah, and `mydocker load` them"
+	case "compose":
+		return "it is a program of its own, which talks to Docker's daemon; write the `mydocker network create` and `run` lines into a script"
+	case "scout":
+		return commandReason("plugin")
 	case "context":
 		return "there is no daemon that a context could point to"
 	case "plugin":

@@ -5,6 +5,8 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -100,6 +102,12 @@ func TestLogin(t *testing.T) {
 	refused(t, 1, "--password-stdin option requires --username", "login", "--password-stdin", host)
 	refused(t, 1, "standard input is not a terminal", "login", host)
 	equal(t, "login", my(t, "login", "-u", "me", "-p", "secret", host), "Login Succeeded\n")
+	elsewhere, before := t.TempDir(), os.Getenv("DOCKER_CONFIG")
+	equal(t, "login for another directory", my(t, "--config", elsewhere, "login", "-u", "me", "-p", "secret", host), "Login Succeeded\n")
+	if _, err := os.Stat(filepath.Join(elsewhere, "config.json")); err != nil {
+		t.Error(err)
+	}
+	t.Setenv("DOCKER_CONFIG", before) // --config has changed it, which in a process of its own is nobody's loss
 	equal(t, "login again", my(t, "login", host), "Authenticating with existing credentials...\nLogin Succeeded\n")
 	match(t, "push", my(t, "push", "-q", name), `^`+name+`\n$`)
 	equal(t, "logout", my(t, "logout", host), "Removing login credentials for "+host+"\n")

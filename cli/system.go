@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 )
@@ -134,7 +133,12 @@ func (s *session) psOf(pids []int, options []string) error {
 		options = []string{"-ef"}
 	}
 	out, err := exec.Command("ps", options...).Output()
-	if err != nil {
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		said, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
+		return fmt.Errorf("ps %s: %w: %s: see ps(1) for its options", strings.Join(options, " "), err, said)
+	case err != nil:
 		return fmt.Errorf("ps %s: %w (top needs the host's ps, of package procps)", strings.Join(options, " "), err)
 	}
 	lines := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
@@ -154,15 +158,16 @@ func (s *session) psOf(pids []int, options []string) error {
 	}
 	// Docker's table: each column at least 20 wide; the last one is the rest of the line.
 	titles := strings.Fields(lines[0])
-	w := tabwriter.NewWriter(s.streams.Out, 20, 1, 3, ' ', 0)
-	fmt.Fprintln(w, strings.Join(titles, "\t"))
+	var table strings.Builder
+	fmt.Fprintln(&table, strings.Join(titles, "\t"))
 	for _, line := range lines[1:] {
 		if fields := strings.Fields(line); len(fields) > column && mine[fields[column]] {
 			if last := len(titles) - 1; len(fields) > last {
 				fields = append(fields[:last], strings.Join(fields[last:], " "))
 			}
-			fmt.Fprintln(w, strings.Join(fields, "\t"))
+			fmt.Fprintln(&table, strings.Join(fields, "\t"))
 		}
 	}
-	return w.Flush()
+	_, err = s.streams.Out.Write(inColumns(table.String(), 20))
+	return err
 }

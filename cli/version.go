@@ -59,3 +59,8 @@ func (s *session) machine() string {
 	}
 	return unix.ByteSliceToString(uts.Machine[:])
 }
+
+func (s *session) printVersion() error {
+	_, err := fmt.Fprintf(s.streams.Out, "mydocker version %s, %s\n", s.version, runtime.Version())
+	return err
+}

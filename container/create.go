@@ -40,7 +40,7 @@ func (r *Runtime) Create(ctx context.Context, o CreateOptions) (_ *Container, er
 		}
 	}()
 	if err := j.bringUp(ctx); err != nil {
-		return nil, fmt.Errorf("create container %s: %w", o.ID, err)
+		return nil, fmt.Errorf("create container %s: %w", shortID(o.ID), err)
 	}
 	return c, nil
 }

@@ -39,19 +39,19 @@ import (
 
 func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, error) {
 	if err := validateExec(o.Process); err != nil {
-		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, err)
+		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), err)
 	}
 	switch s := c.Status(); s {
 	case Running, Created:
 	case Paused:
-		return nil, fmt.Errorf("exec in container %s: it is paused: resume it first", c.state.ID)
+		return nil, fmt.Errorf("exec in container %s: it is paused: resume it first", shortID(c.state.ID))
 	default:
-		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, ErrNotRunning)
+		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), ErrNotRunning)
 	}
 	e := &execJob{container: c, options: o, process: o.Process}
 	defer e.close()
 	if err := e.prepare(); err != nil {
-		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, err)
+		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), err)
 	}
 	op := plan.Step{Cmd: fmt.Sprintf("nsenter --target %d --all -- %s", c.state.Pid, quote(o.Process.Args...)), Reason: "one more process in the container"}
 	var p *ExecProcess
@@ -63,7 +63,7 @@ func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, erro
 		if p != nil { // refused by the watcher, after it took effect
 			p.kill()
 		}
-		return nil, fmt.Errorf("exec in container %s: %w", c.state.ID, err)
+		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), err)
 	}
 	return p, nil
 }

@@ -20,7 +20,7 @@ import (
 // exit status for a command that cannot be executed; the first process has then ended.
 func (c *Container) Start() error {
 	if s := c.Status(); s != Created {
-		return fmt.Errorf("start container %s: it is %s, not created", c.state.ID, s)
+		return fmt.Errorf("start container %s: it is %s, not created", shortID(c.state.ID), s)
 	}
 	op := plan.Step{Cmd: "# execve of the command", Reason: "the start barrier opens: init becomes the command", Final: true}
 	err := plan.Do(c.runtime.Watch, op, c.openBarrier)
@@ -28,7 +28,7 @@ func (c *Container) Start() error {
 		err = c.lateHooks("poststart", Running)
 	}
 	if err != nil {
-		return fmt.Errorf("start container %s: %w", c.state.ID, err)
+		return fmt.Errorf("start container %s: %w", shortID(c.state.ID), err)
 	}
 	return nil
 }

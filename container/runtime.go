@@ -123,5 +123,13 @@ type CommandError struct {
 	Err     error
 }
 
+// shortID is an id as people read it: of an engine's 64 digits the first twelve.
+func shortID(id string) string {
+	if len(id) == 64 {
+		return id[:12]
+	}
+	return id
+}
+
 func (e *CommandError) Error() string { return fmt.Sprintf("exec: %q: %v", e.Command, e.Err) }
 func (e *CommandError) Unwrap() error { return e.Err }

@@ -93,7 +93,7 @@ func normalCapabilities(verb string, names []string) ([]string, error) {
 			name = "ALL"
 		}
 		if name != "ALL" && !slices.Contains(known, name) {
-			return nil, fmt.Errorf("invalid capability to %s: unknown capability: %q", verb, given)
+			return nil, fmt.Errorf("invalid capability to %s: unknown capability: %q: capabilities(7) lists them", verb, given)
 		}
 		list = append(list, name)
 	}

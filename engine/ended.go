@@ -13,6 +13,9 @@ import (
 func startError(err error) error {
 	var command *container.CommandError
 	if errors.As(err, &command) {
+		if command.Code == 127 {
+			err = fmt.Errorf("%w (is it in the image? `mydocker run --rm IMAGE ls /bin /usr/bin` lists its commands)", err)
+		}
 		return &ExitError{Code: command.Code, Err: err}
 	}
 	return exitWith(125, err)

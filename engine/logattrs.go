@@ -34,7 +34,9 @@ func CheckLog(driver string, opts map[string]string) error {
 			return fmt.Errorf("log driver journald takes no --log-opt %s: the journal has limits of its own, see journald.conf(5)", key)
 		case key == "max-size":
 			if value != "-1" {
-				_, err = units.RAMInBytes(value)
+				if _, err = units.RAMInBytes(value); err != nil {
+					err = fmt.Errorf("%w: a size such as 10m is expected", err)
+				}
 			}
 		case key == "max-file":
 			_, err = strconv.ParseUint(value, 10, 16)

@@ -173,6 +173,11 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix, 
 	return n, checkOptions(n.Options)
 }
 
+// KnownOptions are the options of networks that mean something here.
+func KnownOptions() []string {
+	return []string{OptBridgeName, OptMTU, OptICC, OptMasquerade, OptHostBinding, OptGuard, OptParent, OptMacvlanMode, OptIPvlanMode, OptIPvlanFlag}
+}
+
 func checkOptions(options map[string]string) error {
 	for _, key := range []string{OptICC, OptMasquerade, OptGuard} {
 		if v, ok := options[key]; ok {
