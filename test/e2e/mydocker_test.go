@@ -35,7 +35,7 @@ func myWith(t testing.TB, in io.Reader, env []string, args ...string) result {
 	cmd := exec.Command(binary, args...)
 	var out, stderr bytes.Buffer
 	cmd.Stdin, cmd.Env, cmd.Stdout, cmd.Stderr = in, env, &out, &stderr
-	cmd.WaitDelay = time.Second // a grandchild may hold the pipes
+	cmd.WaitDelay = time.Minute // a grandchild that holds the pipes is a fault
 	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	err := cmd.Run()
 	if !timer.Stop() {

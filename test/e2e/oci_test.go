@@ -74,14 +74,24 @@ func (o *oci) with(files []*os.File, env []string, args ...string) result {
 	// sd_listen_fds(3): the descriptors are for the process of this number and no other.
 	line := append([]string{"-c", `[ -z "$LISTEN_FDS" ] || export LISTEN_PID=$$; exec "$0" "$@"`, o.program, "--root", o.root}, args...)
 	cmd := exec.Command("sh", line...)
-	var out, errOut strings.Builder
-	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.ExtraFiles = &out, &errOut, o.bundle, files
+	// Files, and no pipes: a detached container has them open for long.
+	dir := o.t.TempDir()
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer out.Close()
+	errOut, err := os.Create(filepath.Join(dir, "err"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer errOut.Close()
+	cmd.Stdout, cmd.Stderr, cmd.Dir, cmd.ExtraFiles = out, errOut, o.bundle, files
 	cmd.Env = append(os.Environ(), env...)
-	cmd.WaitDelay = 200 * time.Millisecond // a detached container holds the pipes
 	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	_ = cmd.Run() // its status is the result
-	return result{out.String(), errOut.String(), cmd.ProcessState.ExitCode()}
+	return result{read(o.t, out.Name()), read(o.t, errOut.Name()), cmd.ProcessState.ExitCode()}
 }
 
 func (o *oci) must(args ...string) string {
