@@ -150,6 +150,9 @@ func (g *v1Group) explainFailure(r *specs.LinuxResources, s Setting, path string
 		return nil // the limit of use has been set
 	case errors.Is(err, fs.ErrNotExist):
 		return s.unavailable(s.Controller + " is not mounted or lacks this file: see `cat /proc/cgroups`")
+	case s.File == v1RealTime && errors.Is(err, unix.EINVAL):
+		above := filepath.Join(filepath.Dir(filepath.Dir(path)), s.File)
+		return fmt.Errorf("set %s: %w: the groups above have too little real-time of their own to give (echo 950000 > %s, and so on upwards)", s.File, err, above)
 	}
 	return fmt.Errorf("set %s: %w", s.File, err)
 }

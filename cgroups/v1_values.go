@@ -10,6 +10,7 @@ import (
 
 const (
 	v1MemoryLimit = "memory.limit_in_bytes"
+	v1RealTime    = "cpu.rt_runtime_us"
 	v1SwapLimit   = "memory.memsw.limit_in_bytes"
 )
 
@@ -139,7 +140,7 @@ func (l *settings) v1CPU(c *specs.LinuxCPU) {
 	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
 		l.add("cpu", "cpu.rt_period_us", utoa(*c.RealtimePeriod), "the period of real-time scheduling")
 	}
-	l.number("cpu", "cpu.rt_runtime_us", c.RealtimeRuntime, "real-time CPU time in a period")
+	l.number("cpu", v1RealTime, c.RealtimeRuntime, "real-time CPU time in a period")
 	l.number("cpu", "cpu.idle", c.Idle, "run only when nobody else wants to")
 	if c.Cpus != "" {
 		l.add("cpuset", "cpuset.cpus", c.Cpus, "the CPUs it may run on")

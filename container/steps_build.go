@@ -30,7 +30,7 @@ type hostFacts struct {
 	detached    bool     // the root file system comes as a mount, not as a path
 	noPivot     bool
 	keepKeyring bool
-	labels      bool // linux.mountLabel means something here
+	labels      bool                // linux.mountLabel means something here
 	sources     map[string]*os.File // CreateOptions.Sources
 }
 
