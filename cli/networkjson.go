@@ -71,6 +71,9 @@ func networkToJSON(n *network.Network, endpoints []*network.Endpoint) *networkJS
 		IPAM:       ipamJSON{Driver: "default", Config: []ipamConfigJSON{}},
 		Containers: make(map[string]networkContainerJSON), Options: orEmpty(n.Options), Labels: orEmpty(n.Labels),
 	}
+	if !n.BuiltIn() {
+		j.IPAM.Options = map[string]string{} // as Docker's client makes them
+	}
 	if n.Subnet.IsValid() {
 		c := ipamConfigJSON{Subnet: n.Subnet.String()}
 		if n.Gateway.IsValid() {

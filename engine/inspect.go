@@ -147,9 +147,11 @@ func (e *Engine) networkJSON(d *Definition, endpoints []*network.Endpoint, runni
 	for _, x := range d.Options.Expose {
 		n.Ports[x] = nil
 	}
+	asked := e.askedAddresses(&d.Options)
 	for i, ep := range endpoints {
 		j := &EndpointJSON{
-			Aliases: ep.Aliases, DriverOpts: ep.Extras.DriverOpts, GwPriority: ep.Extras.GwPriority, MacAddress: ep.MAC.String(), NetworkID: ep.NetworkID, EndpointID: ep.ID, DNSNames: append([]string{d.Name, ShortID(d.ID)}, ep.Aliases...),
+			IPAMConfig: asked[ep.NetworkName],
+			Aliases:    ep.Aliases, DriverOpts: ep.Extras.DriverOpts, GwPriority: ep.Extras.GwPriority, MacAddress: ep.MAC.String(), NetworkID: ep.NetworkID, EndpointID: ep.ID, DNSNames: append([]string{d.Name, ShortID(d.ID)}, ep.Aliases...),
 		}
 		if ep.Gateway.IsValid() {
 			j.Gateway = ep.Gateway.String()
@@ -174,10 +176,26 @@ func (e *Engine) networkJSON(d *Definition, endpoints []*network.Endpoint, runni
 	}
 	if len(endpoints) == 0 {
 		for _, ref := range append(d.Options.networkRefs(), onlyIf(!isNetwork(d.Options.Network), d.Options.Network)...) {
-			n.Networks[ref] = &EndpointJSON{}
+			n.Networks[ref] = &EndpointJSON{IPAMConfig: asked[ref]}
 		}
 	}
 	return n
+}
+
+// askedAddresses are the addresses that were asked for, by the network's name and by how it was named.
+func (e *Engine) askedAddresses(o *CreateOptions) map[string]*EndpointIPAMJSON {
+	by := map[string]*EndpointIPAMJSON{}
+	for _, a := range append([]NetworkAttachment{{Network: o.Network, IP: o.IP, IP6: o.IP6}}, o.Networks...) {
+		if a.IP == "" && a.IP6 == "" {
+			continue
+		}
+		j := &EndpointIPAMJSON{IPv4Address: a.IP, IPv6Address: a.IP6}
+		by[a.Network] = j
+		if n, err := e.networks.Network(a.Network); err == nil {
+			by[n.Name] = j
+		}
+	}
+	return by
 }
 
 func onlyIf(yes bool, s string) []string {

@@ -235,9 +235,15 @@ type NetworkSettingsJSON struct {
 	Networks               map[string]*EndpointJSON
 }
 
+// EndpointIPAMJSON is the addresses that a container has asked for on a network.
+type EndpointIPAMJSON struct {
+	IPv4Address string `json:",omitempty"`
+	IPv6Address string `json:",omitempty"`
+}
+
 // EndpointJSON is the container's place on one network.
 type EndpointJSON struct {
-	IPAMConfig          *struct{}
+	IPAMConfig          *EndpointIPAMJSON // what was asked for
 	Links               []string
 	Aliases             []string
 	DriverOpts          map[string]string

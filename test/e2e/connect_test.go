@@ -23,8 +23,14 @@ func TestConnectOptions(t *testing.T) {
 	for _, when := range []string{"stopped", "running"} {
 		must(t, "network", "connect", "--ip", "10.82.0.77", "--ip6", "fd82::77", "--alias", "tardy", "--link", "db:store", "back", "late")
 		refused(t, 1, []string{"already connected", "back"}, "network", "connect", "back", "late")
+		asked := func() string {
+			return late.inspect(`{{json (index .NetworkSettings.Networks "back").IPAMConfig}}`)
+		}
+		const want = `{"IPv4Address":"10.82.0.77","IPv6Address":"fd82::77"}`
+		equal(t, when+": what was asked for", asked(), want)
 		if when == "stopped" {
 			must(t, "start", "late")
+			equal(t, "started: what was asked for", asked(), want)
 		}
 		becomes(t, when+": interfaces in order", `(?s)eth0\S+ +UP +10\.81\.0\.2/24.*eth1\S+ +UP +10\.82\.0\.77/24 fd82::77/64`, // the kernel notes that a link is up a moment later
 			func() string { return sh(t, "ip -n late -br addr show") })
@@ -123,6 +129,7 @@ func TestNetworkListing(t *testing.T) {
 	equal(t, "scope", names("-f", "scope=swarm"), "")
 	equal(t, "id", names("-f", "id="+must(t, "network", "inspect", "-f", "{{.Id}}", "blue")[:10]), "blue")
 	equal(t, "format", must(t, "network", "ls", "-f", "name=blue", "--format", `{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.IPv6}} {{.Label "color"}}`), "blue bridge local true false blue")
+	equal(t, "options of IPAM", must(t, "network", "inspect", "-f", "{{json .IPAM.Options}}", "red-1", "bridge"), "{}\nnull")
 	equal(t, "attachable", must(t, "network", "inspect", "-f", "{{.Attachable}}", "red-1"), "true")
 	c := sleeper(t, "keeps", "-net", "red-2")
 	equal(t, "dangling", names("-f", "dangling=true"), "blue red-1")
