@@ -72,6 +72,7 @@ func TestWhy(t *testing.T) {
 		{"/proc/" + pid + "/ns/pid", []string{"namespace pid:[", "mydocker, for container asked\n", "a process tree of its own", "pid " + pid + " is the container's first process"}},
 		{"--dport 8074", []string{"rule nat MYDOCKER: -p tcp", "mydocker, for container asked\n", "a published port", "10.74.0.2 is in namespace asked", "its comment: mydocker asked 0.0.0.0:8074->80/tcp"}},
 		{"iptables -t nat -A POSTROUTING -s 10.74.0.0/24 ! -o whynet -j MASQUERADE", []string{"rule nat POSTROUTING: ", "mydocker, for network whynet\n", "an answer can find back"}},
+		{"MASQUERADE", []string{"-s 172.30.0.0/16 ! -o docker0 -j MASQUERADE", "-s 10.7.0.0/24 -j MASQUERADE"}},
 		{"MYDOCKER-USER", []string{"rule filter MYDOCKER-USER  (host)\n", "made by     mydocker\n", "rules of your own"}},
 		{"10.74.0.9", []string{"route 10.74.0.0/24 dev whynet", "the kernel itself, for network whynet\n", "it came with the address 10.74.0.1 on whynet"}},
 		{"fd00:74::9", []string{"route fd00:74::/64 dev whynet", "the kernel itself, for network whynet\n", "it came with the address fd00:74::1 on whynet"}},

@@ -59,7 +59,7 @@ func liveValues() map[string]live {
 		"layer-count":        count(func(m *Machine) string { return filepath.Join(m.Root.Lib, "layers") }),
 		"cgroup-version":     cgroupVersion,
 		"cgroup-controllers": cgroupControllers,
-		"cgroup-self":        file("/proc/self/cgroup"),
+		"cgroup-self":        file("/proc/thread-self/cgroup"),
 		"cgroup-containers":  containerGroups,
 		"caps-self":          ownStatus("CapEff", capabilityNames),
 		"caps-container":     containerStatus("CapEff", capabilityNames),

@@ -15,13 +15,13 @@ import (
 
 // mountCount equals: wc -l /proc/self/mountinfo.
 func mountCount(*Machine) ([]string, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	data, err := os.ReadFile("/proc/thread-self/mountinfo")
 	return []string{strconv.Itoa(bytes.Count(data, []byte("\n")))}, err
 }
 
 // rootLine is the line of / in /proc/self/mountinfo, cut at the dash: proc_pid_mountinfo(5). The last one counts: it lies on top.
 func rootLine() (mount, filesystem []string, err error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
+	data, err := os.ReadFile("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, nil, err
 	}

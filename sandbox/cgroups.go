@@ -94,7 +94,7 @@ func delegated(h hierarchy) string {
 	if !h.v2 || h.target != "/sys/fs/cgroup" {
 		return ""
 	}
-	data, err := os.ReadFile("/proc/self/cgroup")
+	data, err := os.ReadFile("/proc/thread-self/cgroup")
 	if err != nil {
 		return ""
 	}
@@ -199,7 +199,7 @@ func removeTree(dir string) error {
 type mount struct{ target, fstype, options string }
 
 func readMounts() (all []mount, err error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return nil, err
 	}

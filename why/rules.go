@@ -10,7 +10,7 @@ import (
 )
 
 // findRules finds rules by their text, as iptables-save or nft writes it or as a command that made it, or by a part of the text that
-// is more than a word; a chain by its name.
+// is more than a word; by what they do, MASQUERADE; a chain by its name.
 func findRules(ctx context.Context, q *Question) (answers []Answer, err error) {
 	want := newPattern(q.Thing)
 	m := newMakers()
@@ -75,7 +75,7 @@ func (p pattern) fits(r *world.Rule) bool {
 		return false
 	}
 	if !p.whole && len(p.words) < 2 {
-		return p.words[0] == r.Comment // a single word could be anything
+		return p.words[0] == r.Comment || p.words[0] == r.Target // any other single word could be anything
 	}
 	have := strings.Fields(strings.ReplaceAll(r.Text, `"`, ""))
 	if p.whole || len(p.words) >= 4 { // the kernel shows more than was typed ("-m tcp"), and in another order: all words must be there
