@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,18 +170,25 @@ func TestFirstThreadElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lan.Close()
 	first, leave := make(chan error), make(chan struct{})
-	defer close(leave)
+	var visitors sync.WaitGroup
+	defer func() { // those who come late need the file, too
+		close(leave)
+		visitors.Wait()
+		lan.Close()
+	}()
 	visit := func() {
 		runtime.LockOSThread() // and never unlocked, so that the runtime ends the thread
 		if err := unix.Setns(int(lan.Fd()), unix.CLONE_NEWNET); err != nil || unix.Gettid() == unix.Getpid() {
-			first <- err
+			select {
+			case first <- err:
+			case <-leave:
+			}
 		}
 		<-leave
 	}
 	for n := 0; ; n++ {
-		go visit()
+		visitors.Go(visit)
 		select {
 		case err := <-first:
 			if err != nil {
