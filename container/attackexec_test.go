@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/mydocker/mydocker/container/seccomp"
 )
 
 // TestAttackExecPtrace (CVE-2016-9962): a process of the container that may look into all others waits for those that exec brings,
@@ -23,7 +26,19 @@ func TestAttackExecPtrace(t *testing.T) {
 	marker := filepath.Join(t.TempDir(), "host-only")
 	must(t, os.WriteFile(marker, nil, 0o600))
 	r := newRuntime(t)
+	priority := &specs.Scheduler{Policy: specs.SchedBatch, Nice: -5, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagResetOnFork}}
+	newcomer := func(name string) specs.Process { // those that must not be born before they have given up their powers, either
+		switch name {
+		case "with a limit of processes":
+			return specs.Process{Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NPROC", Soft: 5000, Hard: 6000}}}
+		case "with a scheduler":
+			return specs.Process{Scheduler: priority}
+		}
+		return specs.Process{}
+	}
 	for name, change := range map[string]func(*SpecOptions){
+		"with a limit of processes":  func(*SpecOptions) {},
+		"with a scheduler":           func(*SpecOptions) {},
 		"with the default filter":    func(*SpecOptions) {},
 		"without a filter":           func(o *SpecOptions) { o.Seccomp = Unconfined() },
 		"with no_new_privs":          func(o *SpecOptions) { o.NoNewPrivileges = true },
@@ -47,7 +62,9 @@ func TestAttackExecPtrace(t *testing.T) {
 				return string(text)
 			})
 			for range 40 {
-				if _, err := execIn(t, c, specs.Process{Args: []string{"true"}, User: user}); err != nil {
+				p := newcomer(name)
+				p.Args, p.User = []string{"true"}, user
+				if _, err := execIn(t, c, p); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -124,4 +141,54 @@ func powers(pid int) (set uint64) {
 	_, rest, _ := strings.Cut(string(text), "\nCapPrm:\t")
 	fmt.Sscanf(rest, "%x", &set)
 	return set
+}
+
+// TestBornLate: what is done before the birth and after it comes to what was asked for. Early are only those that cannot be late.
+func TestBornLate(t *testing.T) {
+	c := start(t, shell("sleep 1000"))
+	res, err := execIn(t, c, specs.Process{
+		Args:      []string{"sh", "-c", "ulimit -u; ulimit -H -u; while read -r line; do set -- $line; echo ${41}; done < /proc/$$/stat; cat /proc/self/stat; true"},
+		Rlimits:   []specs.POSIXRlimit{{Type: "RLIMIT_NPROC", Soft: 50, Hard: 60}},
+		Scheduler: &specs.Scheduler{Policy: specs.SchedBatch, Nice: -5, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagResetOnFork}},
+	})
+	must(t, err)
+	fields := strings.Fields(res.out[strings.LastIndexByte(res.out, ')'):])
+	// The 19th field of stat: the shell has nice -5, and what is raised its child does not inherit.
+	if !strings.HasPrefix(res.out, "50\n60\n3\n") || fields[17] != "0" {
+		t.Errorf("%s: nice %s", res.out, fields[17])
+	}
+	filter := func(action specs.LinuxSeccompAction, names ...string) *seccomp.Filter {
+		profile := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: names, Action: action}}}
+		if action == specs.ActNotify {
+			profile.ListenerPath = "/x"
+		}
+		f, err := seccomp.Compile(profile)
+		must(t, err)
+		return f
+	}
+	for name, one := range map[string]struct {
+		p      specs.Process
+		filter *seccomp.Filter
+		early  bool
+	}{
+		"plain":                  {specs.Process{}, nil, false},
+		"NPROC":                  {specs.Process{Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NPROC", Soft: 1, Hard: 1}}}, nil, false},
+		"FIFO":                   {specs.Process{Scheduler: &specs.Scheduler{Policy: specs.SchedFIFO, Priority: 1}}, nil, false},
+		"DEADLINE":               {specs.Process{Scheduler: &specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 1, Deadline: 2, Period: 2}}, nil, true},
+		"a listener for mkdir":   {specs.Process{}, filter(specs.ActNotify, "mkdir", "mkdirat"), false},
+		"a listener for setuid":  {specs.Process{}, filter(specs.ActNotify, "setresuid"), true},
+		"no clone":               {specs.Process{}, filter(specs.ActErrno, "clone"), true},
+		"NPROC, and no prlimit":  {specs.Process{Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NPROC", Soft: 1, Hard: 1}}}, filter(specs.ActErrno, "prlimit64"), true},
+		"a listener and a limit": {specs.Process{Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NPROC", Soft: 1, Hard: 1}}}, filter(specs.ActNotify, "mkdir"), false},
+	} {
+		one.p.Capabilities = &specs.LinuxCapabilities{}
+		last, err := privilegeSteps(&one.p, nil, one.filter != nil, func(error) {})
+		must(t, err)
+		list := withFork(last, one.filter, false, 100)
+		fork := slices.IndexFunc(list, func(s step) bool { return s.Kind == stepFork })
+		given := slices.IndexFunc(list, func(s step) bool { return s.Kind == stepCapabilities })
+		if early := fork < given; early != one.early {
+			t.Errorf("%s: born early: %v", name, early)
+		}
+	}
 }

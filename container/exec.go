@@ -35,7 +35,7 @@ import (
 // The container's processes see the new one only when it has no more powers than they, no descriptor of the host's, no way to the
 // host's root, and a sealed file in memory as its program. So there is nothing to win by CAP_SYS_PTRACE, which looks into a
 // process that is not dumpable as well (CVE-2016-9962, CVE-2019-5736). Who has not got that cannot look at all: it is not dumpable
-// until the execve.
+// until the execve. The few that are born earlier are told of at withFork.
 
 func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, error) {
 	if err := validateExec(o.Process); err != nil {
@@ -226,7 +226,11 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	if err != nil {
 		return err
 	}
-	last = withFork(last, filter, process.Terminal)
+	var processes unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &processes); err != nil {
+		return wrap("read the limit of processes", err)
+	}
+	last = withFork(last, filter, process.Terminal, processes.Max)
 	namespaces, err := e.container.foreignNamespaces()
 	if err != nil {
 		return err

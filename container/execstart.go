@@ -6,46 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mydocker/mydocker/container/seccomp"
 	"github.com/mydocker/mydocker/state"
 )
-
-// withFork finds the moment at which the process is born into the container's pid namespace, where others see it: as late as can
-// be, when it has given up all that they have not got. A filter that does not need powers to be installed comes after it.
-//
-// Some things do not go with that: a filter that forbids what is yet to be done, or asks somebody who wants to know the process, a
-// limit of processes, a scheduler's policy that a child may not have. Then it is born first, and is protected by not being dumpable
-// alone.
-func withFork(last []step, filter *seccomp.Filter, terminal bool) []step {
-	fork := step{Kind: stepFork}
-	if terminal {
-		fork.Num[0] = 1
-	}
-	early := slices.ContainsFunc(last, func(s step) bool { return s.Kind == stepScheduler || s.Type == "RLIMIT_NPROC" })
-	at := len(last)
-	if filter != nil && last[at-1].Kind == stepSeccomp {
-		at--
-	} else if filter != nil {
-		const takeTerminal = unix.TIOCSCTTY
-		early = early || filter.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 || !filter.Allows(unix.SYS_SETSID) ||
-			!filter.Allows(unix.SYS_CLONE, forkFlags) || terminal && !filter.Allows(unix.SYS_IOCTL, 0, takeTerminal, 0)
-	}
-	if early {
-		// AppArmor's profile and SELinux's label for the next execve are inherited, and take a handle of the host's to set: before.
-		at = slices.IndexFunc(last, throughProc) + 1
-		if at > 0 {
-			last[0], last[at-1] = last[at-1], last[0]
-			at = 1
-		}
-	}
-	return slices.Insert(last, at, fork)
-}
 
 // start forks, and waits until the command has been executed.
 func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
