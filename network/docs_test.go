@@ -2,6 +2,7 @@ package network
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -69,4 +70,29 @@ func sortedBlock(text string) string {
 		b.WriteString(k + "\n" + chains[k])
 	}
 	return b.String()
+}
+
+// The tests that docs/network-cases.md names are there.
+func TestCasesDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/network-cases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`([a-z0-9/]+)\\.(Test\\w+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 80 {
+		t.Errorf("%d tests are named", len(named))
+	}
+	for _, n := range named {
+		files, err := filepath.Glob("../" + n[1] + "/*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := slices.ContainsFunc(files, func(file string) bool {
+			source, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(source), "\nfunc "+n[2]+"(t *testing.T)")
+		})
+		if !found && n[2] != "TestX" {
+			t.Errorf("%s has no test %s", n[1], n[2])
+		}
+	}
 }
