@@ -103,4 +103,26 @@ func TestRDMA(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "rdma") {
 		t.Errorf("%v", err)
 	}
+	// One of software is enough: modprobe rdma_rxe; rdma link add rxe0 type rxe netdev NAME.
+	adapters, err := filepath.Glob("/sys/class/infiniband/*")
+	if err != nil || len(adapters) == 0 {
+		t.Log("this host has no adapter: only the refusal is seen")
+		return
+	}
+	name := filepath.Base(adapters[0])
+	err = g.Set(&specs.LinuxResources{Rdma: map[string]specs.LinuxRdma{name: {HcaHandles: ptr(uint32(3)), HcaObjects: ptr(uint32(9))}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob("/sys/fs/cgroup" + g.Path() + "/rdma.max")
+	if v1, _ := filepath.Glob("/sys/fs/cgroup/rdma" + g.Path() + "/rdma.max"); len(v1) > 0 {
+		files = v1
+	}
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no rdma.max in the group: %v", err)
+	}
+	text, err := os.ReadFile(files[0])
+	if want := name + " hca_handle=3 hca_object=9"; err != nil || !strings.Contains(string(text), want) {
+		t.Errorf("%q, want %q: %v", text, want, err)
+	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -25,8 +26,22 @@ func readSecurityOpts(o *CreateOptions) error {
 		}
 		o.Security.SecurityOpt[i] = "seccomp=" + string(text)
 	}
+	if err := refuseLabels(o.Security.SecurityOpt); err != nil {
+		return err
+	}
 	so := container.SpecOptions{Args: []string{"true"}}
 	return applySecurityOpts(&so, o.Security.SecurityOpt)
+}
+
+// refuseLabels: a label needs files that are labelled for it, the image's among them, and nobody labels those. Docker ignores the option
+// unless its daemon was started with --selinux-enabled.
+func refuseLabels(opts []string) error {
+	for _, opt := range opts {
+		if key, value := splitSecurityOpt(opt); key == "label" && value != "disable" {
+			return fmt.Errorf("--security-opt %s: SELinux labels are for bundles (mydocker oci), not for run: leave it out, or say label=disable: %w", opt, errors.ErrUnsupported)
+		}
+	}
+	return nil
 }
 
 func splitSecurityOpt(opt string) (key, value string) {
@@ -47,9 +62,7 @@ func applySecurityOpts(so *container.SpecOptions, opts []string) error {
 		case key == "no-new-privileges" && value == "false":
 		case key == "systempaths" && value == "unconfined":
 			so.MaskedPaths, so.ReadonlyPaths = []string{}, []string{}
-		case key == "label" && value == "disable":
-		case key == "label":
-			so.SELinuxLabel = value
+		case key == "label": // disable: readSecurityOpts refuses the others
 		case key == "apparmor":
 			so.AppArmorProfile = value
 		case key == "seccomp" && value == "unconfined":
