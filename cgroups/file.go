@@ -49,9 +49,28 @@ func writeFile(path, value string) error {
 	return nil
 }
 
+// readFile reads a short file. Not by os.ReadFile: it asks of each file whether it can be waited for, which is most of its time.
 func readFile(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	return string(bytes.TrimSpace(data)), err
+	fd, err := retryOpen(path, unix.O_RDONLY|unix.O_CLOEXEC)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var data []byte
+	var buf [1024]byte
+	for {
+		n, err := unix.Read(fd, buf[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return string(bytes.TrimSpace(data)), nil
+		}
+		data = append(data, buf[:n]...)
+	}
 }
 
 func retryOpen(path string, flags int) (int, error) {

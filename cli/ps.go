@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strconv"
@@ -95,6 +96,8 @@ func ps(s *session, c *urfave.Context) error {
 	if err != nil {
 		return s.bad(err)
 	}
+	// Decoded records are garbage in a moment: to look through it eight times for a thousand containers takes a tenth of the time.
+	debug.SetGCPercent(400)
 	e, err := s.engine()
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/container/seccomp"
+	"github.com/mydocker/mydocker/state"
 )
 
 // What exec must know of the container that it goes into.
@@ -65,7 +66,7 @@ func (c *Container) foreignNamespaces() (flags uintptr, err error) {
 
 // capabilities are those of the container's first process, for an exec that does not name its own.
 func (c *Container) capabilities() (*specs.LinuxCapabilities, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.state.Pid))
+	data, err := state.ReadFile(fmt.Sprintf("/proc/%d/status", c.state.Pid))
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -52,7 +51,7 @@ func (r *Runtime) loadFilter(name string) (*seccomp.Filter, error) {
 		return nil, nil
 	}
 	path := filepath.Join(r.Root, filterDir, name)
-	data, err := os.ReadFile(path)
+	data, err := state.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

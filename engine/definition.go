@@ -128,7 +128,7 @@ func (e *Engine) resolve(ref string) (string, error) {
 			return ref, nil
 		}
 	}
-	if owner, err := os.ReadFile(e.nameFile(ref)); err == nil {
+	if owner, err := state.ReadFile(e.nameFile(ref)); err == nil {
 		return string(owner), nil
 	}
 	ids, err := e.ids()
@@ -229,7 +229,7 @@ func (e *Engine) readLife(id string) (Life, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	why, stoppedErr := os.ReadFile(e.path(id, stoppedFile))
+	why, stoppedErr := state.ReadFile(e.path(id, stoppedFile))
 	l.Stopped = stoppedErr == nil
 	l.Halted = l.Stopped && string(why) != downByShutdown
 	return l, err

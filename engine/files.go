@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/mydocker/mydocker/network"
+	"github.com/mydocker/mydocker/state"
 )
 
 // The three files that a container's network needs are kept beside its definition and bind-mounted over the image's. They are
@@ -102,7 +103,7 @@ func rewrite(path string, text []byte) error {
 func (e *Engine) hostsFile(d *Definition, attached []*network.Endpoint) ([]byte, error) {
 	o := &d.Options
 	if o.Network == modeHost {
-		text, err := os.ReadFile("/etc/hosts")
+		text, err := state.ReadFile("/etc/hosts")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

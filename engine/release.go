@@ -46,7 +46,7 @@ func (e *Engine) adoptSandbox(d *Definition) error {
 	if _, err := e.networks.Sandbox(d.ID); err == nil {
 		return nil
 	}
-	mine, err := os.ReadFile(e.path(d.ID, netnsFile))
+	mine, err := state.ReadFile(e.path(d.ID, netnsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (e *Engine) adoptSandbox(d *Definition) error {
 
 // ownsName guards what is found by the container's name: it may be somebody else's by now.
 func (e *Engine) ownsName(name, id string) bool {
-	owner, err := os.ReadFile(e.nameFile(name))
+	owner, err := state.ReadFile(e.nameFile(name))
 	return err == nil && string(owner) == id
 }
 

@@ -52,7 +52,7 @@ func (s *Store) makeLayout() error {
 		return err
 	}
 	marker, content := filepath.Join(s.images(), "oci-layout"), `{"imageLayoutVersion":"1.0.0"}`
-	if there, err := os.ReadFile(marker); err == nil && string(there) == content {
+	if there, err := state.ReadFile(marker); err == nil && string(there) == content {
 		return nil
 	}
 	return state.Replace(marker, []byte(content), state.Volatile)
@@ -177,7 +177,7 @@ func (s *Store) indexPath() string { return filepath.Join(s.images(), "index.jso
 
 func (s *Store) readIndex() (*manifest, error) {
 	var index manifest
-	data, err := os.ReadFile(s.indexPath())
+	data, err := state.ReadFile(s.indexPath())
 	if errors.Is(err, fs.ErrNotExist) {
 		return &manifest{SchemaVersion: 2, MediaType: mediaOCIIndex, Manifests: []Descriptor{}}, nil
 	}

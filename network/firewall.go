@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 
 	"github.com/google/nftables"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // Backends. The two flavours of iptables speak to different parts of the kernel; which of them "iptables" is, is the host's choice,
@@ -100,7 +101,7 @@ func flavour(alsoNFTables bool) string {
 // hasLegacyRules says whether x_tables holds rules. The kernel names the tables that somebody has used; a table that was only
 // looked at is empty.
 func hasLegacyRules() bool {
-	names, err := os.ReadFile("/proc/thread-self/net/ip_tables_names")
+	names, err := state.ReadFile("/proc/thread-self/net/ip_tables_names")
 	if err != nil || len(bytes.TrimSpace(names)) == 0 {
 		return false
 	}

@@ -24,7 +24,7 @@ func (m *Manager) readyPath(id string) string {
 // the kernel, whatever the configuration has become since, or else the one that is wanted now. The content of the .ready
 // file is its name.
 func (m *Manager) backendOf(n *Network) string {
-	if name, err := os.ReadFile(m.readyPath(n.ID)); err == nil && len(name) > 0 {
+	if name, err := state.ReadFile(m.readyPath(n.ID)); err == nil && len(name) > 0 {
 		return string(name)
 	}
 	var live Network

@@ -188,7 +188,7 @@ func (m *Manager) Network(ref string) (*Network, error) {
 		return builtIn(ref), nil
 	}
 	if !strings.Contains(ref, "/") {
-		id, err := os.ReadFile(m.networkName(ref))
+		id, err := state.ReadFile(m.networkName(ref))
 		if err == nil {
 			n, err := m.loadNetwork(string(id))
 			if !errors.Is(err, fs.ErrNotExist) {

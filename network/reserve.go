@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // reserve binds a socket to a host port and does no more: connections to the port are refused as before, until rules lead
@@ -105,7 +107,7 @@ func portHolder(p PortMapping, port uint16) *PortTaken {
 	held := &PortTaken{Port: one}
 	inodes := map[string]bool{}
 	for _, table := range []string{p.Proto, p.Proto + "6"} {
-		data, err := os.ReadFile("/proc/thread-self/net/" + table)
+		data, err := state.ReadFile("/proc/thread-self/net/" + table)
 		if err != nil { // no such protocol
 			continue
 		}
@@ -125,7 +127,7 @@ func portHolder(p PortMapping, port uint16) *PortTaken {
 		if err != nil || !holdsAny("/proc/"+pid+"/fd", inodes) {
 			continue
 		}
-		if comm, err := os.ReadFile("/proc/" + pid + "/comm"); err == nil {
+		if comm, err := state.ReadFile("/proc/" + pid + "/comm"); err == nil {
 			held.PID, held.Program = n, strings.TrimSpace(string(comm))
 			return held
 		}

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // EmbeddedResolver is where a container on a user-defined network finds its resolver.
@@ -29,7 +30,7 @@ type ResolvOptions struct {
 // HostResolvConf reads the host's resolv.conf. Where that only names systemd-resolved's stub at 127.0.0.53, which no
 // container can reach, it is the file in which systemd-resolved lists the true servers (systemd-resolved.service(8)).
 func HostResolvConf() ([]byte, error) {
-	data, err := os.ReadFile("/etc/resolv.conf")
+	data, err := state.ReadFile("/etc/resolv.conf")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -37,7 +38,7 @@ func HostResolvConf() ([]byte, error) {
 		return nil, err
 	}
 	if servers := parseResolv(data).servers; len(servers) == 1 && servers[0] == "127.0.0.53" {
-		real, err := os.ReadFile("/run/systemd/resolve/resolv.conf")
+		real, err := state.ReadFile("/run/systemd/resolve/resolv.conf")
 		if err == nil {
 			return real, nil
 		}

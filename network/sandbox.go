@@ -60,7 +60,7 @@ func (m *Manager) sandboxRecord(containerID string) string {
 
 // Sandbox finds a container's sandbox. Absent is fs.ErrNotExist.
 func (m *Manager) Sandbox(containerID string) (*Sandbox, error) {
-	name, err := os.ReadFile(m.sandboxRecord(containerID))
+	name, err := state.ReadFile(m.sandboxRecord(containerID))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, absent("container %s has no network namespace of its own", short(containerID))
 	}
@@ -137,7 +137,7 @@ func (m *Manager) sandboxOwner(name string) (string, error) {
 		return "", err
 	}
 	for _, id := range ids {
-		if content, err := os.ReadFile(m.sandboxRecord(id)); err == nil && string(content) == name {
+		if content, err := state.ReadFile(m.sandboxRecord(id)); err == nil && string(content) == name {
 			return id, nil
 		}
 	}

@@ -100,7 +100,7 @@ func (o restoreForwarding) Why() string     { return "no network is left: put ba
 
 func (o restoreForwarding) apply(_ context.Context, k *kernel) error {
 	note := forwardingNote(k.root, o.Key)
-	old, err := os.ReadFile(note)
+	old, err := state.ReadFile(note)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -122,7 +122,7 @@ func sysctlCommand(key, value string) string {
 }
 
 func readSysctl(key string) (string, error) {
-	data, err := os.ReadFile("/proc/sys/" + key)
+	data, err := state.ReadFile("/proc/sys/" + key)
 	return strings.TrimSpace(string(data)), err
 }
 

@@ -28,7 +28,7 @@ func InheritedLock(f *os.File) *Lock { return &Lock{f} }
 
 // Held says whether a process holds the lock for itself alone. A file that is missing is not held; none is made.
 func Held(path string) (bool, error) {
-	f, err := os.Open(path)
+	f, err := open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
@@ -54,12 +54,12 @@ func (l *Lock) File() *os.File { return l.f }
 func (l *Lock) Release() error { return l.f.Close() }
 
 func lock(path string, how int) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := open(path, unix.O_RDWR|unix.O_CREAT, 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
 			return nil, err
 		}
-		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		f, err = open(path, unix.O_RDWR|unix.O_CREAT, 0o600)
 	}
 	if err != nil {
 		return nil, err

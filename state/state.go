@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Root names the two trees and the directory of pinned network namespaces.
@@ -73,7 +75,7 @@ func Replace(path string, data []byte, d Durability) error {
 // Sync puts a file that was replaced without waiting on the disk, and its name with it: fsync(2) of the file and of the
 // directory.
 func Sync(path string) error {
-	f, err := os.Open(path)
+	f, err := open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -97,11 +99,19 @@ func aside(path string, data []byte, move func(*os.File) error) error {
 			err = move(f)
 		}
 		swept := errors.Is(err, fs.ErrNotExist) && try == 0 // between its creation and its lock
-		err = errors.Join(err, ignoreAbsent(os.Remove(f.Name())), f.Close())
+		err = errors.Join(err, removeTemp(f), f.Close())
 		if err == nil || !swept {
 			return err
 		}
 	}
+}
+
+// removeTemp removes a temporary file that has not been moved. Not by os.Remove, which tries rmdir(2), too.
+func removeTemp(f *os.File) error {
+	if err := unix.Unlink(f.Name()); err != nil && err != unix.ENOENT {
+		return &fs.PathError{Op: "unlink", Path: f.Name(), Err: err}
+	}
+	return nil
 }
 
 // ReplaceJSON is Replace of v's JSON, indented, because learners read these files with cat.
@@ -115,7 +125,7 @@ func ReplaceJSON(path string, v any, d Durability) error {
 
 // ReadJSON reads a record. A missing file is fs.ErrNotExist; one that cannot be parsed is an error that names it.
 func ReadJSON(path string, v any) error {
-	data, err := os.ReadFile(path)
+	data, err := ReadFile(path)
 	if err != nil {
 		return err
 	}
@@ -132,7 +142,7 @@ func Claim(path, owner string) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	holder, readErr := os.ReadFile(path)
+	holder, readErr := ReadFile(path)
 	if errors.Is(readErr, fs.ErrNotExist) {
 		return Claim(path, owner) // given up between our link and our look
 	}
@@ -141,7 +151,7 @@ func Claim(path, owner string) error {
 
 // Unclaim gives a name back, if owner still holds it. Absent is success.
 func Unclaim(path, owner string) error {
-	holder, err := os.ReadFile(path)
+	holder, err := ReadFile(path)
 	if err != nil || string(holder) != owner {
 		return ignoreAbsent(err)
 	}
@@ -157,19 +167,20 @@ func (t *Taken) Is(target error) bool { return target == fs.ErrExist }
 // createTemp makes the aside file for path, in the same directory so that it can be moved, and makes that directory
 // when it is missing.
 func createTemp(path string) (*os.File, error) {
-	dir, pattern := filepath.Dir(path), "."+filepath.Base(path)+tempMark+"*"
-	f, err := os.CreateTemp(dir, pattern)
+	dir := filepath.Dir(path)
+	prefix := filepath.Join(dir, "."+filepath.Base(path)+tempMark)
+	f, err := createNew(prefix)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, err
 		}
-		f, err = os.CreateTemp(dir, pattern)
+		f, err = createNew(prefix)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if _, err := tryFile(f); err != nil { // a sweeper may hold it for a moment
-		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
+		return nil, errors.Join(err, removeTemp(f), f.Close())
 	}
 	return f, nil
 }
@@ -201,7 +212,7 @@ func Sweep(dir string, depth int) (removed []string, err error) {
 }
 
 func sweepOne(path string) (dead bool, err error) {
-	f, err := os.Open(path)
+	f, err := open(path, unix.O_RDONLY, 0)
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
@@ -213,7 +224,7 @@ func sweepOne(path string) (dead bool, err error) {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestReplaceIsWhole(t *testing.T) {
@@ -137,5 +140,30 @@ func TestLocks(t *testing.T) {
 	}
 	if err := errors.Join(s1.Release(), s2.Release()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestReadFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, size := range []int{0, 1, 4095, 4096, 4097, 10000} {
+		path := filepath.Join(dir, fmt.Sprint(size))
+		want := bytes.Repeat([]byte{'x'}, size)
+		if err := os.WriteFile(path, want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadFile(path); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+		}
+	}
+	// What /proc shows has no size.
+	want, err := os.ReadFile("/proc/filesystems")
+	if got, readErr := ReadFile("/proc/filesystems"); err != nil || readErr != nil || !bytes.Equal(got, want) {
+		t.Errorf("filesystems: %v, %v\n%s", err, readErr, got)
+	}
+	if _, err := ReadFile(filepath.Join(dir, "absent")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+	if _, err := ReadFile(dir); !errors.Is(err, unix.EISDIR) {
+		t.Errorf("a directory: %v", err)
 	}
 }
