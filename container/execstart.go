@@ -102,7 +102,7 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 				return err
 			}
 		}
-		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", handle), []string{"mydocker"}, attr)
+		pid, err = forkExec(fmt.Sprintf("/proc/self/fd/%d", handle), []string{"mydocker"}, attr)
 		return wrap("start a process", err)
 	})
 	return pid, err

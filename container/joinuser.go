@@ -82,7 +82,7 @@ func startJoined(executable string, b birth, attr *syscall.ProcAttr, argv []stri
 		if err := joinNamespaces(b.join); err != nil {
 			return err
 		}
-		pid, err = syscall.ForkExec(fmt.Sprintf("/proc/self/fd/%d", program), []string{"mydocker"}, attr)
+		pid, err = forkExec(fmt.Sprintf("/proc/self/fd/%d", program), []string{"mydocker"}, attr)
 		return err
 	})
 	runtime.KeepAlive(user)

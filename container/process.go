@@ -149,26 +149,6 @@ func launch(executable string, b birth, files []*os.File, cgroup *os.File, prepa
 	return &initProcess{pid: pid, conn: conn{ours}, console: -1}, nil
 }
 
-// giveBirth forks on a thread that has prepared itself and joined what there is to join.
-func giveBirth(executable string, argv []string, attr *syscall.ProcAttr, b birth, prepare func() error) (pid int, err error) {
-	if len(b.join) == 0 && prepare == nil {
-		return syscall.ForkExec(executable, argv, attr)
-	}
-	err = onThrowawayThread(func() (err error) {
-		if prepare != nil {
-			if err := prepare(); err != nil {
-				return err
-			}
-		}
-		if err := joinNamespaces(b.join); err != nil {
-			return err
-		}
-		pid, err = syscall.ForkExec(executable, argv, attr)
-		return err
-	})
-	return pid, err
-}
-
 // openProgram opens our program for a child that will be nobody when it executes it: the directories on the way may be
 // closed to it. The descriptor is out of the way of those that the child is given.
 func openProgram(path string, given int) (int, error) {

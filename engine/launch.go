@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -52,7 +52,8 @@ const (
 // helper is a process of ours that waits for orders.
 type helper struct {
 	e      *Engine
-	cmd    *exec.Cmd
+	verb   string
+	pid    int
 	orders *os.File
 	report *os.File
 	remote bool // it has a socket to our watcher
@@ -86,22 +87,52 @@ func (e *Engine) launch(verb string, extra ...*os.File) (*helper, error) {
 		}
 		extra = append(extra, watcher)
 	}
-	h := &helper{e: e, remote: isRemote, client: len(extra) > 0 && extra[0] != nil, orders: mine, report: r, cmd: &exec.Cmd{
-		Path: e.Executable, Args: []string{"mydocker", verb}, Dir: "/", Stdin: theirs, ExtraFiles: append([]*os.File{w}, extra...),
-		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
-		// A number of processors: Go need not look for one in /proc/self/mountinfo, nor prepare for all of a large machine.
-		Env:         helperEnv("GOGC=off", "GOMAXPROCS=4"),
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}}
-	if e.Watch != nil {
-		h.cmd.Stderr = os.Stderr
-	}
-	if err := h.cmd.Start(); err != nil {
+	h := &helper{e: e, verb: verb, remote: isRemote, client: len(extra) > 0 && extra[0] != nil, orders: mine, report: r}
+	if h.pid, err = e.spawn(verb, append([]*os.File{theirs, nil, nil, w}, extra...)); err != nil {
 		h.dismiss()
 		return nil, fmt.Errorf("start `mydocker %s`: %w", verb, err)
 	}
 	return h, nil
 }
+
+// spawn starts one of our processes. Not by os/exec, which at its first start makes a child only to see whether the kernel has
+// pidfds. Streams that are nil are /dev/null, but for standard error where somebody watches; other files that are nil are closed.
+func (e *Engine) spawn(verb string, files []*os.File) (pid int, err error) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	if e.Watch != nil {
+		files[2] = os.Stderr
+	}
+	fds := make([]uintptr, len(files))
+	for i, f := range files {
+		if f == nil && i <= 2 {
+			f = null
+		}
+		fds[i] = f.Fd()
+	}
+	// A Go program has a thread that looks every 20 µs whether another is stuck, which was an eighth of the processor time of a
+	// start. The slack, which a process has from the thread that starts it, lets that thread sleep longer (prctl(2)).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)
+	if err == nil && slack < helperSlack && unix.Prctl(unix.PR_SET_TIMERSLACK, helperSlack, 0, 0, 0) == nil {
+		defer unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0)
+	}
+	pid, err = syscall.ForkExec(e.Executable, []string{"mydocker", verb}, &syscall.ProcAttr{
+		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
+		// A number of processors: Go need not look for one in /proc/self/mountinfo, nor prepare for all of a large machine.
+		Dir: "/", Env: helperEnv("GOGC=off", "GOMAXPROCS=4"), Files: fds, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	runtime.KeepAlive(files)
+	return pid, err
+}
+
+// helperSlack is by how many nanoseconds a timer of our own processes may be late. What becomes a container's process is given the
+// kernel's default back (container).
+const helperSlack = 1_000_000
 
 // helperEnv is the environment of our own processes: nothing of the caller's but PATH, and where a mydocker that was built with
 // the race detector is to write what it finds.
@@ -131,13 +162,28 @@ func (h *helper) send(o orders) error {
 func (h *helper) wait() error {
 	var rep report
 	if err := json.NewDecoder(h.report).Decode(&rep); err != nil {
-		state, waitErr := h.cmd.Process.Wait()
-		return exitWith(125, errors.Join(fmt.Errorf("`%s` ended without an answer: %v (mydocker gc cleans up after it)", h.cmd.Args[1], state), waitErr))
+		return exitWith(125, fmt.Errorf("`mydocker %s` ended without an answer: %s (mydocker gc cleans up after it)", h.verb, h.end()))
 	}
 	if rep.Error != "" {
 		return &startFailed{&ExitError{Code: rep.Code, Err: errors.New(rep.Error)}}
 	}
 	return nil
+}
+
+// end waits for the helper's end and says how it ended.
+func (h *helper) end() string {
+	for {
+		var ws unix.WaitStatus
+		switch _, err := unix.Wait4(h.pid, &ws, 0, nil); {
+		case err == unix.EINTR:
+		case err != nil:
+			return err.Error()
+		case ws.Signaled():
+			return "signal: " + ws.Signal().String()
+		default:
+			return fmt.Sprintf("exit status %d", ws.ExitStatus())
+		}
+	}
 }
 
 // startContainer lets a launched monitor start the container, and returns when the container's command runs.

@@ -105,3 +105,16 @@ func TestVM(t *testing.T) {
 	equal(t, "page after a restart", mustGet(t, "http://127.0.0.1:8080/"), "page of vm")
 	must(t, "rm", "-f", c.name)
 }
+
+// Our own processes' timers may be late, which spares them wakings. A container's may not: neither of its first process, whichever way
+// that is born, nor of one that exec adds.
+func TestTimerSlack(t *testing.T) {
+	cleanHost(t)
+	const kernelDefault = "50000"
+	for name, flags := range map[string][]string{"slack": nil, "slack-tty": {"-t"}, "slack-init": {"--init"}} {
+		c := sleeper(t, name, flags...)
+		equal(t, name, strings.TrimSpace(read(t, fmt.Sprintf("/proc/%d/timerslack_ns", c.pid()))), kernelDefault)
+		must(t, "exec", "-d", c.name, "sh", "-c", "cat /proc/self/timerslack_ns >/slack.tmp; mv /slack.tmp /slack")
+		equal(t, name+", exec -d", c.sh("until [ -e /slack ]; do sleep 0.01; done; cat /slack"), kernelDefault)
+	}
+}
