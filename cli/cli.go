@@ -342,10 +342,7 @@ func (s *session) report(err error) int {
 	if errors.As(err, &code) {
 		return int(code)
 	}
-	fmt.Fprintf(s.streams.Err, "mydocker: %v\n", err)
-	for _, sentence := range s.meaning(err) {
-		fmt.Fprintf(s.streams.Err, "mydocker: %s\n", sentence)
-	}
+	s.sayError(err)
 	var usage *usageError
 	if errors.As(err, &usage) {
 		fmt.Fprintf(s.streams.Err, "See '%s --help'.\n", usage.verb.path())

@@ -45,7 +45,11 @@ func TestSandboxCommandLine(t *testing.T) {
 	equal(t, "status of none", my(t, "sandbox", "status"), "NAME   STATUS   HOSTS   ROOT   FIRST PROCESS\n")
 	my(t, "sandbox", "up", "shown", "-q")
 	out := my(t, "sandbox", "status", "--lang", "zh")
+	_, nowhere, _ := onHost(t, "--lang", "zh", "sandbox", "exec", "nowhere", "true")
+	_, missing, _ := onHost(t, "--lang", "zh", "sandbox", "exec", "host", "nosuchcommand")
 	my(t, "sandbox", "down")
+	match(t, "a place that is none", nowhere, `a sandbox has no place "nowhere"(?s).*沙箱里没有“nowhere”这个位置：有 host`)
+	match(t, "a command that is none", missing, `command not found in the sandbox\nmydocker: 沙箱里没有命令 nosuchcommand`)
 	match(t, "its addresses", out, `(?s)shown +已运行.*位置.*host +10.99.0.1 +fd99::1.*internet +203.0.113.80 +2001:db8:113::80 +www.example.com`)
 	equal(t, "down of all of none", my(t, "sandbox", "down", "--all"), "")
 }

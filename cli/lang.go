@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -38,4 +39,12 @@ func (s *session) meaning(err error) []string {
 		return nil
 	}
 	return texts.Meaning(err)
+}
+
+// sayError tells of an error, and what it means.
+func (s *session) sayError(err error) {
+	fmt.Fprintf(s.streams.Err, "mydocker: %v\n", err)
+	for _, sentence := range s.meaning(err) {
+		fmt.Fprintf(s.streams.Err, "mydocker: %s\n", sentence)
+	}
 }

@@ -223,7 +223,7 @@ func (s *session) inSandbox(sb *sandbox.Sandbox, place string, args []string) er
 		Terminal: isTerminal(s.streams.In) && isTerminal(s.streams.Out),
 	})
 	if err != nil {
-		fmt.Fprintf(s.streams.Err, "mydocker: %v\n", err)
+		s.sayError(err)
 		return exitStatus(code)
 	}
 	return status(code, nil)
