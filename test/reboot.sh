@@ -88,7 +88,7 @@ second_boot() {
     mydocker rm -f $(mydocker ps -aq) >/dev/null
     same "what gc finds" "$(mydocker gc)" ''
     mydocker network rm lab quiet
-    same "rules that are left" "$(iptables-save | grep -c -e lab -e quiet -e 80 || :)" 0
+    same "rules that are left" "$(iptables-save | grep ^-A | grep -c -e lab -e quiet -e 80 || :)" 0
     echo "the reboot has changed nothing"
 }
 
