@@ -69,7 +69,7 @@ func TestPublishRules(t *testing.T) {
 		t.Error("the counters of the rule do not rise")
 	}
 	must(t, "rm", "-f", server.name)
-	if left := sh(t, "iptables-save | grep -e 8080 -e 10.88.0.2 || :"); left != "" {
+	if left := sh(t, "iptables-save | grep ^-A | grep -e 8080 -e 10.88.0.2 || :"); left != "" {
 		t.Errorf("rules are left after rm:\n%s", left)
 	}
 }
