@@ -13,13 +13,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/state"
+	"github.com/mydocker/mydocker/test/host"
 )
 
 // The tests run on a host that is made of namespaces: TestMain starts the test binary once more in a network and mount
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	if os.Getenv("MYDOCKER_TEST_WORLD") == "" {
-		os.Exit(runInWorld())
+		os.Exit(host.Again("MYDOCKER_TEST_WORLD=1", unix.CLONE_NEWNS|unix.CLONE_NEWNET))
 	}
 	if err := buildWorld(); err != nil {
 		fmt.Fprintln(os.Stderr, "make the fake host:", err)
@@ -42,34 +42,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func runInWorld() int {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), "MYDOCKER_TEST_WORLD=1")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET,
-		Pdeathsig:  syscall.SIGKILL,
-	}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return exit.ExitCode()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
-}
-
 func buildWorld() error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
-	}
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return err
 	}
-	return shell(`
+	return host.Try(`
 		mkdir -p /run/netns /run/lock
 		ip link set lo up
 		sysctl -qw net.ipv6.conf.default.accept_dad=0 # no bridge waits a second for its fe80:: address
@@ -83,14 +60,6 @@ func buildWorld() error {
 		ip route add default via 10.99.0.2
 		for i in $(seq 1200); do ip -6 route show table local | grep -q "local fd99::1 dev eth0" && break; sleep 0.05; done
 		echo 0 > /proc/sys/net/ipv4/ip_forward`)
-}
-
-func shell(script string) error {
-	out, err := exec.Command("bash", "-euc", script).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
 }
 
 // run is a command's output; a command that fails fails the test.
