@@ -68,8 +68,9 @@ func TestCollectingDuringDebootstrap(t *testing.T) {
 			_, _, err := s.Prune(context.Background(), PruneOptions{All: true})
 			return err
 		},
-		"settle":      s.Settle,
-		"failed load": func() error { _, _ = s.LoadStream(context.Background(), strings.NewReader("nonsense")); return nil },
+		"the slow part of an earlier collect": s.removeAside,
+		"settle":                              s.Settle,
+		"failed load":                         func() error { _, _ = s.LoadStream(context.Background(), strings.NewReader("nonsense")); return nil },
 		"another image": func() error {
 			_, err := s.Import(context.Background(), bytes.NewReader(tarOf(t, file{name: "b", body: "b"})), ImportOptions{Reference: "b"})
 			return err
