@@ -119,9 +119,13 @@ Examples:
 			return []urfave.Flag{
 				strDefault("archive-format", "string", image.FormatDocker, "Layout of the archive ("+image.FormatDocker+", "+image.FormatOCI+")"),
 				str("output,o", "file", "Write to a file, instead of STDOUT"),
+				platformFlag("Save the images only if they are made for this platform"),
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
+			if err := s.wantPlatform(c.String("platform"), c.Args().Slice()...); err != nil {
+				return err
+			}
 			format := c.String("archive-format")
 			if format != image.FormatDocker && format != image.FormatOCI {
 				return s.bad(fmt.Errorf("unknown --archive-format %q: %s or %s is expected", format, image.FormatDocker, image.FormatOCI))
@@ -158,10 +162,14 @@ func historyVerb() *verb {
 				str("format", "string", formatUsage),
 				yesDefault("human,H", true, "Print sizes and dates in human readable format"),
 				yes("no-trunc", "Don't truncate output"),
+				platformFlag("Show the image only if it is made for this platform"),
 				yes("quiet,q", "Only show image IDs"),
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
+			if err := s.wantPlatform(c.String("platform"), c.Args().First()); err != nil {
+				return err
+			}
 			store, err := s.images()
 			if err != nil {
 				return err

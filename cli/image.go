@@ -165,12 +165,17 @@ Examples:
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{
 				str("input,i", "file", "Read from tar archive file, instead of STDIN"),
+				platformFlag("Load only this platform's image of an archive that has several"),
 				yes("quiet,q", "Suppress the load output"),
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
 			if !c.IsSet("input") && isTerminal(s.streams.In) {
 				return &usageError{s.verb, "requested load from stdin, but stdin is empty: give a file with -i", 1}
+			}
+			platform := c.String("platform")
+			if _, err := image.ParsePlatform(platform); err != nil {
+				return s.bad(err)
 			}
 			images, err := s.images()
 			if err != nil {
@@ -180,9 +185,9 @@ Examples:
 			defer stop()
 			var loaded []*image.Image
 			if path := c.String("input"); c.IsSet("input") {
-				loaded, err = images.Load(ctx, path)
+				loaded, err = images.Load(ctx, path, platform)
 			} else {
-				loaded, err = images.LoadStream(ctx, s.streams.In)
+				loaded, err = images.LoadStream(ctx, s.streams.In, platform)
 			}
 			if err != nil {
 				return err
@@ -245,7 +250,11 @@ func rmiVerb() *verb {
 Examples:
   $ mydocker rmi busybox:old`,
 		flags: func() []urfave.Flag {
-			return []urfave.Flag{yes("force,f", "Force removal of the image")}
+			return []urfave.Flag{
+				yes("force,f", "Force removal of the image"),
+				yes("no-prune", "Do not delete untagged parents (there are none here: what no image needs is removed)"),
+				list("platform", "Remove the image only if it is made for this platform"),
+			}
 		},
 		run: func(s *session, c *urfave.Context) error {
 			e, err := s.engine()
@@ -253,6 +262,11 @@ Examples:
 				return err
 			}
 			return s.each(c.Args().Slice(), func(ref string) error {
+				for _, platform := range c.StringSlice("platform") {
+					if err := s.wantPlatform(platform, ref); err != nil {
+						return err
+					}
+				}
 				removed, err := e.RemoveImage(context.Background(), ref, c.Bool("force"))
 				for _, r := range removed {
 					line := "Untagged: " + r.Untagged

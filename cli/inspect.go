@@ -50,8 +50,13 @@ func inspectFlags() []urfave.Flag {
 // inspectKind makes the inspect command of a group: `network inspect`.
 func inspectKind(kind, summary, usage, about string) *verb {
 	flags := inspectFlags
-	if kind == "container" {
+	switch kind {
+	case "container":
 		flags = func() []urfave.Flag { return append(inspectFlags(), sizeFlag()) }
+	case "image":
+		flags = func() []urfave.Flag {
+			return append(inspectFlags(), platformFlag("Inspect the image only if it is made for this platform"))
+		}
 	}
 	return &verb{
 		name: "inspect", summary: summary, usage: "[OPTIONS] " + usage, about: about, min: 1, max: -1, complete: kind, flags: flags,
@@ -125,6 +130,9 @@ func (s *session) inspect(c *urfave.Context, kind string) error {
 	var found []any
 	var out bytes.Buffer
 	failed := s.each(c.Args().Slice(), func(ref string) error {
+		if err := s.wantPlatform(c.String("platform"), ref); err != nil {
+			return err
+		}
 		v, err := s.lookUp(context.Background(), kind, ref)
 		if err == nil && c.Bool("size") {
 			err = addSizes(s, v)

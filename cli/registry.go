@@ -188,26 +188,6 @@ func (s *session) withImage(o *engine.CreateOptions, p pullPolicy, do func() err
 	return do()
 }
 
-// isForPlatform says whether an image is not here, or is here for the platform that was asked for.
-func (s *session) isForPlatform(name, platform string) (bool, error) {
-	want, err := image.ParsePlatform(platform)
-	if err != nil {
-		return false, err
-	}
-	store, err := s.images()
-	if err != nil {
-		return false, err
-	}
-	img, err := store.Get(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	return img.Config.OS == want.OS && img.Config.Architecture == want.Architecture && (want.Variant == "" || img.Config.Variant == want.Variant), nil
-}
-
 func (s *session) pullFor(name string, p pullPolicy) error {
 	ref, err := image.ParseReference(name)
 	if err != nil {
@@ -242,6 +222,7 @@ func pushVerb() *verb {
 		flags: func() []urfave.Flag {
 			return append(registryFlags(),
 				yes("all-tags,a", "Push all tags of an image to the repository"),
+				platformFlag("Push the image only if it is made for this platform"),
 				yes("quiet,q", "Suppress verbose output"),
 			)
 		},
@@ -264,6 +245,11 @@ func push(s *session, c *urfave.Context) error {
 			return s.bad(errors.New("tag can't be used with --all-tags/-a"))
 		}
 		if refs, err = tagsOf(store, ref); err != nil {
+			return err
+		}
+	}
+	for _, ref := range refs {
+		if err := s.wantPlatform(c.String("platform"), ref.String()); err != nil {
 			return err
 		}
 	}

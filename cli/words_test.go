@@ -41,7 +41,6 @@ func TestErrorsNameTheNextStep(t *testing.T) {
 		"run --volume-driver nfs busybox":                        "--volume-driver is not supported: only local is taken",
 		"network create --ipam-driver dhcp lab":                  "--ipam-driver is not supported: only default is taken",
 		"run --isolation hyperv busybox":                         "only default is taken",
-		"save --platform linux/arm64 busybox":                    "`pull --platform` chooses",
 		"network create -o com.docker.network.driver.mtux=1 lab": "did you mean com.docker.network.driver.mtu?",
 	} {
 		out, errs, code := onHost(t, strings.Fields(line)...)

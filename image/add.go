@@ -82,8 +82,8 @@ func isImageConfig(mediaType string) bool {
 	return mediaType == mediaOCIConfig || mediaType == "application/vnd.docker.container.image.v1+json" || mediaType == ""
 }
 
-// loadIndex gathers all images of an OCI layout's index.json.
-func (s *Store) loadIndex(ctx context.Context, from content, rawIndex []byte) ([]namedRecord, error) {
+// loadIndex gathers all images of an OCI layout's index.json; those for several platforms, for the one that is wanted.
+func (s *Store) loadIndex(ctx context.Context, from content, rawIndex []byte, want Platform) ([]namedRecord, error) {
 	index, err := parseManifest(rawIndex)
 	if err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func (s *Store) loadIndex(ctx context.Context, from content, rawIndex []byte) ([
 	}
 	var images []namedRecord
 	for _, d := range order {
-		raw, err := s.resolve(from, Descriptor{Digest: d}, hostPlatform(), 3)
+		raw, err := s.resolve(from, Descriptor{Digest: d}, want, 3)
 		if err != nil {
 			return nil, err
 		}

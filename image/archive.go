@@ -17,39 +17,57 @@ import (
 )
 
 // Load reads the images of an archive file (`docker save`, or an OCI layout, packed or not) or of a directory with an
-// OCI layout.
-func (s *Store) Load(ctx context.Context, path string) ([]*Image, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("load: %w", err)
-	}
-	if info.IsDir() {
-		images, err := s.loading(ctx, func() ([]namedRecord, error) { return s.loadDirectory(ctx, path) })
-		if err != nil {
-			return nil, fmt.Errorf("load %s: %w", path, err)
-		}
-		return images, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("load: %w", err)
-	}
-	defer f.Close()
-	images, err := s.loading(ctx, func() ([]namedRecord, error) {
-		if info.Mode().IsRegular() {
-			return s.loadFile(ctx, f)
-		}
-		return s.loadArchive(ctx, f)
-	})
+// OCI layout. Of an image for several platforms that of the given one is taken, as ParsePlatform has it; an image that is for another
+// one alone is refused, unless platform is "", the host's.
+func (s *Store) Load(ctx context.Context, path, platform string) ([]*Image, error) {
+	images, err := s.loadPath(ctx, path, platform)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", path, err)
 	}
 	return images, nil
 }
 
+func (s *Store) loadPath(ctx context.Context, path, platform string) ([]*Image, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return s.loadingFor(ctx, platform, func(want Platform) ([]namedRecord, error) {
+		switch {
+		case info.IsDir():
+			return s.loadDirectory(ctx, path, want)
+		case info.Mode().IsRegular():
+			return s.loadFile(ctx, f, want)
+		}
+		return s.loadArchive(ctx, f, want)
+	})
+}
+
 // LoadStream is Load of an archive that comes through a pipe.
-func (s *Store) LoadStream(ctx context.Context, r io.Reader) ([]*Image, error) {
-	return s.loading(ctx, func() ([]namedRecord, error) { return s.loadArchive(ctx, r) })
+func (s *Store) LoadStream(ctx context.Context, r io.Reader, platform string) ([]*Image, error) {
+	return s.loadingFor(ctx, platform, func(want Platform) ([]namedRecord, error) { return s.loadArchive(ctx, r, want) })
+}
+
+// loadingFor is loading of what may be for another platform than is wanted.
+func (s *Store) loadingFor(ctx context.Context, platform string, work func(want Platform) ([]namedRecord, error)) ([]*Image, error) {
+	want, err := ParsePlatform(platform)
+	if err != nil {
+		return nil, err
+	}
+	return s.loading(ctx, func() ([]namedRecord, error) {
+		images, err := work(want)
+		for _, img := range images {
+			if have := img.descriptor().Platform; err == nil && platform != "" && platformScore(have, want) == 0 {
+				err = fmt.Errorf("image %s is made for %s, not for %s", img.ID.Short(), have, want)
+			}
+		}
+		return images, err
+	})
 }
 
 // loading holds the store during a piece of work that gathers images, then makes them known, and sweeps up after one that failed.
@@ -129,7 +147,7 @@ func (s *Store) newArchiveContent() *archiveContent {
 	return &archiveContent{store: s, files: map[string]archived{}, links: map[string]string{}, digests: map[Digest]archived{}, memo: map[Digest][]byte{}, room: smallRoom}
 }
 
-func (s *Store) loadArchive(ctx context.Context, r io.Reader) ([]namedRecord, error) {
+func (s *Store) loadArchive(ctx context.Context, r io.Reader, want Platform) ([]namedRecord, error) {
 	plainText, _, err := decompress(&contextReader{ctx, r})
 	if err != nil {
 		return nil, err
@@ -141,18 +159,18 @@ func (s *Store) loadArchive(ctx context.Context, r io.Reader) ([]namedRecord, er
 	if err := a.read(ctx, tar.NewReader(ahead), a.take); err != nil {
 		return nil, err
 	}
-	return a.load(ctx)
+	return a.load(ctx, want)
 }
 
 // loadFile loads an archive that can be read at any place, if it is not packed.
-func (s *Store) loadFile(ctx context.Context, f *os.File) ([]namedRecord, error) {
+func (s *Store) loadFile(ctx context.Context, f *os.File, want Platform) ([]namedRecord, error) {
 	head := make([]byte, 6)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if detect(head[:n]) != plain {
-		return s.loadArchive(ctx, f)
+		return s.loadArchive(ctx, f, want)
 	}
 	a := s.newArchiveContent()
 	a.file = f
@@ -160,11 +178,11 @@ func (s *Store) loadFile(ctx context.Context, f *os.File) ([]namedRecord, error)
 	if err := a.read(ctx, tar.NewReader(f), a.note); err != nil {
 		return nil, err
 	}
-	return a.load(ctx)
+	return a.load(ctx, want)
 }
 
 // load tells the two formats apart.
-func (a *archiveContent) load(ctx context.Context) ([]namedRecord, error) {
+func (a *archiveContent) load(ctx context.Context, want Platform) ([]namedRecord, error) {
 	if _, ok := a.lookup("manifest.json"); ok {
 		return a.loadDocker(ctx)
 	}
@@ -173,7 +191,7 @@ func (a *archiveContent) load(ctx context.Context) ([]namedRecord, error) {
 		if err != nil {
 			return nil, err
 		}
-		return a.store.loadIndex(ctx, a, index)
+		return a.store.loadIndex(ctx, a, index, want)
 	}
 	return nil, errors.New("it has neither manifest.json nor index.json: this is no archive of `docker save` and no OCI layout " +
 		"(an archive of a root file system is taken by `mydocker import`)")
@@ -320,7 +338,7 @@ type directoryContent struct {
 	dir   string
 }
 
-func (s *Store) loadDirectory(ctx context.Context, dir string) ([]namedRecord, error) {
+func (s *Store) loadDirectory(ctx context.Context, dir string, want Platform) ([]namedRecord, error) {
 	index, err := os.ReadFile(filepath.Join(dir, "index.json"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("the directory has no index.json, so it is no OCI layout: %w", err)
@@ -328,7 +346,7 @@ func (s *Store) loadDirectory(ctx context.Context, dir string) ([]namedRecord, e
 	if err != nil {
 		return nil, err
 	}
-	return s.loadIndex(ctx, &directoryContent{store: s, dir: dir}, index)
+	return s.loadIndex(ctx, &directoryContent{store: s, dir: dir}, index, want)
 }
 
 func (c *directoryContent) path(d Digest) string {

@@ -135,7 +135,7 @@ func TestSaveLoadsEverywhere(t *testing.T) {
 		}
 		f.Close()
 		to := newStore(t)
-		images, err := to.Load(context.Background(), path)
+		images, err := to.Load(context.Background(), path, "")
 		if err != nil {
 			t.Fatal(format, err)
 		}

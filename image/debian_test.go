@@ -70,7 +70,7 @@ func TestCollectingDuringDebootstrap(t *testing.T) {
 		},
 		"the slow part of an earlier collect": s.removeAside,
 		"settle":                              s.Settle,
-		"failed load":                         func() error { _, _ = s.LoadStream(context.Background(), strings.NewReader("nonsense")); return nil },
+		"failed load":                         func() error { _, _ = s.LoadStream(context.Background(), strings.NewReader("nonsense"), ""); return nil },
 		"another image": func() error {
 			_, err := s.Import(context.Background(), bytes.NewReader(tarOf(t, file{name: "b", body: "b"})), ImportOptions{Reference: "b"})
 			return err

@@ -48,7 +48,7 @@ func TestDiskFull(t *testing.T) {
 		"while storing":   layered(t, "big:1", tarOf(t, file{name: "1", body: big}), tarOf(t, file{name: "2", body: big}), tarOf(t, file{name: "3", body: big})),
 		"while unpacking": layered(t, "big:1", tarOf(t, file{name: "1", body: big}), tarOf(t, file{name: "2", body: big})),
 	} {
-		_, err := s.LoadStream(context.Background(), bytes.NewReader(archive))
+		_, err := s.LoadStream(context.Background(), bytes.NewReader(archive), "")
 		if !errors.Is(err, unix.ENOSPC) {
 			t.Errorf("%s: %v, want no space left", name, err)
 		}

@@ -218,7 +218,7 @@ func layered(t testing.TB, name string, layers ...[]byte) []byte {
 
 func loadBytes(t testing.TB, s *Store, archive []byte) *Image {
 	t.Helper()
-	images, err := s.LoadStream(context.Background(), bytes.NewReader(archive))
+	images, err := s.LoadStream(context.Background(), bytes.NewReader(archive), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func TestLoadWritesTheIndexOnce(t *testing.T) {
 	if _, err := unix.InotifyAddWatch(watch, s.images(), unix.IN_MOVED_TO); err != nil {
 		t.Fatal(err)
 	}
-	images, err := s.LoadStream(context.Background(), bytes.NewReader(manyImages(t, 40)))
+	images, err := s.LoadStream(context.Background(), bytes.NewReader(manyImages(t, 40)), "")
 	if err != nil || len(images) != 40 || images[39].RepoTags[0] != "many:39" {
 		t.Fatalf("%d images, %v", len(images), err)
 	}
@@ -89,7 +89,7 @@ func TestLoadWritesTheIndexOnce(t *testing.T) {
 // TestIndexIsMended: whoever is killed between the index, the records and the names leaves an index that says too much or too little.
 func TestIndexIsMended(t *testing.T) {
 	s := newStore(t)
-	if _, err := s.LoadStream(context.Background(), bytes.NewReader(manyImages(t, 3))); err != nil {
+	if _, err := s.LoadStream(context.Background(), bytes.NewReader(manyImages(t, 3)), ""); err != nil {
 		t.Fatal(err)
 	}
 	good, err := s.readIndex()
@@ -133,14 +133,14 @@ func TestFailedLoadLeavesNothing(t *testing.T) {
 	archive := manyImages(t, 3)
 	bad := bytes.Replace(archive, []byte(`"Cmd":["2"]`), []byte(`"Cmd":[  2]`), 1)
 	s := newStore(t)
-	if _, err := s.LoadStream(context.Background(), bytes.NewReader(bad)); err == nil {
+	if _, err := s.LoadStream(context.Background(), bytes.NewReader(bad), ""); err == nil {
 		t.Fatal("an archive with a bad image was loaded")
 	}
 	wantEmpty(t, s)
 	if err := os.Mkdir(s.namePath(Reference{Domain: "docker.io", Path: "library/many", Tag: "2"}), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.LoadStream(context.Background(), bytes.NewReader(archive)); err == nil {
+	if _, err := s.LoadStream(context.Background(), bytes.NewReader(archive), ""); err == nil {
 		t.Fatal("a name was given although its place is taken")
 	}
 	if err := os.Remove(s.namePath(Reference{Domain: "docker.io", Path: "library/many", Tag: "2"})); err != nil {

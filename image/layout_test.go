@@ -54,7 +54,7 @@ func TestLyingLayout(t *testing.T) {
 		run(t, "cp", "-r", from.LayoutDir(), dir)
 		c.change(dir)
 		to := newStore(t)
-		if _, err := to.Load(context.Background(), dir); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := to.Load(context.Background(), dir, ""); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
 		wantEmpty(t, to)

@@ -254,7 +254,7 @@ func TestPowerFailsForReal(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		loaded := make(chan error, 1)
 		go func() {
-			_, err := s.LoadStream(ctx, bytes.NewReader(archive))
+			_, err := s.LoadStream(ctx, bytes.NewReader(archive), "")
 			loaded <- err
 		}()
 		if i < 3 {

@@ -23,7 +23,7 @@ func TestManyGoroutinesAtOnce(t *testing.T) {
 	for i := range 8 {
 		all.Go(func() {
 			for j := range 4 {
-				if _, err := s.LoadStream(context.Background(), bytes.NewReader(archive)); err != nil {
+				if _, err := s.LoadStream(context.Background(), bytes.NewReader(archive), ""); err != nil {
 					t.Error(err)
 				}
 				if err := s.Tag("many:1", fmt.Sprintf("t%d:%d", i, j)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -68,7 +68,7 @@ func checkWhole(t *testing.T, s *Store) {
 func TestKilledLoader(t *testing.T) {
 	if dir := os.Getenv("TEST_LOAD_INTO"); dir != "" {
 		s := storeIn(t, dir)
-		if _, err := s.LoadStream(context.Background(), os.Stdin); err != nil {
+		if _, err := s.LoadStream(context.Background(), os.Stdin, ""); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -317,7 +317,7 @@ func TestHardLinkIntoALowerLayer(t *testing.T) {
 		"through a lower link": tarOf(t, file{name: "x", typ: tar.TypeLink, link: "l/f"}),
 		"nowhere":              tarOf(t, file{name: "x", typ: tar.TypeLink, link: "nothing"}),
 	} {
-		if _, err := s.LoadStream(context.Background(), bytes.NewReader(layered(t, "refused:1", base, middle, top))); err == nil || !strings.Contains(err.Error(), "hard link to") {
+		if _, err := s.LoadStream(context.Background(), bytes.NewReader(layered(t, "refused:1", base, middle, top)), ""); err == nil || !strings.Contains(err.Error(), "hard link to") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -339,7 +339,7 @@ func TestHostileLayersTogether(t *testing.T) {
 		"hard link through one below":   {tarOf(t, file{name: "d", typ: tar.TypeSymlink, link: filepath.Dir(outside)}), tarOf(t, file{name: "h", typ: tar.TypeLink, link: "d/outside"}, file{name: "h", body: "dead"})},
 		"whiteout through one below":    {tarOf(t, file{name: "d", typ: tar.TypeSymlink, link: filepath.Dir(outside)}), tarOf(t, file{name: "d/.wh.outside"})},
 	} {
-		images, err := s.LoadStream(context.Background(), bytes.NewReader(layered(t, "hostile:1", layers...)))
+		images, err := s.LoadStream(context.Background(), bytes.NewReader(layered(t, "hostile:1", layers...)), "")
 		if err == nil {
 			mounted(t, s, images[0])
 		}

@@ -220,7 +220,7 @@ func saveAndInspect(t *testing.T, s *image.Store, ref string, img *image.Fetched
 			t.Errorf("%s: skopeo sees\n%s", format, out)
 		}
 		to, _ := newStore(t)
-		if images, err := to.Load(context.Background(), path); err != nil || images[0].ID != img.ID || images[0].Manifest != img.Manifest && format == image.FormatOCI {
+		if images, err := to.Load(context.Background(), path, ""); err != nil || images[0].ID != img.ID || images[0].Manifest != img.Manifest && format == image.FormatOCI {
 			t.Errorf("%s: loaded %+v, %v", format, images, err)
 		}
 	}
