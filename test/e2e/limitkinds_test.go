@@ -8,7 +8,7 @@ import (
 )
 
 // The groups above a container: --cgroup-parent, kept by a restart.
-func TestLimitsCgroupParent(t *testing.T) {
+func TestCgroupParent(t *testing.T) {
 	cleanHost(t)
 	t.Cleanup(func() { sh(t, "find /sys/fs/cgroup -depth -type d -path '*/mydocker/lab' -exec rmdir {} +") }) // whose it is, removes it
 	c := sleeper(t, "parented", "--cgroup-parent", "/mydocker/lab", "--pids-limit", "20")
@@ -65,7 +65,7 @@ func TestLimitsBlkio(t *testing.T) {
 }
 
 // Real-time is given by the groups above, on v1; v2 has none to give.
-func TestLimitsRealTime(t *testing.T) {
+func TestRealTimeLimit(t *testing.T) {
 	cleanHost(t)
 	const file = "cpu.rt_runtime_us"
 	_, err := os.Stat("/sys/fs/cgroup/cpu/" + file)
