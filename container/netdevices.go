@@ -59,7 +59,7 @@ func nameInside(host string, d specs.LinuxNetDevice) (name string, template bool
 
 // linkName is the kernel's rule: dev_valid_name().
 func linkName(name string) bool {
-	return name != "" && name != "." && name != ".." && len(name) < unix.IFNAMSIZ && !strings.ContainsAny(name, "/: \t\n\v\f\r\x00\xa0") &&
+	return name != "" && name != "." && name != ".." && len(name) < unix.IFNAMSIZ && !strings.ContainsAny(name, "/: \t\n\v\f\r\x00") &&
 		!strings.Contains(strings.TrimSuffix(name, "%d"), "%")
 }
 
