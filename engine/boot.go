@@ -102,14 +102,14 @@ func (e *Engine) shutDown(ctx context.Context, d *Definition) error {
 	sig, seconds := d.lastWords()
 	return e.bringDown(ctx, d, func(c *container.Container) error {
 		if first {
-			return endProcess(ctx, c, sig, seconds)
+			return e.endProcess(ctx, d, c, sig, seconds)
 		}
 		// Somebody has asked it already, and a program that is asked twice may take that for an order to be quick.
 		ended, err := waitPid(ctx, c, time.Duration(seconds)*time.Second)
 		if err != nil || ended {
 			return err
 		}
-		return killProcess(ctx, c)
+		return e.killProcess(ctx, d, c)
 	})
 }
 
@@ -141,7 +141,7 @@ func (m *monitor) heedTermination() {
 		m.mu.Unlock()
 		if err == nil && first && l != nil {
 			sig, seconds := m.d.lastWords()
-			err = endProcess(context.Background(), l.c, sig, seconds)
+			err = m.e.endProcess(context.Background(), m.d, l.c, sig, seconds)
 		}
 		if err != nil {
 			m.complain(err)

@@ -69,6 +69,15 @@ func (e *Engine) signal(id string, sig unix.Signal) error {
 	return c.Kill(sig)
 }
 
+// killTold sends a signal to the container's first process, and tells of it.
+func (e *Engine) killTold(d *Definition, c *container.Container, sig unix.Signal) error {
+	err := c.Kill(sig)
+	if err == nil {
+		e.containerEvent(d, "kill", "signal", strconv.Itoa(int(sig)))
+	}
+	return err
+}
+
 // Kill sends a signal to the container's first process; "" means KILL.
 func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 	if name == "" {
@@ -94,10 +103,9 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 			return err
 		}
 	}
-	if err := unlessEnded(c.Kill(sig)); err != nil {
+	if err := unlessEnded(e.killTold(d, c, sig)); err != nil {
 		return fmt.Errorf("kill %s: %w", d.Name, err)
 	}
-	e.containerEvent(d, "kill", "signal", strconv.Itoa(int(sig)))
 	if sig == unix.SIGKILL {
 		return e.awaitKilled(ctx, d, c)
 	}
@@ -191,7 +199,7 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout *int, signal stri
 	}
 	stopped := false
 	err = e.bringDown(ctx, d, func(c *container.Container) error {
-		if err := endProcess(ctx, c, sig, seconds); err != nil {
+		if err := e.endProcess(ctx, d, c, sig, seconds); err != nil {
 			return fmt.Errorf("stop %s: %w", d.Name, err)
 		}
 		stopped = true
@@ -226,11 +234,11 @@ func (e *Engine) bringDown(ctx context.Context, d *Definition, end func(*contain
 	}
 }
 
-func endProcess(ctx context.Context, c *container.Container, sig unix.Signal, seconds int) error {
+func (e *Engine) endProcess(ctx context.Context, d *Definition, c *container.Container, sig unix.Signal, seconds int) error {
 	if c.Status() == container.Paused {
-		return killProcess(ctx, c) // a frozen process takes no signal but the one that ends it
+		return e.killProcess(ctx, d, c) // a frozen process takes no signal but the one that ends it
 	}
-	if err := c.Kill(sig); err != nil {
+	if err := e.killTold(d, c, sig); err != nil {
 		return unlessEnded(err)
 	}
 	patience := time.Duration(seconds) * time.Second
@@ -241,12 +249,12 @@ func endProcess(ctx context.Context, c *container.Container, sig unix.Signal, se
 	if err != nil || ended {
 		return err
 	}
-	return killProcess(ctx, c)
+	return e.killProcess(ctx, d, c)
 }
 
 // killProcess ends a process without asking it. One that is frozen, or is being frozen at this moment, dies when it is thawed.
-func killProcess(ctx context.Context, c *container.Container) error {
-	if err := c.Kill(unix.SIGKILL); err != nil {
+func (e *Engine) killProcess(ctx context.Context, d *Definition, c *container.Container) error {
+	if err := e.killTold(d, c, unix.SIGKILL); err != nil {
 		return unlessEnded(err)
 	}
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {

@@ -38,7 +38,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 		if !o.Force {
 			return fmt.Errorf("container %s was started meanwhile (pid %d): stop it first (mydocker stop %s)", d.Name, c.Pid(), d.Name)
 		}
-		return killProcess(ctx, c)
+		return e.killProcess(ctx, d, c)
 	})
 	if err != nil {
 		return err
@@ -63,5 +63,5 @@ func (e *Engine) forceDown(ctx context.Context, d *Definition) error {
 	if err := e.markStopped(d.ID); err != nil {
 		return err
 	}
-	return e.bringDown(ctx, d, func(c *container.Container) error { return killProcess(ctx, c) })
+	return e.bringDown(ctx, d, func(c *container.Container) error { return e.killProcess(ctx, d, c) })
 }
