@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -13,8 +12,8 @@ func execVerb() *verb {
 	return &verb{
 		name: "exec", summary: "Execute a command in a running container",
 		usage: "[OPTIONS] CONTAINER COMMAND [ARG...]", min: 2, max: -1, passthrough: true, complete: "container",
-		about: `The exit status is that of the command; 125 is an error of mydocker's own, 126 a command that cannot be
-executed, 127 one that is not found.
+		about: `The exit status is that of the command; 126 is a command that cannot be executed, for whatever reason, 127
+one that is not found, 1 says that there is no such container, or that it does not run.
 
 The keys ctrl-p ctrl-q leave a command that has a terminal running. When mydocker itself is killed, the
 command is hung up on.
@@ -60,9 +59,6 @@ func execOptions(c *urfave.Context, lookup lookupFunc) (o engine.ExecOptions, er
 		Args: c.Args().Tail(), User: c.String("user"), WorkingDir: c.String("workdir"), TTY: c.Bool("tty"),
 		Interactive: c.Bool("interactive"), Detach: c.Bool("detach"), Privileged: c.Bool("privileged"),
 		DetachKeys: c.String("detach-keys"),
-	}
-	if o.WorkingDir != "" && !strings.HasPrefix(o.WorkingDir, "/") {
-		return o, errRelative(o.WorkingDir)
 	}
 	if err := checkDetachKeys(o.DetachKeys); err != nil {
 		return o, err

@@ -21,6 +21,16 @@ func startError(err error) error {
 	return exitWith(125, err)
 }
 
+// execError gives an error of an exec's start its exit status: 127 for a command that is not there, 126 for all else, as Docker's
+// daemon has it.
+func execError(err error) error {
+	var command *container.CommandError
+	if errors.As(err, &command) {
+		return startError(err)
+	}
+	return exitWith(126, err)
+}
+
 func (m *monitor) failed(life Life, err error) Life {
 	life.FinishedAt = now()
 	life.Error = err.Error()

@@ -34,7 +34,7 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	}
 	p, err := e.execProcess(d, c, o)
 	if err != nil {
-		return e.execFailure(d, c, exitWith(125, err))
+		return e.execFailure(d, c, err)
 	}
 	ex := e.newExec(d, o.Args)
 	if o.Detach {
@@ -78,16 +78,13 @@ func (x *execRun) ended(code int) {
 	x.e.containerEvent(x.d, "exec_die", "execID", x.id, "exitCode", strconv.Itoa(code))
 }
 
-// execFailure is startFailure, or that the container has ended meanwhile.
+// execFailure says with which exit status an exec ends that has not begun, and why: that the container has ended meanwhile, or as
+// execError says.
 func (e *Engine) execFailure(d *Definition, c *container.Container, err error) (int, error) {
 	if down := e.unlessDown(d, c, err); down != err {
 		return 1, down
 	}
-	return startFailure(err)
-}
-
-func startFailure(err error) (int, error) {
-	err = startError(err)
+	err = execError(err)
 	return exitCode(err), err
 }
 

@@ -85,7 +85,7 @@ func ExecChildMain(watcher func(remote *os.File) (plan.Watcher, error)) int {
 		return 125
 	}
 	proc, err := e.startChild(o.ID, what.Process, client)
-	tell(startError(err))
+	tell(execError(err))
 	if err != nil {
 		return 125
 	}

@@ -232,7 +232,7 @@ func errorSteps() (list []step) {
 		"run --network host --ip 1.2.3.4 busybox true", "run --ip 1.2.3.4 busybox true", "run --network none -p 80:80 busybox true", "run --volumes-from nonsense busybox true", "run --pid container:nonsense busybox true",
 		"run --device /dev/nonsense busybox true", "run --log-driver nonsense busybox true", "run --sysctl kernel.hostname=x busybox true", "run --tmpfs relative busybox true",
 		"run --mount type=bind,src=/nonsense,dst=/x busybox true", "run --mount nonsense busybox true",
-		"create", "start", "start nonsense", "stop nonsense", "kill nonsense", "kill -s NONSENSE web", "kill gone", "rm nonsense", "rm -f nonsense", "exec", "exec nonsense true",
+		"create", "start", "start nonsense", "stop nonsense", "kill nonsense", "kill -s NONSENSE web", "kill gone", "rm nonsense", "rm -f nonsense", "exec", "exec nonsense true", "exec -u nonsense web true", "exec -w relative web true",
 		"exec gone true", "logs nonsense", "inspect nonsense", "inspect -f {{.Nonsense}} web", "inspect -f {{ web", "pause gone", "attach gone", "attach nonsense", "wait nonsense", "rename web gone",
 		"rename nonsense x", "update nonsense", "update web", "update -m 1k web", "top gone", "port nonsense", "stats nonsense", "diff nonsense", "cp nonsense:/x /tmp", "cp web:/nonsense /tmp",
 		"commit nonsense", "tag nonsense x", "rmi nonsense", "rmi busybox", "image inspect nonsense", "history nonsense", "network inspect nonsense", "volume inspect nonsense", "network connect nonsense web",
