@@ -47,7 +47,7 @@ func drawn(t *testing.T, d *lab.Desk, name string, step int) {
 		got = draw(t, d)
 	}
 	if got != strings.TrimSpace(string(want)) {
-		t.Errorf("after step %d the drawing is\n%s\nand the picture\n%s", step+1, got, want)
+		t.Fatalf("after step %d the drawing is\n%s\nand the picture\n%s", step+1, got, want)
 	}
 }
 
