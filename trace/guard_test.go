@@ -29,7 +29,7 @@ func TestGuard(t *testing.T) {
 			p.t = t
 			must(t, c.script)
 			defer must(t, c.undo)
-			tr := p.trace(c.from, c.to)
+			tr := p.dies(c.from, c.to, Options{})
 			said(t, tr, c.wants...)
 			if d := tr.Dropped(); d == nil || d.Owner != "mydocker" {
 				t.Errorf("dropped by %+v", d)
@@ -42,7 +42,7 @@ func TestGuard(t *testing.T) {
 
 func TestGuardOfTheLonely(t *testing.T) {
 	p := newPlaceOf(t, network.FirewallNFTables, network.CreateOptions{Name: "br0", Subnet: "172.30.0.0/24", Options: map[string]string{network.OptICC: "false"}})
-	said(t, p.trace("db", "web:80"), "bridge mydocker alone: DROP  (mydocker)", "Died in host, in bridge mydocker alone: ", "enable_icc=false db may send only to its gateway, and this was for 172.30.0.2")
+	said(t, p.dies("db", "web:80", Options{}), "bridge mydocker alone: DROP  (mydocker)", "Died in host, in bridge mydocker alone: ", "enable_icc=false db may send only to its gateway, and this was for 172.30.0.2")
 	said(t, p.trace("db", "outside/icmp"), "outside has answered")
 }
 
