@@ -245,7 +245,11 @@ func TestPowerFailsForReal(t *testing.T) {
 	lost := 0
 	for i := range 6 {
 		run(t, "mount", "-o", "loop", disk, mnt)
-		unmount := func() { run(t, "umount", mnt) }
+		unmount := func() {
+			run(t, "umount", mnt)
+			// A thread that had a mount namespace of its own may still be ending; until it has, the next mount would be the dead file system again.
+			run(t, "timeout", "60", "sh", "-c", `while [ -n "$(losetup -j "$0")" ]; do sleep 0.01; done`, disk)
+		}
 		s, err := Open(state.Root{Lib: mnt + "/lib", Run: t.TempDir()}, Options{})
 		if err != nil {
 			t.Fatal(err)
