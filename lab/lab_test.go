@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -302,8 +303,11 @@ func TestGCRemovesKilledSandboxes(t *testing.T) {
 		return string(out)
 	}
 	run("sandbox", "up", "killed")
-	status := strings.Fields(run("sandbox", "status", "killed"))
-	out, err := exec.Command("kill", "-9", status[len(status)-1]).CombinedOutput()
+	first := regexp.MustCompile(`(?m)^killed .* (\d+)$`).FindStringSubmatch(run("sandbox", "status", "killed"))
+	if first == nil {
+		t.Fatal("the status names no first process")
+	}
+	out, err := exec.Command("kill", "-9", first[1]).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v %s", err, out)
 	}
