@@ -2,9 +2,7 @@ package e2e
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -83,117 +81,6 @@ func parentOf(t testing.TB, pid int) int {
 	}
 	t.Fatalf("no process %d", pid)
 	return 0
-}
-
-func TestLogs(t *testing.T) {
-	cleanHost(t)
-	c := start(t, "logs", "busybox", "sh", "-c", "for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done; printf 'no newline'")
-	must(t, "wait", c.name)
-	r := my(t, "logs", c.name)
-	equal(t, "stdout", r.out, "out 1\nout 2\nout 3\nout 4\nout 5\nno newline")
-	equal(t, "stderr", r.err, "err 1\nerr 2\nerr 3\nerr 4\nerr 5\n")
-	r = my(t, "logs", "--tail", "2", c.name)
-	equal(t, "--tail 2", strings.Count(r.out+r.err, "\n")+strings.Count(r.out, "no newline"), 2)
-	equal(t, "--tail 0", must(t, "logs", "--tail", "0", c.name), "")
-	match(t, "-t", must(t, "logs", "-t", c.name), `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z out 1\n`)
-	equal(t, "--since the future", must(t, "logs", "--since", "2099-01-01T00:00:00Z", c.name), "")
-	equal(t, "--since an hour", strings.Count(must(t, "logs", "--since", "1h", c.name), "out"), 5)
-	equal(t, "--until an hour ago", must(t, "logs", "--until", "1h", c.name), "")
-}
-
-// logs -f follows until the container ends, and shows lines as they come.
-func TestLogsFollow(t *testing.T) {
-	cleanHost(t)
-	dir := t.TempDir()
-	c := start(t, "follow", "-v", dir+":/dir", "busybox", "sh", "-c", "echo one; while ! test -e /dir/go; do sleep 0.05; done; echo two")
-	cmd := exec.Command(binary, "logs", "-f", c.name)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	buffer := make([]byte, 100)
-	n, err := out.Read(buffer)
-	equal(t, fmt.Sprint("the first line, before the end", err), string(buffer[:n]), "one\n")
-	write(t, filepath.Join(dir, "go"), "")
-	n, err = out.Read(buffer)
-	equal(t, fmt.Sprint("the second line", err), string(buffer[:n]), "two\n")
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(patience(hangs)):
-		cmd.Process.Kill()
-		t.Error("logs -f does not end with the container")
-	}
-}
-
-// A log does not grow without end.
-func TestLogRotation(t *testing.T) {
-	cleanHost(t)
-	c := start(t, "rotation", "--log-opt", "max-size=64k", "--log-opt", "max-file=2", "busybox", "sh", "-c", "yes 0123456789012345678901234567890123456789 | head -n 20000")
-	equal(t, "exit status", must(t, "wait", c.name), "0")
-	total := 0
-	for _, file := range tree(t, "/var/lib/mydocker/containers/"+c.id, false) {
-		if strings.Contains(filepath.Base(file), "log") {
-			info, err := os.Stat(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			total += int(info.Size())
-		}
-	}
-	if total == 0 || total > 3*64*1024 {
-		t.Errorf("the log takes %d bytes, allowed are 2 files of 64k", total)
-	}
-	match(t, "the last lines are there", must(t, "logs", "--tail", "1", c.name), `^0123456789{0,}`)
-}
-
-func TestExec(t *testing.T) {
-	cleanHost(t)
-	c := start(t, "exec", "-e", "FROM=container", "-w", "/tmp", "busybox", "sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait")
-	equal(t, "environment and working directory", c.sh("echo $FROM; pwd"), "container\n/tmp")
-	equal(t, "-e", must(t, "exec", "-e", "A=1,2", c.name, "sh", "-c", "echo $A"), "1,2")
-	equal(t, "-w", must(t, "exec", "-w", "/etc", c.name, "pwd"), "/etc")
-	equal(t, "-u", must(t, "exec", "-u", "7:8", c.name, "sh", "-c", "echo $(id -u):$(id -g)"), "7:8")
-	r := my(t, "exec", c.name, "sh", "-c", "echo out; echo err >&2; exit 9")
-	equal(t, "exec's streams and status", fmt.Sprint(r), fmt.Sprint(result{"out\n", "err\n", 9}))
-	r = myWith(t, strings.NewReader("typed\n"), nil, "exec", "-i", c.name, "cat")
-	equal(t, "-i", r.out, "typed\n")
-	equal(t, "no such command", my(t, "exec", c.name, "nothing-here").code, 127)
-	equal(t, "not executable", my(t, "exec", c.name, "/etc/passwd").code, 126)
-	equal(t, "an unknown user", my(t, "exec", "-u", "nouser", c.name, "true").code, 126)
-	equal(t, "a relative directory", my(t, "exec", "-d", "-w", "relative", c.name, "true").code, 126)
-	equal(t, "killed", my(t, "exec", c.name, "sh", "-c", "kill -9 $$").code, 137)
-	equal(t, "arguments keep their borders", c.exec("printf", "[%s]", "a b", "", "*"), "[a b][][*]")
-
-	equal(t, "-d prints nothing", must(t, "exec", "-d", c.name, "sh", "-c", "echo done > /tmp/flag"), "")
-	eventually(t, func() string { return my(t, "exec", c.name, "cat", "/tmp/flag").err })
-	// It is the container's in every respect: namespaces, root, cgroup, capabilities.
-	for _, kind := range []string{"ipc", "mnt", "net", "pid", "uts", "cgroup"} {
-		equal(t, kind+" namespace", c.exec("readlink", "/proc/self/ns/"+kind), c.exec("readlink", "/proc/1/ns/"+kind))
-	}
-	equal(t, "cgroup", c.sh("diff /proc/self/cgroup /proc/1/cgroup && echo same"), "same")
-	equal(t, "capabilities", c.sh("grep CapEff /proc/self/status"), c.sh("grep CapEff /proc/1/status"))
-	must(t, "stop", c.name)
-	refused(t, 1, []string{"exec", "not running"}, "exec", c.name, "true")
-}
-
-// attach shows what comes from now on and ends with the container; stdin reaches it.
-func TestAttach(t *testing.T) {
-	cleanHost(t)
-	c := start(t, "attach", "-i", "busybox", "sh", "-c", "read line; echo got $line; exit 5")
-	r := myWith(t, strings.NewReader("hello\n"), nil, "attach", c.name)
-	equal(t, "output", r.out, "got hello\n")
-	equal(t, "exit status", r.code, 5)
-	equal(t, "it is in the log too", must(t, "logs", c.name), "got hello")
 }
 
 // stop is TERM, then KILL; the stop signal and the time are the container's.

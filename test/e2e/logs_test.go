@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestLogs(t *testing.T) {
+	cleanHost(t)
+	c := start(t, "logs", "busybox", "sh", "-c", "for i in 1 2 3 4 5; do echo out $i; echo err $i >&2; done; printf 'no newline'")
+	must(t, "wait", c.name)
+	r := my(t, "logs", c.name)
+	equal(t, "stdout", r.out, "out 1\nout 2\nout 3\nout 4\nout 5\nno newline")
+	equal(t, "stderr", r.err, "err 1\nerr 2\nerr 3\nerr 4\nerr 5\n")
+	r = my(t, "logs", "--tail", "2", c.name)
+	equal(t, "--tail 2", strings.Count(r.out+r.err, "\n")+strings.Count(r.out, "no newline"), 2)
+	equal(t, "--tail 0", must(t, "logs", "--tail", "0", c.name), "")
+	match(t, "-t", must(t, "logs", "-t", c.name), `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z out 1\n`)
+	equal(t, "--since the future", must(t, "logs", "--since", "2099-01-01T00:00:00Z", c.name), "")
+	equal(t, "--since an hour", strings.Count(must(t, "logs", "--since", "1h", c.name), "out"), 5)
+	equal(t, "--until an hour ago", must(t, "logs", "--until", "1h", c.name), "")
+}
+
+// logs -f follows until the container ends, and shows lines as they come.
+func TestLogsFollow(t *testing.T) {
+	cleanHost(t)
+	dir := t.TempDir()
+	c := start(t, "follow", "-v", dir+":/dir", "busybox", "sh", "-c", "echo one; while ! test -e /dir/go; do sleep 0.05; done; echo two")
+	cmd := exec.Command(binary, "logs", "-f", c.name)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	buffer := make([]byte, 100)
+	n, err := out.Read(buffer)
+	equal(t, fmt.Sprint("the first line, before the end", err), string(buffer[:n]), "one\n")
+	write(t, filepath.Join(dir, "go"), "")
+	n, err = out.Read(buffer)
+	equal(t, fmt.Sprint("the second line", err), string(buffer[:n]), "two\n")
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience(hangs)):
+		cmd.Process.Kill()
+		t.Error("logs -f does not end with the container")
+	}
+}
+
+// A log does not grow without end.
+func TestLogRotation(t *testing.T) {
+	cleanHost(t)
+	c := start(t, "rotation", "--log-opt", "max-size=64k", "--log-opt", "max-file=2", "busybox", "sh", "-c", "yes 0123456789012345678901234567890123456789 | head -n 20000")
+	equal(t, "exit status", must(t, "wait", c.name), "0")
+	total := 0
+	for _, file := range tree(t, "/var/lib/mydocker/containers/"+c.id, false) {
+		if strings.Contains(filepath.Base(file), "log") {
+			info, err := os.Stat(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += int(info.Size())
+		}
+	}
+	if total == 0 || total > 3*64*1024 {
+		t.Errorf("the log takes %d bytes, allowed are 2 files of 64k", total)
+	}
+	match(t, "the last lines are there", must(t, "logs", "--tail", "1", c.name), `^0123456789{0,}`)
+}
