@@ -72,16 +72,17 @@ func Open(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// readConfig reads the configuration file. A process that stays reads it before each start of its container: what it knew from
-// before would be put into effect again.
+// readConfig reads the configuration file. A process that stays reads it before each start of its container, which
+// is to have what the file says now.
 func (e *Engine) readConfig() error {
-	config, err := network.ReadConfig(network.ConfigPath())
+	read := func() (network.Config, error) { return network.ReadConfig(network.ConfigPath()) }
+	config, err := read()
 	if err != nil {
 		return err
 	}
 	c := e.Config
 	e.config = config
-	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Warn: c.Warn})
+	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Reread: read, Warn: c.Warn})
 	return nil
 }
 

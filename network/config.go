@@ -135,6 +135,10 @@ func (m *Manager) defaultNetwork() (*Network, error) {
 		return nil, err
 	}
 	defer lock.Release()
+	if m, err = m.current(); err != nil {
+		return nil, err
+	}
+	_, settings = m.config.defaultOptions()
 	n, err = m.loadNetwork(builtInID(DefaultName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

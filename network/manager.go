@@ -20,10 +20,13 @@ import (
 type Options struct {
 	Root     state.Root
 	Watch    plan.Watcher
-	Firewall string               // iptables; "" is iptables
-	Config   Config               // the configuration file: see ReadConfig
-	Warn     func(message string) // nil: nobody wants to know
-	Etc      string               // where other programs have their configuration; "" is /etc
+	Firewall string // iptables; "" is iptables
+	Config   Config // the configuration file: see ReadConfig
+	// Reread reads that file as it is now; nil: Config is no file's. A process that stays may have read it long ago, and what it said
+	// then is not to be put into effect again.
+	Reread func() (Config, error)
+	Warn   func(message string) // nil: nobody wants to know
+	Etc    string               // where other programs have their configuration; "" is /etc
 }
 
 // Manager makes and removes networks, sandboxes and endpoints. It holds no state of its own: everything is in records and
@@ -33,6 +36,7 @@ type Manager struct {
 	watch    plan.Watcher
 	backend  string
 	config   Config
+	reread   func() (Config, error)
 	warn     func(string)
 	etc      string
 	executor func() executor
@@ -42,7 +46,7 @@ type Manager struct {
 // Open has no effect.
 func Open(o Options) *Manager {
 	m := &Manager{
-		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, warn: eachOnce(o.Warn),
+		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, reread: o.Reread, warn: eachOnce(o.Warn),
 		etc: cmp.Or(o.Etc, "/etc"), executor: func() executor { return newKernel(o.Root) },
 	}
 	var once sync.Once
@@ -52,6 +56,17 @@ func Open(o Options) *Manager {
 		return found
 	}
 	return m
+}
+
+// current is the manager with the configuration as the file has it now.
+func (m *Manager) current() (*Manager, error) {
+	if m.reread == nil {
+		return m, nil
+	}
+	now := *m
+	var err error
+	now.config, err = m.reread()
+	return &now, err
 }
 
 // eachOnce lets each message through once: what several steps of one command come upon is said once.
