@@ -164,6 +164,9 @@ func TestDelay(t *testing.T) {
 	sb := m.BeginSandbox(context.Background(), "far", id)
 	o := EndpointOptions{ContainerID: id, ContainerName: "far", Network: "br0", Shape: Shape{Rate: 50e6, Delay: 80 * time.Millisecond, Loss: 0.1}}
 	_, err := m.Attach(context.Background(), sb, o)
+	if err := sb.Wait(); err != nil { // it may be refused before the namespace is there, and that must not come after the test
+		t.Fatal(err)
+	}
 	if probe := m.CheckShape(Shape{Delay: time.Millisecond}); probe != nil {
 		if err == nil || !strings.Contains(err.Error(), "sch_netem") || !strings.Contains(err.Error(), "--net-delay") {
 			t.Errorf("without netem in the kernel: %v", err)

@@ -241,7 +241,6 @@ func start(t testing.TB, m *Manager, name, network string, ports ...string) box 
 
 func tryStart(m *Manager, name, network string, ports ...string) (box, error) {
 	id := containerID(name)
-	sb := m.BeginSandbox(context.Background(), name, id)
 	o := EndpointOptions{ContainerID: id, ContainerName: name, Network: network}
 	for _, s := range ports {
 		p, err := ParsePort(s)
@@ -250,6 +249,7 @@ func tryStart(m *Manager, name, network string, ports ...string) (box, error) {
 		}
 		o.Ports = append(o.Ports, p...)
 	}
+	sb := m.BeginSandbox(context.Background(), name, id)
 	e, err := m.Attach(context.Background(), sb, o)
 	return box{sb, e, id}, errors.Join(err, sb.Wait())
 }
