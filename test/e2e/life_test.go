@@ -282,22 +282,10 @@ func TestSignalsAreRelayed(t *testing.T) {
 		name   string
 	}{{syscall.SIGTERM, "TERM"}, {syscall.SIGINT, "INT"}, {syscall.SIGHUP, "HUP"}, {syscall.SIGUSR1, "USR1"}} {
 		t.Run(c.name, func(t *testing.T) {
-			cmd := exec.Command(binary, "run", "--rm", "busybox", "sh", "-c", "trap 'echo got it; exit 33' "+c.name+"; echo ready; while :; do sleep 0.02; done")
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			timer := time.AfterFunc(patience(hangs), func() { cmd.Process.Kill() })
-			defer timer.Stop()
-			buffer := make([]byte, 100)
-			n, _ := out.Read(buffer)
-			equal(t, "before the signal", string(buffer[:n]), "ready\n")
+			cmd, next := speaking(t, "run", "--rm", "busybox", "sh", "-c", "trap 'echo got it; exit 33' "+c.name+"; echo ready; while :; do sleep 0.02; done")
+			equal(t, "before the signal", next(), "ready\n")
 			cmd.Process.Signal(c.signal)
-			n, _ = out.Read(buffer)
-			equal(t, "after the signal", string(buffer[:n]), "got it\n")
+			equal(t, "after the signal", next(), "got it\n")
 			cmd.Wait()
 			equal(t, "exit status", cmd.ProcessState.ExitCode(), 33)
 		})
