@@ -325,28 +325,6 @@ func TestSandboxNames(t *testing.T) {
 	}
 }
 
-// A sandbox that is still being made can be attached to; one that cannot be made fails whoever waits for it.
-func TestBeginSandbox(t *testing.T) {
-	m := newManager(t)
-	ctx := context.Background()
-	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16"})
-	sb := m.BeginSandbox(ctx, "web", containerID("web"))
-	e, err := m.Attach(ctx, sb, EndpointOptions{ContainerID: containerID("web"), ContainerName: "web", Network: "br0"})
-	if err != nil || sb.Wait() != nil {
-		t.Fatal(err)
-	}
-	if out := run(t, "ip", "-n", "web", "-br", "addr"); !strings.Contains(out, e.Address.String()) {
-		t.Error(out)
-	}
-	bad := m.BeginSandbox(ctx, "web", containerID("two"))
-	if _, err := m.Attach(ctx, bad, EndpointOptions{ContainerID: containerID("two"), ContainerName: "web", Network: "br0"}); !errors.Is(err, fs.ErrExist) || !errors.Is(bad.Wait(), fs.ErrExist) {
-		t.Errorf("%v", err)
-	}
-	if eps, err := m.Endpoints(mustNetwork(t, m, "br0").ID); err != nil || len(eps) != 1 {
-		t.Errorf("%d endpoints, %v", len(eps), err)
-	}
-}
-
 func TestPrune(t *testing.T) {
 	m := newManager(t)
 	for _, name := range []string{"used", "idle", "kept"} {

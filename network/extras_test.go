@@ -78,8 +78,8 @@ func TestExtras(t *testing.T) {
 	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", EnableIPv6: true})
 	create(t, m, CreateOptions{Name: "four", Subnet: "172.21.0.0/16"})
 	peer := start(t, m, "peer", "br0")
-	sb := m.BeginSandbox(context.Background(), "web", containerID("web"))
-	if err := sb.Wait(); err != nil {
+	sb, err := m.CreateSandbox(context.Background(), "web", containerID("web"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	x := Extras{LinkLocalIPs: []netip.Addr{netip.MustParseAddr("169.254.7.7"), netip.MustParseAddr("fe80::7")},

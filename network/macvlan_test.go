@@ -77,10 +77,9 @@ func TestMacvlan(t *testing.T) {
 		if err := m.Release(context.Background(), two.id); err != nil {
 			t.Fatal(err)
 		}
-		two.Sandbox = m.BeginSandbox(context.Background(), "two", two.id)
-	}
-	if err := two.Wait(); err != nil {
-		t.Fatal(err)
+		if two.Sandbox, err = m.CreateSandbox(context.Background(), "two", two.id); err != nil {
+			t.Fatal(err)
+		}
 	}
 	_, err := m.Attach(context.Background(), two.Sandbox, EndpointOptions{ContainerID: two.id, ContainerName: "two", Network: "wire", Ports: []PortMapping{{HostPort: 80, ContainerPort: 80, Count: 1, Proto: "tcp"}}})
 	if err == nil || !strings.Contains(err.Error(), "publishes no ports") {

@@ -153,12 +153,7 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 	if err != nil {
 		return err
 	}
-	wire := func() error {
-		if err := sb.Wait(); err != nil {
-			return err
-		}
-		return m.run(ctx, x, endpointPlan(n, e, sb)...)
-	}
+	wire := func() error { return m.run(ctx, x, endpointPlan(n, e, sb)...) }
 	publish := func() error {
 		if elements := guardElements(e); len(elements) > 0 {
 			if err := m.run(ctx, x, guardLink{elements}); err != nil {

@@ -21,35 +21,6 @@ import (
 // it, and `ip netns` knows it by name.
 type Sandbox struct {
 	Name, Path string
-
-	made chan struct{} // closed when it has been made; nil: it was there from the start
-	err  error         // what went wrong in making it, valid when made is closed
-}
-
-// BeginSandbox is CreateSandbox that returns at once: making a namespace takes the kernel half a millisecond, in which
-// addresses can be chosen and rules made. Wait tells how it ended. When somebody watches, it is made before the return.
-func (m *Manager) BeginSandbox(ctx context.Context, name, containerID string) *Sandbox {
-	sb := m.sandbox(name)
-	sb.made = make(chan struct{})
-	work := func() {
-		_, sb.err = m.CreateSandbox(ctx, name, containerID)
-		close(sb.made)
-	}
-	if m.watch != nil {
-		work()
-	} else {
-		go work()
-	}
-	return sb
-}
-
-// Wait returns when the namespace is there, or could not be made. It can be called any number of times.
-func (s *Sandbox) Wait() error {
-	if s.made == nil {
-		return nil
-	}
-	<-s.made
-	return s.err
 }
 
 // sandboxRecord says which container a name under /run/netns belongs to. It is RUN/sandboxes/<container id>, its content

@@ -80,7 +80,10 @@ func TestRate(t *testing.T) {
 	m := newManager(t)
 	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16"})
 	id := containerID("slow")
-	sb := m.BeginSandbox(context.Background(), "slow", id)
+	sb, err := m.CreateSandbox(context.Background(), "slow", id)
+	if err != nil {
+		t.Fatal(err)
+	}
 	e, err := m.Attach(context.Background(), sb, EndpointOptions{ContainerID: id, ContainerName: "slow", Network: "br0", Shape: Shape{Rate: 20e6}})
 	if err != nil {
 		t.Fatal(err)
@@ -161,12 +164,12 @@ func TestDelay(t *testing.T) {
 	m := newManager(t)
 	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16"})
 	id := containerID("far")
-	sb := m.BeginSandbox(context.Background(), "far", id)
-	o := EndpointOptions{ContainerID: id, ContainerName: "far", Network: "br0", Shape: Shape{Rate: 50e6, Delay: 80 * time.Millisecond, Loss: 0.1}}
-	_, err := m.Attach(context.Background(), sb, o)
-	if err := sb.Wait(); err != nil { // it may be refused before the namespace is there, and that must not come after the test
+	sb, err := m.CreateSandbox(context.Background(), "far", id)
+	if err != nil {
 		t.Fatal(err)
 	}
+	o := EndpointOptions{ContainerID: id, ContainerName: "far", Network: "br0", Shape: Shape{Rate: 50e6, Delay: 80 * time.Millisecond, Loss: 0.1}}
+	_, err = m.Attach(context.Background(), sb, o)
 	if probe := m.CheckShape(Shape{Delay: time.Millisecond}); probe != nil {
 		if err == nil || !strings.Contains(err.Error(), "sch_netem") || !strings.Contains(err.Error(), "--net-delay") {
 			t.Errorf("without netem in the kernel: %v", err)

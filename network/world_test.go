@@ -3,7 +3,6 @@ package network
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -249,9 +248,12 @@ func tryStart(m *Manager, name, network string, ports ...string) (box, error) {
 		}
 		o.Ports = append(o.Ports, p...)
 	}
-	sb := m.BeginSandbox(context.Background(), name, id)
+	sb, err := m.CreateSandbox(context.Background(), name, id)
+	if err != nil {
+		return box{}, err
+	}
 	e, err := m.Attach(context.Background(), sb, o)
-	return box{sb, e, id}, errors.Join(err, sb.Wait())
+	return box{sb, e, id}, err
 }
 
 func create(t testing.TB, m *Manager, o CreateOptions) *Network {
