@@ -78,14 +78,20 @@ func (x *exam) wantedGateway(st *station) netip.Addr {
 	if err != nil || rules == nil {
 		return netip.Addr{}
 	}
-	for _, c := range rules.Chains {
-		for _, r := range c.Rules {
-			if (r.Target == "MASQUERADE" || r.Target == "SNAT") && len(r.Match.States) == 0 && !r.Match.Src.Not && slices.ContainsFunc(r.Match.Src.Nets, func(p netip.Prefix) bool { return p.Contains(st.addr()) }) {
-				return s.subnets()[0].Addr()
-			}
-		}
+	if meansToTranslate(rules, st.addr()) {
+		return s.subnets()[0].Addr()
 	}
 	return netip.Addr{}
+}
+
+// meansToTranslate says whether there is a rule that gives what comes from an address one that is known outside, wherever it stands.
+func meansToTranslate(rules *world.Ruleset, a netip.Addr) bool {
+	holds := func(p netip.Prefix) bool { return p.Contains(a) }
+	return slices.ContainsFunc(rules.Chains, func(c *world.Chain) bool {
+		return slices.ContainsFunc(c.Rules, func(r *world.Rule) bool {
+			return (r.Target == "MASQUERADE" || r.Target == "SNAT") && len(r.Match.States) == 0 && !r.Match.Src.Not && slices.ContainsFunc(r.Match.Src.Nets, holds)
+		})
+	})
 }
 
 // gateway is what the record says.

@@ -192,9 +192,16 @@ func (st *station) about() []string {
 	return []string{st.name(), st.outer.Name, st.inner.Namespace.Name()}
 }
 
-// uplink is the namespace's way to the rest of the world, nil without.
+// uplink is the namespace's way to the rest of the world, nil without. One that is lost (no-way-out) is judged as if it were there: there may
+// be more on that way than this.
 func (x *exam) uplink(n *world.Namespace, six bool) *world.Route {
 	r := n.DefaultRoute(six)
+	if r == nil && x.named("no-way-out", n.Name()) {
+		if up := x.towardsOthers(n, six); up != nil {
+			via, _ := x.nextRouter(up, six)
+			return &world.Route{Table: 254, To: netip.PrefixFrom(outside(six), 0).Masked(), Via: via, Dev: up, Type: "unicast"}
+		}
+	}
 	if r == nil || r.Dev == nil {
 		return nil
 	}

@@ -21,6 +21,10 @@ func injections6() []injection {
 		{"6: wrong gateway", byHand6, run("ip -n ns2 -6 route replace default via fd00:7::fe"), []string{"wrong-gateway ns2"}, true},
 		{"6: no default route", byHand6, run("ip -n ns2 -6 route del default"), []string{"no-default-route ns2"}, true},
 		{"6: no default route of ours", dual, run("ip -n db -6 route del default"), []string{"no-default-route db"}, true},
+		{"6: the host's default route is lost", func(s *scene) {
+			must(s.t, "ip addr add 2a00:99::1/64 dev eth0 nodad; ip -n lan addr add 2a00:99::2/64 dev eth0 nodad")
+			dual(s)
+		}, run("ip -6 route del default"), []string{"no-way-out host"}, true},
 		{"6: black hole", byHand6, run("ip -6 route add blackhole fd00:7::12/128"), []string{"blackhole-route host"}, true},
 		{"6: wrong netmask", byHand6, run("ip -n ns2 addr del fd00:7::12/64 dev eth0; ip -n ns2 addr add fd00:7::12/48 dev eth0 nodad; ip -n ns2 -6 route replace default via fd00:7::1"), []string{"wrong-netmask ns2"}, true},
 		{"6: duplicate address", byHand6, run("ip -n ns2 addr flush dev eth0 scope global; ip -n ns2 addr add fd00:7::11/64 dev eth0 nodad; ip -n ns2 -6 route replace default via fd00:7::1"), []string{"duplicate-address fd00:7::11"}, true},

@@ -74,6 +74,8 @@ func injections() []injection {
 		{"wrong gateway", byHand, run("ip -n ns2 route replace default via 192.168.7.254"), []string{"wrong-gateway ns2"}, true},
 		{"no default route", byHand, run("ip -n ns2 route del default"), []string{"no-default-route ns2"}, true},
 		{"no default route of ours", nil, run("ip -n db route del default"), []string{"no-default-route db"}, true},
+		{"the host's default route is lost", nil, run("ip route del default"), []string{"no-way-out host"}, true},
+		{"the host's default route is lost, by hand", byHand, run("ip route del default"), []string{"no-way-out host"}, true},
 		{"black hole", byHand, run("ip route add blackhole 192.168.7.12/32"), []string{"blackhole-route host"}, true},
 		{"wrong netmask", byHand, run("ip -n ns2 addr add 192.168.7.12/16 dev eth0; ip -n ns2 addr del 192.168.7.12/24 dev eth0; ip -n ns2 route replace default via 192.168.7.1"), []string{"wrong-netmask ns2"}, true},
 		{"wrong subnet", byHand, run("ip -n ns2 addr flush dev eth0; ip -n ns2 addr add 192.168.8.12/24 dev eth0"), []string{"wrong-subnet ns2"}, false},

@@ -25,7 +25,9 @@ func touches() map[string][]string {
 		"POSTROUTING": {"no MASQUERADE", "MASQUERADE for the wrong link", "SNAT to an address of nobody", "no hairpin by hand"},
 		"PREROUTING":  {"DNAT shadowed by hand", "DNAT to nobody", "DNAT in OUTPUT", "no hairpin by hand"},
 		"web's port":  {"route_localnet off", "raw rules flushed", "DNAT gone", "DNAT shadowed", "hairpin off"},
-		"the uplink's rules, which need an uplink": {"a router that has lost its own router", "no MASQUERADE of ours", "FORWARD DROP after ip6tables -F", "foreign DROP", "ip6tables -F of ours", "DNAT gone", "a VPN's route"},
+		"the way back, which the host's default route is": {"the host's default route is lost, by hand", "strict rp_filter"},
+		"by which it is known that there should be one":   {"the host's default route is lost, by hand", "no MASQUERADE"},
+		"the uplink's rules, which need an uplink":        {"a router that has lost its own router", "no MASQUERADE of ours", "FORWARD DROP after ip6tables -F", "foreign DROP", "ip6tables -F of ours", "DNAT gone", "a VPN's route"},
 	}
 }
 

@@ -74,7 +74,7 @@ func (s *scene) clear() {
 		link set eth0 mtu 1500 nomaster up
 		route replace default via 10.99.0.2' | cat /run/batch - | ip -force -batch - 2>/dev/null || true
 		ip -6 route flush type blackhole; ip -6 route flush root fd00::/8 proto boot; ip -6 route flush default; ip -6 addr flush dev eth0 to fd77::/64; ip -6 route add default via fd99::2
-		ip -n lan route flush table main; ip -n lan -6 route flush root fd00::/8 proto boot; ip -n lan route add 10.99.0.0/24 dev eth0; ip -n lan addr flush dev eth0 to fd99::/64; ip -n lan addr add fd99::2/64 dev eth0 nodad
+		ip -n lan route flush table main; ip -n lan -6 route flush root fd00::/8 proto boot; ip -n lan route add 10.99.0.0/24 dev eth0; ip -n lan addr flush dev eth0 to fd99::/64; ip -n lan addr flush dev eth0 to 2a00:99::/64; ip -n lan addr add fd99::2/64 dev eth0 nodad
 		nft flush ruleset
 		if [ -s /proc/net/ip_tables_names ]; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
 		if [ -s /proc/net/ip6_tables_names ]; then ip6tables-legacy -F; ip6tables-legacy -P FORWARD ACCEPT; fi

@@ -106,6 +106,29 @@ func TestHealthyWorlds(t *testing.T) {
 			s.container("e", "plain", "10.99.0.1:7001:80")
 			s.container("f", "bridge")
 		}},
+		{"a host that knows one network behind its own, and no default route", func(s *scene) {
+			must(s.t, "ip route del default; ip route add 203.0.113.0/24 via 10.99.0.2")
+			ours(s)
+		}},
+		{"a host whose cable is out", func(s *scene) {
+			must(s.t, "ip addr flush dev eth0; ip -6 route del default")
+			dual(s)
+		}},
+		{"a host without a way out, with internal networks", func(s *scene) {
+			must(s.t, "ip route del default")
+			s.network(network.CreateOptions{Name: "inner", Internal: true})
+			s.container("a", "inner")
+		}},
+		{"a host without a way out, and nobody who wants one", func(s *scene) {
+			must(s.t, "ip route del default")
+			s.network(network.CreateOptions{Name: "routed", Options: map[string]string{"com.docker.network.bridge.enable_ip_masquerade": "false"}})
+			s.container("a", "routed")
+		}},
+		{"a host whose routes are in other tables", func(s *scene) {
+			must(s.t, "ip route del default; ip route add default via 10.99.0.2 table 77; ip rule add from all lookup 77 pref 30000")
+			s.t.Cleanup(func() { must(s.t, "ip rule del pref 30000; ip route flush table 77") })
+			ours(s)
+		}},
 		{"a host that forwards for nobody", func(s *scene) {
 			must(s.t, "iptables -P FORWARD DROP; iptables -A INPUT -i eth0 -p tcp --dport 22 -j ACCEPT")
 			ours(s)

@@ -252,6 +252,7 @@ func (d *Desk) Check(name, answer string) (*Result, error) {
 	}
 	if r.Failed != nil {
 		p.Tries++
+		p.Solved = slices.DeleteFunc(p.Solved, func(step int) bool { return step == p.Step }) // a solution that was in vain
 		return r, d.Notebook.write(p)
 	}
 	return r, d.advance(lab, p, bench)
@@ -303,13 +304,13 @@ func (d *Desk) Solve(name string) (done Answer, output string, err error) {
 		return done, output, err
 	}
 	done.Word = word
+	if code != 0 {
+		return done, output, fmt.Errorf("the solution ends with status %d here: %s: if something that was done before is in its way, `mydocker lab reset %s` begins anew", code, output, lab.Name)
+	}
 	if !slices.Contains(p.Solved, p.Step) {
 		p.Solved = append(p.Solved, p.Step)
 	}
-	if code != 0 {
-		err = fmt.Errorf("the solution ends with status %d here: %s: if something that was done before is in its way, `mydocker lab reset %s` begins anew", code, output, lab.Name)
-	}
-	return done, output, errors.Join(err, d.Notebook.write(p))
+	return done, output, d.Notebook.write(p)
 }
 
 // Reset ends a lab: its sandbox goes, and its progress.

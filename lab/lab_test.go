@@ -332,3 +332,32 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 }
+
+// Help that helps nobody is not counted: a solution that fails, and one that the check does not take.
+func TestSolvedIsWhatHelped(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "odd.en.md"), []byte("---\ntitle: T\nabout: A\n---\n## One\n```check\nfail: Not done.\ntest -e /tmp/done\n```\n```solution\ntest -e /tmp/ready\ntest ! -e /tmp/good || touch /tmp/done\n```\n"), 0o644))
+	d := newDesk(t, dir)
+	_, _, err := d.Start("odd")
+	must(t, err)
+	solved := func() int {
+		p, err := d.Notebook.Read("odd")
+		must(t, err)
+		return len(p.Solved)
+	}
+	if _, _, err := d.Solve(""); err == nil || !strings.Contains(err.Error(), "the solution ends with status 1") || solved() != 0 {
+		t.Error(err, solved())
+	}
+	do(t, d, lab.Answer{Script: "touch /tmp/ready"}, true)
+	_, _, err = d.Solve("")
+	must(t, err)
+	if r, err := d.Check("", ""); err != nil || r.Failed == nil || solved() != 0 {
+		t.Error(r, err, solved())
+	}
+	do(t, d, lab.Answer{Script: "touch /tmp/good"}, true)
+	_, _, err = d.Solve("")
+	must(t, err)
+	if r, err := d.Check("", ""); err != nil || r.Failed != nil || solved() != 1 {
+		t.Error(r, err, solved())
+	}
+}
