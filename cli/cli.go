@@ -138,7 +138,7 @@ func (s *session) dispatch(args []string) error {
 		return err
 	}
 	if help {
-		return s.help(v)
+		return s.help(v, args)
 	}
 	line, rest := splitArguments(line)
 	s.globals = line
@@ -154,7 +154,7 @@ func (s *session) dispatch(args []string) error {
 			return s.helpForNothing(v)
 		}
 		if rest[0] == "--help" || rest[0] == "-h" {
-			return s.help(v)
+			return s.help(v, args)
 		}
 		if rest[0] == "help" { // help network create
 			for _, name := range rest[1:] {
@@ -162,7 +162,7 @@ func (s *session) dispatch(args []string) error {
 					return err
 				}
 			}
-			return s.help(v)
+			return s.help(v, args)
 		}
 		if v, err = s.descend(v, rest[0]); err != nil {
 			return err
@@ -178,7 +178,7 @@ func (s *session) dispatch(args []string) error {
 		return err
 	}
 	if help {
-		return s.help(v)
+		return s.help(v, args)
 	}
 	if err := v.checkCount(words); err != nil {
 		return err

@@ -11,40 +11,42 @@ import (
 )
 
 // help prints a verb's help on standard output: it was asked for.
-func (s *session) help(v *verb) error {
-	w := bufio.NewWriter(s.streams.Out)
-	writeHelp(w, v)
-	return w.Flush()
-}
+func (s *session) help(v *verb, args []string) error { return s.writeHelp(s.streams.Out, v, args) }
 
 // helpForNothing prints a group's help where a command was expected: it was not asked for, so it is no output.
-func (s *session) helpForNothing(v *verb) error {
-	w := bufio.NewWriter(s.streams.Err)
-	writeHelp(w, v)
+func (s *session) helpForNothing(v *verb) error { return s.writeHelp(s.streams.Err, v, nil) }
+
+func (s *session) writeHelp(to io.Writer, v *verb, args []string) error {
+	say, err := s.phrases(v, args)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(to)
+	writeHelp(w, v, say)
 	return w.Flush()
 }
 
 // writeHelp writes what --help shows, in the order and layout of Docker's.
-func writeHelp(w io.Writer, v *verb) {
-	fmt.Fprintf(w, "Usage:  %s\n\n%s\n", v.usageLine(), v.summary)
+func writeHelp(w io.Writer, v *verb, say *phrases) {
+	fmt.Fprintf(w, "%s  %s\n\n%s\n", say.head("usage"), v.usageLine(), say.of(v.summary))
 	if names := v.alsoCalled(); len(names) > 1 {
-		fmt.Fprintf(w, "\nAliases:\n  %s\n", strings.Join(names, ", "))
+		fmt.Fprintf(w, "\n%s\n  %s\n", say.head("aliases"), strings.Join(names, ", "))
 	}
 	if v.about != "" {
-		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(v.about))
+		fmt.Fprintf(w, "\n%s\n", say.about(v.about))
 	}
-	writeChildren(w, v)
+	writeChildren(w, v, say)
 	flags := v.flagList()
-	title := "Options"
+	title := "options"
 	if v.parent == nil {
-		flags, title = globalFlags(), "Global Options"
+		flags, title = globalFlags(), "global"
 	}
 	if len(flags) > 0 {
-		fmt.Fprintf(w, "\n%s:\n", title)
-		writeFlags(w, flags)
+		fmt.Fprintf(w, "\n%s\n", say.head(title))
+		writeFlags(w, flags, say)
 	}
 	if v.children != nil {
-		fmt.Fprintf(w, "\nRun '%s COMMAND --help' for more information on a command.\n", v.path())
+		fmt.Fprintf(w, "\n%s\n", say.head("more", "command", v.path()))
 	}
 }
 
@@ -68,7 +70,7 @@ func (v *verb) alsoCalled() []string {
 	return names
 }
 
-func writeChildren(w io.Writer, v *verb) {
+func writeChildren(w io.Writer, v *verb, say *phrases) {
 	if v.children == nil {
 		return
 	}
@@ -88,19 +90,19 @@ func writeChildren(w io.Writer, v *verb) {
 	for _, part := range []struct {
 		title string
 		verbs []*verb
-	}{{"Management Commands", groups}, {"Commands", plain}} {
+	}{{"groups", groups}, {"commands", plain}} {
 		if len(part.verbs) == 0 {
 			continue
 		}
-		fmt.Fprintf(w, "\n%s:\n", part.title)
+		fmt.Fprintf(w, "\n%s\n", say.head(part.title))
 		for _, c := range part.verbs {
-			fmt.Fprintf(w, "  %-*s  %s\n", width, c.name, c.summary)
+			fmt.Fprintf(w, "  %-*s  %s\n", width, c.name, say.of(c.summary))
 		}
 	}
 }
 
 // writeFlags writes one line for each flag: "  -e, --env list   Set environment variables".
-func writeFlags(w io.Writer, flags []urfave.Flag) {
+func writeFlags(w io.Writer, flags []urfave.Flag, say *phrases) {
 	heads := make([]string, len(flags))
 	width := 0
 	for i, f := range flags {
@@ -108,7 +110,7 @@ func writeFlags(w io.Writer, flags []urfave.Flag) {
 		width = max(width, len(heads[i]))
 	}
 	for i, f := range flags {
-		fmt.Fprintf(w, "%-*s   %s\n", width, heads[i], strings.ReplaceAll(flagUsage(f), "\n", "\n"+strings.Repeat(" ", width+3)))
+		fmt.Fprintf(w, "%-*s   %s\n", width, heads[i], strings.ReplaceAll(say.usage(f), "\n", "\n"+strings.Repeat(" ", width+3)))
 	}
 }
 
@@ -132,6 +134,19 @@ func flagKind(f urfave.Flag) string {
 		return c.GetCategory()
 	}
 	return ""
+}
+
+// usage is the flag's text in the user's language, with its default.
+func (p *phrases) usage(f urfave.Flag) string {
+	d, ok := f.(urfave.DocGenerationFlag)
+	if !ok {
+		return ""
+	}
+	text := p.of(d.GetUsage())
+	if value := flagDefault(f); value != "" {
+		text += " " + p.head("default", "value", value)
+	}
+	return text
 }
 
 // flagUsage is the usage text with the default, where that is not the zero value.

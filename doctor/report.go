@@ -18,14 +18,17 @@ func (r *Report) Text(texts *lang.Catalogue, paint Paint) string {
 	var b strings.Builder
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "%s %s\n  %s\n", paint("fault", f.ID), paint("object", f.Object), f.Cause(texts))
+		if len(f.Evidence) > 0 {
+			fmt.Fprintf(&b, "  %s\n", texts.Text("doctor.evidence"))
+		}
 		for _, e := range f.Evidence {
 			line := "$ " + e.Command
 			if e.Shows != "" {
 				line += "\n    " + strings.ReplaceAll(e.Shows, "\n", "\n    ")
 			}
-			fmt.Fprintf(&b, "  %s:\n    %s\n", texts.Text("doctor.evidence"), strings.ReplaceAll(line, "\n    ", "\n      "))
+			fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(line, "\n    ", "\n      "))
 		}
-		fmt.Fprintf(&b, "  %s: %s\n", texts.Text("doctor.mend"), f.Mend(texts))
+		fmt.Fprintf(&b, "  %s %s\n", texts.Text("doctor.mend"), f.Mend(texts))
 		for _, c := range f.Commands {
 			fmt.Fprintf(&b, "    $ %s\n", paint("command", c))
 		}

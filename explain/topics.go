@@ -16,7 +16,7 @@ type Topic struct {
 	Group   string   // network, container, mydocker
 	Aliases []string // other words for it
 	Live    []string // what to show of this machine: names in the table of live values
-	Try     []string // commands that show it; they change nothing
+	Try     []string // commands that show it
 	Read    []Place
 	See     []string // other topics
 }
@@ -106,7 +106,7 @@ func containerTopics() []Topic {
 			Read: []Place{at("container/spec_seccomp.go", "DefaultSeccomp"), at("container/filter.go", "loadFilter")}, See: []string{"capabilities"}},
 		{Name: "userns", Aliases: []string{"user-namespace", "rootless", "uid_map", "subuid"},
 			Live: []string{"userns-self", "uid-map", "userns-max"}, Try: []string{"cat /proc/self/uid_map", "unshare -Ur id -u"},
-			Read: []Place{at("container/process.go", "mapUsers")}, See: []string{"capabilities", "netns"}},
+			Read: []Place{at("container/process.go", "mapUsers"), at("engine/userns.go", "remapping")}, See: []string{"capabilities", "netns"}},
 		{Name: "signals", Aliases: []string{"signal", "stop", "kill", "sigterm", "exit-status"},
 			Live: []string{"signals-container"}, Try: []string{"mydocker stop --time 3 web", "grep SigCgt /proc/self/status"},
 			Read: []Place{at("container/signal.go", "openPid", "Kill"), at("engine/lifecycle.go", "Stop", "endProcess")}, See: []string{"pidns", "monitor"}},
@@ -117,7 +117,7 @@ func containerTopics() []Topic {
 func ourTopics() []Topic {
 	topics := []Topic{
 		{Name: "oci", Aliases: []string{"bundle", "runc", "runtime", "config.json"},
-			Live: []string{"bundles"}, Try: []string{"mydocker oci spec", "mydocker oci list", "cat /var/lib/mydocker/containers/*/config.json"},
+			Live: []string{"bundles"}, Try: []string{"mydocker oci features", "mydocker oci list", "cat /var/lib/mydocker/containers/*/config.json"},
 			Read: []Place{at("container/create.go", "Create"), at("container/spec.go", "NewSpec"), at("engine/spec.go", "spec")}, See: []string{"monitor", "overlay"}},
 		{Name: "monitor", Aliases: []string{"daemon", "daemonless", "shim", "supervisor"},
 			Live: []string{"monitors"}, Try: []string{"ps -ef | grep mydocker", "mydocker ps"},

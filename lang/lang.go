@@ -135,6 +135,15 @@ func (c *Catalogue) List(items []string) (list string) {
 	return list
 }
 
+// Owner is "container web" or "network br0", as records and rules say it, in the language.
+func (c *Catalogue) Owner(text string) string {
+	kind, name, _ := strings.Cut(text, " ")
+	if kind == "container" || kind == "network" {
+		return c.Text("lang."+kind, "name", name)
+	}
+	return text
+}
+
 // Has says whether there is a message of this key.
 func (c *Catalogue) Has(key string) bool {
 	_, err := c.raw(key)

@@ -131,7 +131,7 @@ func (k *keeper) run(r *request, files []*os.File, ended func(unix.WaitStatus)) 
 	case Second:
 		return 0, 125, errors.New("this sandbox has one host: `mydocker sandbox up --hosts 2` makes one with two")
 	default:
-		return 0, 125, fmt.Errorf("a sandbox has no place %q: there are %s", r.Place, k.places())
+		return 0, 125, fmt.Errorf("a sandbox has no place %q: there are %s and internet", r.Place, k.places())
 	}
 	dir := r.Dir
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
@@ -146,9 +146,9 @@ func (k *keeper) run(r *request, files []*os.File, ended func(unix.WaitStatus)) 
 
 func (k *keeper) places() string {
 	if k.second {
-		return "host, host2, lan and internet"
+		return "host, host2, lan"
 	}
-	return "host, lan and internet"
+	return "host, lan"
 }
 
 // hostsOwn are variables that speak of places that are not there in a sandbox.

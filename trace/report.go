@@ -71,7 +71,7 @@ func (s Step) line(texts *lang.Catalogue) string {
 	case "policy":
 		return fmt.Sprintf("  %s   %s: %s", lang.Pad(s.Space, 10), s.Chain, texts.Text("trace.policy", "verdict", s.Verdict))
 	}
-	owner := s.Owner
+	owner := texts.Owner(s.Owner)
 	if owner == "" {
 		owner = texts.Text("trace.by-hand")
 	}

@@ -77,7 +77,7 @@ func (q *Question) namespaceMaker(m *makers, n *world.Namespace) (Maker, string,
 		return Maker{}, "", false
 	}
 	if n.Owner.Ours() {
-		return Maker{"mydocker"}, q.Texts.Text("why.evidence.leads", "what", owner(n.Owner.String(), q.Texts)), true
+		return Maker{"mydocker"}, q.Texts.Text("why.evidence.leads", "what", q.Texts.Owner(n.Owner.String())), true
 	}
 	for _, path := range append([]string{n.Path}, n.Names...) {
 		if maker, ok := m.paths.find(path); ok {

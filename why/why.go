@@ -104,7 +104,7 @@ func Text(answers []Answer, texts *lang.Catalogue, columns int) string {
 		b.WriteString("\n")
 		maker := a.Maker.text(texts)
 		if a.For != "" {
-			maker = texts.Text("why.made-for", "maker", maker, "what", owner(a.For, texts))
+			maker = texts.Text("why.made-for", "maker", maker, "what", texts.Owner(a.For))
 		}
 		rows := [][2]string{{"why.label.maker", maker}}
 		for _, p := range a.Purpose {
@@ -150,18 +150,6 @@ func place(name string, texts *lang.Catalogue) string {
 		return texts.Text("why.host")
 	}
 	return texts.Text("why.in-namespace", "name", name)
-}
-
-// owner is "container web" in words.
-func owner(text string, texts *lang.Catalogue) string {
-	kind, name, _ := strings.Cut(text, " ")
-	switch kind {
-	case "container":
-		return texts.Text("why.container", "name", name)
-	case "network":
-		return texts.Text("why.network", "name", name)
-	}
-	return text
 }
 
 // ours is the maker and the beneficiary of what a record of ours speaks of.
