@@ -18,11 +18,6 @@ import (
 func (e *Engine) mounts(d *Definition) ([]specs.Mount, error) {
 	var list []specs.Mount
 	for _, m := range d.Options.Mounts {
-		access := "rw"
-		if m.ReadOnly {
-			access = "ro"
-		}
-		propagation := or(m.Propagation, "rprivate")
 		switch m.Type {
 		case "bind":
 			list = append(list, specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: bindOptions(m)})
@@ -31,7 +26,11 @@ func (e *Engine) mounts(d *Definition) ([]specs.Mount, error) {
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, specs.Mount{Destination: m.Target, Type: "bind", Source: source, Options: []string{"rbind", access, propagation}})
+			options := []string{"rbind", or(m.Propagation, "rprivate")}
+			if m.ReadOnly {
+				options = append(options, "ro")
+			}
+			list = append(list, specs.Mount{Destination: m.Target, Type: "bind", Source: source, Options: options})
 		case "tmpfs":
 			opts := append([]string{"nosuid", "nodev", "noexec"}, m.TmpfsOptions...)
 			if m.ReadOnly {
@@ -131,17 +130,17 @@ func (e *Engine) openSubpath(m Mount) (*os.File, error) {
 }
 
 // bindOptions are the words of mount(8) for a directory or file of the host. What is mounted below it is read-only with it, as
-// with Docker since version 25.
+// with Docker since version 25. Never "rw", not even if the user says so: what the host has mounted read-only would become writable.
 func bindOptions(m Mount) []string {
-	kind, access := "rbind", "rw"
+	options := []string{"rbind", or(m.Propagation, "rprivate")}
 	if m.Recursive == "disabled" {
-		kind = "bind"
+		options[0] = "bind"
 	}
-	if m.ReadOnly {
-		access = "ro"
-		if m.Recursive != "writable" && m.Recursive != "disabled" {
-			access = "rro"
-		}
+	switch {
+	case m.ReadOnly && m.Recursive != "writable" && m.Recursive != "disabled":
+		options = append(options, "rro")
+	case m.ReadOnly:
+		options = append(options, "ro")
 	}
-	return []string{kind, access, or(m.Propagation, "rprivate")}
+	return options
 }

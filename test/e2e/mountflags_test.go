@@ -51,6 +51,13 @@ func TestMountFlags(t *testing.T) {
 	must(t, "rm", "propagates")
 	refused(t, 125, []string{"propagation"}, "run", "--mount", "type=bind,src="+dir+"/src,dst=/m,bind-propagation=sideways", "busybox", "true")
 
+	// What the host has read-only stays so.
+	sh(t, "mkdir "+dir+"/disk; mount -t tmpfs disk "+dir+"/disk; mount -o remount,bind,ro "+dir+"/disk")
+	t.Cleanup(func() { sh(t, "umount "+dir+"/disk") })
+	for _, flag := range [][]string{{"-v", dir + "/disk:/m"}, {"-v", dir + "/disk:/m:rw"}, {"--mount", "type=bind,src=" + dir + "/disk,dst=/m"}} {
+		equal(t, "a read-only directory of the host, "+flag[1], see(t, append(flag, "busybox", "sh", "-c", "touch /m/f 2>&1 || :")...), "touch: /m/f: Read-only file system")
+	}
+
 	has := "test -e /etc/passwd && echo image || echo empty"
 	equal(t, "a new volume", see(t, "-v", "flags-a:/etc", "busybox", "sh", "-c", has), "image")
 	equal(t, "-v nocopy", see(t, "-v", "flags-b:/etc:nocopy", "busybox", "sh", "-c", has), "empty")
