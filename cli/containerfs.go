@@ -85,17 +85,21 @@ func (f *containerFiles) inside() (tree image.Tree, err error) {
 	if err != nil {
 		return tree, err
 	}
-	volumes, err := f.engine.Attachments(f.definition, users)
-	if err != nil {
-		return tree, errors.Join(err, bare.Close())
+	tree.Root = bare
+	err = f.engine.WithVolumes(f.definition, func() error {
+		volumes, err := f.engine.Attachments(f.definition, users)
+		if err != nil || len(volumes) == 0 {
+			return err
+		}
+		defer bare.Close()
+		// The work directory is the container's own and holds no mount.
+		tree.Root, err = image.Attach(bare, f.rootfs.Work, volumes, owners)
+		return err
+	})
+	if err != nil && tree.Root != nil {
+		tree.Root.Close()
 	}
-	if len(volumes) == 0 {
-		tree.Root = bare
-		return tree, nil
-	}
-	// The work directory is the container's own and holds no mount.
-	tree.Root, err = image.Attach(bare, f.rootfs.Work, volumes, owners)
-	return tree, errors.Join(err, bare.Close())
+	return tree, err
 }
 
 // view mounts what the container's root file system is now, for reading: the image's layers and the container's own as layers

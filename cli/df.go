@@ -111,6 +111,9 @@ func diskRows(e *engine.Engine) ([]dfRow, error) {
 		return nil, err
 	}
 	for _, v := range dirs {
+		if len(v.Options) > 0 {
+			continue // what it holds is somewhere else; Docker leaves it out, too
+		}
 		size, err := diskUsage(v.Mountpoint)
 		if err != nil {
 			return nil, err

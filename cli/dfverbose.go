@@ -100,6 +100,9 @@ func volumeLines(e *engine.Engine) ([]volumeRow, error) {
 	}
 	rows := []volumeRow{}
 	for _, v := range volumes {
+		if len(v.Options) > 0 {
+			continue // what it holds is somewhere else; Docker leaves it out, too
+		}
 		size, err := diskUsage(v.Mountpoint)
 		if err != nil {
 			return nil, err

@@ -297,7 +297,16 @@ func mountField(m *engine.Mount, key, value string) (err error) {
 		name, text, _ := strings.Cut(value, "=")
 		m.Labels[name] = text
 	case "consistency": // of no meaning on Linux, in Docker too
-	case "volume-opt", "image-subpath":
+	case "volume-opt":
+		if m.VolumeOptions == nil {
+			m.VolumeOptions = map[string]string{}
+		}
+		name, text, ok := strings.Cut(value, "=")
+		if !ok {
+			return fmt.Errorf("invalid volume-opt '%s' must be a key=value pair", value)
+		}
+		m.VolumeOptions[name] = text
+	case "image-subpath":
 		return fmt.Errorf("mount option %s is not supported", key)
 	default:
 		return fmt.Errorf("unexpected key '%s' in '%s=%s'", key, key, value)

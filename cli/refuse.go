@@ -127,7 +127,6 @@ func flagReasons() map[string]string {
 		"--ipam-opt":              "addresses are given by mydocker itself",
 		"--tree":                  "use `history`, or --format",
 		"--verbose":               swarmOnly,
-		"volume create --opt":     "a volume is a directory; mount other storage on the host and bind it with -v",
 		"--checkpoint":            "checkpoints need CRIU, which mydocker does not use",
 		"--checkpoint-dir":        "checkpoints need CRIU, which mydocker does not use",
 		"--config-from":           swarmOnly,

@@ -43,15 +43,20 @@ func inspectVolume(_ context.Context, s *session, ref string) (any, error) {
 func volumeCreateVerb() *verb {
 	return &verb{
 		name: "create", summary: "Create a volume", usage: "[OPTIONS] [VOLUME]", max: 1,
-		about: `A volume is a directory with a name, which outlives containers.
+		about: `A volume is a directory with a name, which outlives containers. With --opt it is something else, mounted there while a
+container that has it runs: type and device are those of mount(8), o are the words of its -o. An nfs server may be given by name.
 
 Examples:
   $ mydocker volume create data
-  $ mydocker run --rm -v data:/data busybox touch /data/x`,
+  $ mydocker run --rm -v data:/data busybox touch /data/x
+  $ mydocker volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=100m,uid=1000 fast
+  $ mydocker volume create --opt type=none --opt device=/srv/site --opt o=bind,ro site
+  $ mydocker volume create --opt type=nfs --opt device=:/export --opt o=addr=192.168.1.1,rw,nfsvers=4 far`,
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{
 				strDefault("driver,d", "string", "local", "Specify volume driver name"),
 				list("label", "Set metadata for a volume"),
+				listOf("opt,o", "map", "Set driver specific options"),
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
@@ -62,11 +67,15 @@ Examples:
 			if d := c.String("driver"); d != "local" {
 				return s.bad(fmt.Errorf("volume driver %q is not supported: local is the only one", d))
 			}
+			options, err := keyValues("opt", c.StringSlice("opt"))
+			if err != nil {
+				return s.bad(err)
+			}
 			e, err := s.engine()
 			if err != nil {
 				return err
 			}
-			v, err := e.CreateVolume(c.Args().First(), labels)
+			v, err := e.CreateVolume(c.Args().First(), labels, options)
 			if err != nil {
 				return err
 			}

@@ -66,7 +66,7 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 		return fail(err)
 	}
 	d := &Definition{ID: newID(), Created: time.Now(), ImageID: img.ID, Layers: img.Layers, Options: o, ByRun: byRun}
-	if err := e.addVolumesFrom(&d.Options); err != nil {
+	if err := e.addVolumesFrom(d); err != nil {
 		return fail(err)
 	}
 	if err := mergeImage(d, img.Config.Config); err != nil {
@@ -245,7 +245,8 @@ func mergeVolumes(o *CreateOptions, volumes map[string]struct{}) error {
 
 // addVolumesFrom adds the volumes and bind mounts of other containers (--volumes-from NAME[:ro]), unless something else is
 // mounted there.
-func (e *Engine) addVolumesFrom(o *CreateOptions) error {
+func (e *Engine) addVolumesFrom(d *Definition) error {
+	o := &d.Options
 	for _, from := range o.VolumesFrom {
 		ref, mode, _ := strings.Cut(from, ":")
 		if mode != "" && mode != "ro" && mode != "rw" {
@@ -262,6 +263,9 @@ func (e *Engine) addVolumesFrom(o *CreateOptions) error {
 			}
 			m.ReadOnly = m.ReadOnly || mode == "ro"
 			o.Mounts = append(o.Mounts, m)
+			if slices.Contains(other.AnonymousVolumes, m.Source) {
+				d.AnonymousVolumes = append(d.AnonymousVolumes, m.Source) // the last one that has it takes it along
+			}
 		}
 	}
 	return nil

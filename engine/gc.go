@@ -27,10 +27,12 @@ func (e *Engine) GC(ctx context.Context) (removed []string, err error) {
 	removed = append(removed, unknown...)
 	names, nameErr := e.gcNames()
 	removed = append(removed, names...)
+	volumes, volumeErr := e.gcVolumes(func(id string) bool { return known[id] && e.busy(id) })
+	removed = append(removed, volumes...)
 	nets, netErr := e.networks.GC(ctx, func(id string) bool { return known[id] && e.busy(id) })
 	removed = append(removed, nets...)
 	sweepErr := e.sweep()
-	return removed, errors.Join(err, unknownErr, nameErr, netErr, sweepErr, e.tidyGroups())
+	return removed, errors.Join(err, unknownErr, nameErr, volumeErr, netErr, sweepErr, e.tidyGroups())
 }
 
 // sweep removes files that somebody was killed while writing. They were never records, so nobody is told.

@@ -110,8 +110,11 @@ func mountPointsJSON(mounts []Mount) (list []MountPointJSON) {
 				Propagation: m.Propagation, NonRecursive: m.Recursive == "disabled",
 				ReadOnlyNonRecursive: m.Recursive == "writable", ReadOnlyForceRecursive: m.Recursive == "readonly",
 			}
-		case m.Type == "volume" && (m.NoCopy || m.Subpath != "" || len(m.Labels) > 0):
+		case m.Type == "volume" && (m.NoCopy || m.Subpath != "" || len(m.Labels) > 0 || len(m.VolumeOptions) > 0):
 			j.Volume = &VolumeOptionsJSON{NoCopy: m.NoCopy, Labels: m.Labels, Subpath: m.Subpath}
+			if len(m.VolumeOptions) > 0 {
+				j.Volume.DriverConfig = &DriverConfigJSON{"local", m.VolumeOptions}
+			}
 		}
 		list = append(list, j)
 	}

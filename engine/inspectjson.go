@@ -156,9 +156,16 @@ type BindOptionsJSON struct {
 
 // VolumeOptionsJSON are the volume-… fields of --mount.
 type VolumeOptionsJSON struct {
-	NoCopy  bool              `json:",omitempty"`
-	Labels  map[string]string `json:",omitempty"`
-	Subpath string            `json:",omitempty"`
+	NoCopy       bool              `json:",omitempty"`
+	Labels       map[string]string `json:",omitempty"`
+	Subpath      string            `json:",omitempty"`
+	DriverConfig *DriverConfigJSON `json:",omitempty"`
+}
+
+// DriverConfigJSON are the volume-opt fields of --mount.
+type DriverConfigJSON struct {
+	Name    string
+	Options map[string]string
 }
 
 // LogConfigJSON tells how the log is kept.

@@ -110,6 +110,8 @@ type Mount struct {
 	Propagation string            `json:",omitzero"`
 	NoCopy      bool              `json:",omitzero"`
 	Labels      map[string]string `json:",omitzero"` // of a volume that the mount makes
+	// VolumeOptions are those of `volume create --opt`, for a volume that the mount makes.
+	VolumeOptions map[string]string `json:",omitzero"`
 	// Recursive says how what is mounted below a bind source comes along: "" or enabled (read-only too, with ReadOnly), writable
 	// (as it is), readonly (read-only, or an error), disabled (not at all).
 	Recursive    string   `json:",omitzero"`

@@ -78,7 +78,7 @@ func (e *Engine) releaseKernel(id, name string) error {
 // releaseRun is releaseKernel of a monitor that stays, for the next run of a restart policy: its lock and its socket stay.
 func (e *Engine) releaseRun(id, name string) error {
 	err := e.deleteProcess(id)
-	err = errors.Join(err, e.networks.Release(context.Background(), id))
+	err = errors.Join(err, e.unmountVolumes(id), e.networks.Release(context.Background(), id))
 	if sb, findErr := e.networks.Sandbox(id); findErr == nil {
 		err = errors.Join(err, e.networks.DeleteSandbox(sb.Name)) // by whatever name it is called now
 	} else if name != "" && e.ownsName(name, id) {
@@ -140,11 +140,7 @@ func (e *Engine) unclaimName(d *Definition) error { return state.Unclaim(e.nameF
 
 // forget removes a --rm container's records and volumes.
 func (e *Engine) forget(d *Definition) error {
-	var err error
-	for _, v := range d.AnonymousVolumes {
-		err = errors.Join(err, e.removeVolume(v))
-	}
-	return errors.Join(err, e.forgetRecords(d))
+	return errors.Join(e.removeAnonymous(d), e.forgetRecords(d))
 }
 
 // forgetRecords removes what the container wrote and what is known of it; the definition goes last, so that a removal that

@@ -48,9 +48,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 		return fmt.Errorf("remove %s: %w", d.Name, err) // the record stays, so that it can be tried again
 	}
 	if o.Volumes {
-		for _, v := range d.AnonymousVolumes {
-			err = errors.Join(err, e.removeVolume(v))
-		}
+		err = e.removeAnonymous(d)
 	}
 	return errors.Join(err, e.forgetRecords(d), e.tidyGroups())
 }

@@ -93,7 +93,7 @@ func (e *Engine) fillVolumes(d *Definition, rootfs *os.File, users *remapped) er
 		entries, err := os.ReadDir(data)
 		if errors.Is(err, fs.ErrNotExist) {
 			// Removed behind our back between create and start.
-			if err = e.ensureVolume(m.Source, false, nil); err == nil {
+			if err = e.ensureVolume(Volume{Name: m.Source}); err == nil {
 				entries, err = os.ReadDir(data)
 			}
 		}
@@ -102,6 +102,9 @@ func (e *Engine) fillVolumes(d *Definition, rootfs *os.File, users *remapped) er
 		}
 		if len(entries) > 0 {
 			continue
+		}
+		if v, err := e.Volume(m.Source); err == nil && v.keepsNothing() {
+			continue // as with Docker: it begins empty
 		}
 		src, err := openBeneath(rootfs, m.Target, unix.O_RDONLY|unix.O_DIRECTORY)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {

@@ -80,6 +80,9 @@ func (e *Engine) bringUp(ctx context.Context, d *Definition, h *hub) (l *live, e
 	if err := beside.failed; err != nil {
 		return l, err // with a watcher: nothing more is shown, and done, than what came before the failure
 	}
+	if err := e.mountVolumes(d); err != nil {
+		return l, err
+	}
 	if l.rootfs, err = e.mountRootfs(d, users); err != nil {
 		return l, err
 	}

@@ -210,6 +210,7 @@ func runOptions(e *Engine, command ...string) RunOptions {
 	return RunOptions{CreateOptions: CreateOptions{
 		Image: "busybox", Args: command, AutoRemove: true, Name: "undo", Network: "br0",
 		Resources: Resources{CgroupParent: testGroup},
+		Mounts:    []Mount{{Type: "volume", Source: "made", Target: "/made", VolumeOptions: map[string]string{"type": "tmpfs", "device": "tmpfs"}}},
 		Ports:     []network.PortMapping{{HostPort: 8080, ContainerPort: 80, Count: 1, Proto: "tcp"}},
 	}}
 }
@@ -275,5 +276,8 @@ func TestFailureAtEveryStepLeavesNothing(t *testing.T) {
 	}
 	if code, err := run(nil); code != 0 || err != nil {
 		t.Fatalf("a run after all that: %d, %v", code, err)
+	}
+	if got, ok := settled(t, e, before); !ok {
+		t.Fatalf("the last run leaves something:\n%s\n--- before:\n%s", got, before)
 	}
 }

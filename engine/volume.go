@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/mydocker/mydocker/state"
@@ -53,7 +54,7 @@ func (e *Engine) createVolumes(d *Definition) error {
 				d.AnonymousVolumes = append(d.AnonymousVolumes, m.Source)
 			}
 			_, statErr := os.Stat(e.volumeDir(m.Source))
-			if err := e.ensureVolume(m.Source, anonymous, m.Labels); err != nil {
+			if err := e.ensureVolume(Volume{Name: m.Source, Anonymous: anonymous, Labels: m.Labels, Options: m.VolumeOptions}); err != nil {
 				return err
 			}
 			if statErr != nil {
@@ -64,22 +65,26 @@ func (e *Engine) createVolumes(d *Definition) error {
 	return nil
 }
 
-// ensureVolume makes a volume unless it is there.
-func (e *Engine) ensureVolume(name string, anonymous bool, labels map[string]string) error {
-	if err := validVolumeName(name); err != nil {
+// ensureVolume makes a volume unless it is there. What v leaves open is the same for all volumes.
+func (e *Engine) ensureVolume(v Volume) error {
+	if err := validVolumeName(v.Name); err != nil {
 		return err
 	}
-	record := filepath.Join(e.volumeDir(name), "volume.json")
-	if _, err := os.Stat(record); err == nil {
-		return nil
+	if err := checkVolumeOptions(v.Options); err != nil {
+		return fmt.Errorf("create volume %s: %w", v.Name, err)
 	}
-	if err := os.MkdirAll(e.volumeData(name), 0o755); err != nil {
-		return fmt.Errorf("make volume %s: %w", name, err)
+	there, err := e.Volume(v.Name)
+	if err == nil {
+		return there.sameOptions(v.Options)
 	}
-	return state.ReplaceJSON(record, &Volume{
-		Name: name, Driver: "local", Mountpoint: e.volumeData(name), CreatedAt: now().Format(timeFormat),
-		Labels: labels, Scope: "local", Anonymous: anonymous,
-	}, state.Durable)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(e.volumeData(v.Name), 0o755); err != nil {
+		return fmt.Errorf("make volume %s: %w", v.Name, err)
+	}
+	v.Driver, v.Scope, v.Mountpoint, v.CreatedAt = "local", "local", e.volumeData(v.Name), now().Format(timeFormat)
+	return state.ReplaceJSON(filepath.Join(e.volumeDir(v.Name), "volume.json"), &v, state.Durable)
 }
 
 func (e *Engine) volumeEvent(name, action string) {
@@ -87,7 +92,30 @@ func (e *Engine) volumeEvent(name, action string) {
 }
 
 // removeVolume deletes a volume and what is in it; absent is success.
-func (e *Engine) removeVolume(name string) error { return os.RemoveAll(e.volumeDir(name)) }
+func (e *Engine) removeVolume(name string) error {
+	if err := e.clearVolume(name); err != nil {
+		return err
+	}
+	return os.RemoveAll(e.volumeDir(name))
+}
+
+// removeAnonymous removes a container's anonymous volumes but those that another has by --volumes-from: they go with the last.
+func (e *Engine) removeAnonymous(d *Definition) error {
+	if len(d.AnonymousVolumes) == 0 {
+		return nil
+	}
+	all, err := e.definitions()
+	if err != nil {
+		return err
+	}
+	for _, v := range d.AnonymousVolumes {
+		has := func(m Mount) bool { return m.Type == "volume" && m.Source == v }
+		if !slices.ContainsFunc(all, func(o *Definition) bool { return o.ID != d.ID && slices.ContainsFunc(o.Options.Mounts, has) }) {
+			err = errors.Join(err, e.removeVolume(v))
+		}
+	}
+	return err
+}
 
 // NoSuchVolume says that no volume has the name. It is an fs.ErrNotExist.
 type NoSuchVolume struct{ Name string }
@@ -97,13 +125,14 @@ func (n *NoSuchVolume) Error() string {
 }
 func (n *NoSuchVolume) Is(target error) bool { return target == fs.ErrNotExist }
 
-// CreateVolume makes a volume, named at random when name is empty. One that exists is left as it is.
-func (e *Engine) CreateVolume(name string, labels map[string]string) (*Volume, error) {
+// CreateVolume makes a volume, named at random when name is empty. One that exists is left as it is, and other options than it
+// has are refused. options are those of Docker's local driver: volumemount.go.
+func (e *Engine) CreateVolume(name string, labels, options map[string]string) (*Volume, error) {
 	anonymous := name == ""
 	if anonymous {
 		name = newID()
 	}
-	if err := e.ensureVolume(name, anonymous, labels); err != nil {
+	if err := e.ensureVolume(Volume{Name: name, Anonymous: anonymous, Labels: labels, Options: options}); err != nil {
 		return nil, err
 	}
 	e.volumeEvent(name, "create")
@@ -208,7 +237,8 @@ func (e *Engine) PruneVolumes(all bool, keep func(*Volume) bool) (removed []stri
 		return nil, 0, err
 	}
 	for _, v := range volumes {
-		if len(users[v.Name]) > 0 || !v.Anonymous && !all || keep != nil && keep(v) {
+		// What a volume with options holds is somewhere else: as with Docker, only its name removes it.
+		if len(users[v.Name]) > 0 || len(v.Options) > 0 || !v.Anonymous && !all || keep != nil && keep(v) {
 			continue
 		}
 		size, sizeErr := diskUsage(v.Mountpoint)

@@ -20,9 +20,9 @@ func see(name string, compare way, line string) step {
 	return step{name: name, compare: compare, args: strings.Fields(line)}
 }
 
-// format is a step whose last argument, a template, may hold spaces.
-func format(name string, compare way, line, template string) step {
-	return step{name: name, compare: compare, args: append(strings.Fields(line), template)}
+// format is a step whose last arguments, such as a template, may hold spaces.
+func format(name string, compare way, line string, templates ...string) step {
+	return step{name: name, compare: compare, args: append(strings.Fields(line), templates...)}
 }
 
 func script(name string, compare way, text string) step {
@@ -76,7 +76,7 @@ func createSteps() []step {
 func lookSteps() []step {
 	ps := map[string]string{`"?Up .*?\(healthy\)"?|\(health: starting\)`: "UP", `Up SHORT TIME`: "UP"}
 	return []step{
-		script("settle", nothing, "sleep 1.5"),
+		script("settle", nothing, `sleep 1.5; for i in $(seq 100); do [ "$(DOCKER inspect -f "{{.State.Health.Status}}" web)" = healthy ] && break; sleep 0.2; done`),
 		see("ps", columns, "ps"),
 		see("ps -a", columns, "ps -a"),
 		see("ps -s", columns, "ps -as"),
@@ -219,6 +219,15 @@ func volumeSteps() []step {
 		see("volume rm in use", status, "volume rm vol1"),
 		see("volume rm of none", status, "volume rm nonsense"),
 		see("volume ls dangling", columns, "volume ls -f dangling=true"),
+		see("volume create with options", lines, "volume create -d local --opt type=tmpfs --opt device=tmpfs --opt o=size=100m,uid=1000 made"),
+		see("volume create other options", lines, "volume create --opt type=tmpfs --opt device=tmpfs made"),
+		format("volume options", lines, "volume inspect -f", "{{json .Options}}", "made"),
+		script("volume with options", lines, `DOCKER run --rm -v made:/etc busybox sh -c 'stat -c %u /etc; ls /etc; grep " /etc " /proc/mounts'`),
+		script("volume of a directory", lines, `mkdir -p /tmp/compare-bind; DOCKER volume create --opt type=none --opt device=/tmp/compare-bind --opt o=bind,ro bound; DOCKER run --rm -v bound:/b busybox touch /b/f`),
+		script("volume not to be mounted", lines, "DOCKER volume create --opt type=none --opt device=/nonsense --opt o=bind nothing; DOCKER run --rm -v nothing:/b busybox true"),
+		script("volume of a mount", lines, `DOCKER run --rm --mount 'type=volume,src=named,dst=/m,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"volume-opt=o=size=1m,mode=0700"' busybox stat -c %a /m; DOCKER volume rm named`),
+		script("system df of volumes with options", lines, "DOCKER system df -v | grep -c -E '^(made|bound|nothing)'"),
+		see("volume rm with options", lines, "volume rm made bound nothing"),
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 func TestKilledAtRandomMoments(t *testing.T) {
 	cleanHost(t)
 	makeNetwork(t, "br0", "--subnet", "10.88.0.0/28") // so few addresses that lost ones would soon be missed
+	must(t, "volume", "create", "--opt", "type=tmpfs", "--opt", "device=tmpfs", "killed-tmpfs")
+	t.Cleanup(func() { my(t, "volume", "rm", "killed-tmpfs") })
+	see(t, "-v", "killed-tmpfs:/v", "busybox", "true")
 	before := restingHost(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -22,13 +25,13 @@ func TestKilledAtRandomMoments(t *testing.T) {
 
 	// How long a run takes here bounds the moment.
 	began := time.Now()
-	see(t, "-net", "br0", "-p", "8080:80", "busybox", "true")
+	see(t, "-net", "br0", "-p", "8080:80", "-v", "killed-tmpfs:/v", "busybox", "true")
 	took := time.Since(began)
 
 	for i := range 50 {
-		args := []string{"run", "--rm", "--name", "victim", "-net", "br0", "-p", "8080:80", "busybox", "true"}
+		args := []string{"run", "--rm", "--name", "victim", "-net", "br0", "-p", "8080:80", "-v", "killed-tmpfs:/v", "busybox", "true"}
 		if i%2 == 1 {
-			args = []string{"run", "-d", "--name", "victim", "-net", "br0", "-p", "8080:80", "busybox", "sleep", "3600"}
+			args = []string{"run", "-d", "--name", "victim", "-net", "br0", "-p", "8080:80", "-v", "killed-tmpfs:/v", "busybox", "sleep", "3600"}
 		}
 		// Names and ports that a killed run leaves behind are refused to the next one until gc; so each has its own.
 		args[3] = fmt.Sprintf("victim-%d", i)
