@@ -36,7 +36,11 @@ func networkCreateVerb() *verb {
 	return &verb{
 		name: "create", summary: "Create a network", usage: "[OPTIONS] NETWORK", rules: true, min: 1, max: 1,
 		about: `The Linux bridge is called as the network where that is a possible name for a link. Without --subnet a free one is
-chosen, which overlaps neither the host's routes nor another network.
+chosen, which overlaps neither the host's routes nor another network. --opt com.docker.network.driver.mtu=BYTES is the MTU,
+com.docker.network.bridge.name=LINK what the bridge is called, com.docker.network.bridge.enable_icc=false keeps containers
+apart, com.docker.network.bridge.enable_ip_masquerade=false keeps their addresses, com.docker.network.bridge.host_binding_ipv4=IP
+is where ports are published, mydocker.bridge.guard=false lets containers use others' addresses, and
+mydocker.bridge.gso_max_size=BYTES makes streams between containers faster by packets of more than 64 KB.
 
 Examples:
   $ mydocker network create br0

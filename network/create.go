@@ -170,12 +170,15 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix, 
 			return nil, err
 		}
 	}
+	if err := checkGSO(k, n); err != nil {
+		return nil, err
+	}
 	return n, checkOptions(n.Options)
 }
 
 // KnownOptions are the options of networks that mean something here.
 func KnownOptions() []string {
-	return []string{OptBridgeName, OptMTU, OptICC, OptMasquerade, OptHostBinding, OptGuard, OptParent, OptMacvlanMode, OptIPvlanMode, OptIPvlanFlag}
+	return []string{OptBridgeName, OptMTU, OptICC, OptMasquerade, OptHostBinding, OptGuard, OptGSO, OptParent, OptMacvlanMode, OptIPvlanMode, OptIPvlanFlag}
 }
 
 func checkOptions(options map[string]string) error {

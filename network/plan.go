@@ -115,6 +115,7 @@ func cablePlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 		Host: e.HostLink, Bridge: e.Bridge, MTU: e.MTU,
 		Sandbox: sb.Name, Path: sb.Path, Inside: e.Interface, MAC: e.MAC,
 	}}
+	ops = append(append(ops, bridgeLarge(n)...), cableLarge(n, e, sb)...)
 	if len(e.Ports) > 0 {
 		ops = append(ops, bridgePort{Link: e.HostLink, Flag: "hairpin", Reason: "a packet may leave through the port it came in by: the container asks for its own published port"})
 	}

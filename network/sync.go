@@ -87,6 +87,9 @@ func (s *syncer) network(n *Network) error {
 			err = errors.Join(err, fmt.Errorf("container %s: %w", e.ContainerName, e2))
 		}
 	}
+	if err == nil && len(eps) > 0 {
+		err = s.large(bridgeLarge(n)...)
+	}
 	return err
 }
 
@@ -163,7 +166,27 @@ func (s *syncer) endpoint(n *Network, e *Endpoint) error {
 		return err
 	}
 	if l.Attrs().Flags&net.FlagUp == 0 {
-		return s.do(setUp{Link: e.HostLink, Reason: "a link that is down carries nothing"})
+		if err := s.do(setUp{Link: e.HostLink, Reason: "a link that is down carries nothing"}); err != nil {
+			return err
+		}
+	}
+	return s.large(cableLarge(n, e, sb)...)
+}
+
+// large looks at links that take large packets. A bridge that is missing is so only while nothing is done.
+func (s *syncer) large(ops ...operation) error {
+	for _, op := range ops {
+		op := op.(largePackets)
+		l, _, err := s.k.link(op.Path, op.Link)
+		if err != nil && !(s.dryRun && errors.Is(err, fs.ErrNotExist)) {
+			return err
+		}
+		if err == nil && op.done(l.Attrs()) {
+			continue
+		}
+		if err := s.do(op); err != nil {
+			return err
+		}
 	}
 	return nil
 }

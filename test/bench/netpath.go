@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -18,10 +19,12 @@ func networkWorks() []work {
 	}
 }
 
-// site is a contestant, or one of mydocker's ways to publish, with a server and a client in containers.
+// site is a contestant, or one of mydocker's ways, with a server and a client in containers.
 type site struct {
 	name     string
-	c        *contestant
+	c        *contestant // nil: there is no container, and process is the server
+	process  *exec.Cmd
+	large    bool // lo takes large packets while it is measured
 	port     int
 	address  string   // the server's
 	inside   []string // the client in a container
@@ -57,11 +60,20 @@ func openSite(c *contestant, name string, port int, global, flags []string) (*si
 }
 
 func (s *site) close() error {
-	_, err := output(s.c.remove(s.serverID, s.clientID)...)
+	if s.plain() {
+		err := s.process.Process.Kill()
+		s.process.Wait()
+		return err
+	}
+	argv := s.c.remove(s.serverID, s.clientID)
+	_, err := output(argv...)
+	if s.large && err == nil {
+		_, err = output(argv[0], "network", "rm", largeNetwork)
+	}
 	return err
 }
 
-// sites are all contestants with networks, and mydocker once more for each other way of its own to publish a port.
+// sites are all contestants with networks, and mydocker once more for each other way of its own; and the loopback alone.
 func sites(all []*contestant) (list []*site, stop func() error, err error) {
 	stop = func() error {
 		for _, s := range list {
@@ -91,8 +103,20 @@ func sites(all []*contestant) (list []*site, stop func() error, err error) {
 		if err := add(c, "mydocker, proxy", nil, []string{"--userland-proxy"}); err != nil {
 			return list, stop, err
 		}
+		large, err := withLargePackets(c)
+		if err != nil {
+			return list, stop, err
+		}
+		if err := add(large, "mydocker with large packets", nil, nil); err != nil {
+			return list, stop, err
+		}
+		list[len(list)-1].large = true
 	}
-	return list, stop, nil
+	plain, err := plainLoopback()
+	if plain != nil {
+		list = append(list, plain)
+	}
+	return list, stop, err
 }
 
 // measurePaths sends data along three ways by each contestant in turn. What is shown is a time, less is better: for 100 MB, for
@@ -138,10 +162,10 @@ func measurePaths(o options, all []*contestant) (*row, error) {
 			label := func(s *site) string { return path.name + ", " + k.name + ": " + s.name }
 			for i := range max(o.rounds/4, 3) + 1 {
 				for _, s := range list {
-					if err := ownRulesFirst(s.c.name); err != nil {
-						return nil, err
+					if s.plain() && path.name != "by 127.0.0.1" {
+						continue
 					}
-					rate, err := path.probe(s, k.kind)
+					rate, err := s.probed(func() (float64, error) { return path.probe(s, k.kind) })
 					if err != nil {
 						return nil, fmt.Errorf("%s: %w", label(s), err)
 					}
@@ -162,7 +186,7 @@ func pathNote(r *row, what string, list []*site, label func(*site) string) strin
 	note := what + ":"
 	var peers []float64
 	for _, s := range list {
-		if s.c.name != "mydocker" {
+		if s.peer() {
 			r.against = label(s)
 			peers = append(peers, r.pairs(what+": mydocker", 1))
 		}
@@ -181,7 +205,7 @@ func pathNote(r *row, what string, list []*site, label func(*site) string) strin
 			switch {
 			case s.name == "mydocker":
 				mine = of(s)
-			case s.c.name != "mydocker" && (best == 0 || of(s) < best):
+			case s.peer() && (best == 0 || of(s) < best):
 				best = of(s)
 			}
 			if s.name == "docker" {
