@@ -9,6 +9,9 @@ import (
 	"slices"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -93,8 +96,15 @@ func (e *Engine) volumeEvent(name, action string) {
 
 // removeVolume deletes a volume and what is in it; absent is success.
 func (e *Engine) removeVolume(name string) error {
-	if err := e.clearVolume(name); err != nil {
+	if v, err := e.Volume(name); err == nil && v.isMount() {
+		return e.removeMounted(name)
+	}
+	mounted, err := container.IsMountPoint(e.volumeData(name))
+	if err != nil {
 		return err
+	}
+	if mounted {
+		return fmt.Errorf("something is mounted on volume %s, which would be removed with it: umount %s: %w", name, e.volumeData(name), unix.EBUSY)
 	}
 	return os.RemoveAll(e.volumeDir(name))
 }

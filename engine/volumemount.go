@@ -106,6 +106,9 @@ func (e *Engine) mountVolume(v *Volume, id string) error {
 		return err
 	}
 	defer l.Release()
+	if _, err := e.Volume(v.Name); err != nil {
+		return err // removed while the lock was waited for
+	}
 	use := e.volumeUse(v.Name, id)
 	if err := os.MkdirAll(filepath.Dir(use), 0o700); err != nil {
 		return err
@@ -276,20 +279,31 @@ func (e *Engine) gcVolumes(alive func(id string) bool) (removed []string, err er
 	return removed, err
 }
 
-// clearVolume makes sure that what is removed with a volume's directory is the volume's own: what is mounted on it is taken off
-// if it is the volume's, and else is a reason to leave everything.
-func (e *Engine) clearVolume(name string) error {
-	if v, err := e.Volume(name); err == nil && v.isMount() {
-		if err := e.unmountVolume(name); err != nil {
-			return err
-		}
-		return os.RemoveAll(filepath.Dir(e.volumeUse(name, "x")))
-	}
-	mounted, err := container.IsMountPoint(e.volumeData(name))
-	if err != nil || !mounted {
+// removeMounted removes a volume that is something else's mount. Nothing of it is removed in depth: what is mounted on the directory, be
+// it by a container that starts at this moment, is not the volume's to empty.
+func (e *Engine) removeMounted(name string) error {
+	l, err := e.lockVolume(name)
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("something is mounted on volume %s, which would be removed with it: umount %s: %w", name, e.volumeData(name), unix.EBUSY)
+	defer l.Release()
+	if err := e.unmountVolume(name); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Dir(e.volumeUse(name, "x"))); err != nil {
+		return err
+	}
+	dir := e.volumeDir(name)
+	for _, path := range []string{e.volumeData(name), filepath.Join(dir, "volume.json"), filepath.Join(dir, "lock"), dir} {
+		err := os.Remove(path)
+		if errors.Is(err, unix.ENOTEMPTY) {
+			return fmt.Errorf("remove volume %s: there are files in %s itself, below what is mounted on it (ls -la %s): %w", name, path, path, err)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove volume %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // WithVolumes mounts those of a container's volumes that are mounts while work runs, for those who look at its files though it

@@ -121,3 +121,23 @@ func TestAnonymousVolumeOfTwo(t *testing.T) {
 	must(t, "rm", "-f", "-v", second.name)
 	equal(t, "volumes at the end", must(t, "volume", "ls", "-q"), "")
 }
+
+// A volume is removed at the moment when a container begins with it: whoever comes first, what the volume is made of stays whole.
+func TestVolumeRemovedBesideStart(t *testing.T) {
+	cleanHost(t)
+	dir := t.TempDir()
+	sh(t, "mkdir "+dir+"/deep; echo mine >"+dir+"/deep/page")
+	t.Cleanup(func() { my(t, "volume", "rm", "-f", "racing") })
+	for range 12 {
+		must(t, "volume", "create", "-o", "type=none", "-o", "device="+dir, "-o", "o=bind", "racing")
+		removed := make(chan result)
+		go func() { removed <- my(t, "volume", "rm", "racing") }()
+		ran := my(t, "run", "--rm", "-v", "racing:/r", "busybox", "true")
+		gone := <-removed
+		if ran.code != 0 && ran.code != 125 || gone.code > 1 {
+			t.Errorf("run ended with %d: %s\nrm with %d: %s", ran.code, ran.err, gone.code, gone.err)
+		}
+		equal(t, "the host's own file", sh(t, "cat "+dir+"/deep/page"), "mine")
+		my(t, "volume", "rm", "-f", "racing")
+	}
+}
