@@ -40,7 +40,8 @@ chosen, which overlaps neither the host's routes nor another network. --opt com.
 com.docker.network.bridge.name=LINK what the bridge is called, com.docker.network.bridge.enable_icc=false keeps containers
 apart, com.docker.network.bridge.enable_ip_masquerade=false keeps their addresses, com.docker.network.bridge.host_binding_ipv4=IP
 is where ports are published, mydocker.bridge.guard=false lets containers use others' addresses, and
-mydocker.bridge.gso_max_size=BYTES makes streams between containers faster by packets of more than 64 KB.
+mydocker.bridge.gso_max_size=BYTES, more than 65536, makes streams between containers faster and streams out of the
+host slower.
 
 Examples:
   $ mydocker network create br0

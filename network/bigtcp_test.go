@@ -202,7 +202,7 @@ func sink(t *testing.T, where doer, address string) chan string {
 	return sums
 }
 
-// pour sends 32 MB and gives their hash.
+// pour sends 16 MB and gives their hash.
 func pour(t *testing.T, where doer, address string) string {
 	t.Helper()
 	var c net.Conn
@@ -213,7 +213,7 @@ func pour(t *testing.T, where doer, address string) string {
 	data := make([]byte, 1<<20)
 	noise := rand.NewChaCha8([32]byte{byte(len(address))})
 	h := sha256.New()
-	for range 32 {
+	for range 16 {
 		noise.Read(data)
 		h.Write(data)
 		if _, err := c.Write(data); err != nil {
