@@ -59,7 +59,7 @@ func (s *session) engine() (*engine.Engine, error) {
 	case s.stepper != nil:
 		c.Watch = s.stepper
 	case s.explain:
-		c.Watch = &explainer{out: s.streams.Err, color: s.color(s.streams.Err)}
+		c.Watch = s.explainer(s.streams.Err)
 	}
 	logrus.Debugf("records are under %s and %s", s.root.Lib, s.root.Run)
 	e, err := engine.Open(c)
@@ -135,6 +135,7 @@ func (s *session) dispatch(args []string) error {
 	v := commands()
 	line, help, err := canonical(v, globalFlags(), args)
 	if err != nil {
+		s.lang = languageIn(args)
 		return err
 	}
 	if help {

@@ -105,7 +105,7 @@ func (s *session) fix(ctx context.Context, r *doctor.Report, ref string, texts *
 	}
 	m := &doctor.Mender{Self: append([]string{self}, s.globals...), Texts: texts}
 	if s.explain {
-		m.Watch = &explainer{out: s.streams.Err, color: s.color(s.streams.Err)}
+		m.Watch = s.explainer(s.streams.Err)
 	}
 	done := map[string]bool{}
 	var errs []error

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/plan"
 	"github.com/mydocker/mydocker/step"
 )
@@ -16,7 +17,16 @@ import (
 type explainer struct {
 	out   io.Writer
 	color bool
+	texts *lang.Catalogue // nil: English
 	mu    sync.Mutex
+}
+
+func (s *session) explainer(out *os.File) *explainer {
+	e := &explainer{out: out, color: s.color(out)}
+	if texts, err := s.catalogue(); err == nil { // a language that does not exist is refused elsewhere
+		e.texts = texts
+	}
+	return e
 }
 
 // Watcher is the watcher in the monitor of a container, which is a process of its own: with --explain one that writes to the same
@@ -26,13 +36,13 @@ func Watcher(remote *os.File) (plan.Watcher, error) {
 		return step.NewRemote(remote)
 	}
 	s := &session{lookup: os.LookupEnv}
-	return &explainer{out: os.Stderr, color: s.color(os.Stderr)}, nil
+	return s.explainer(os.Stderr), nil
 }
 
 func (e *explainer) Before(op plan.Op) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_, err := io.WriteString(e.out, explainLine(op, e.color))
+	_, err := io.WriteString(e.out, e.line(op))
 	return err
 }
 
@@ -45,12 +55,15 @@ func (e *explainer) After(op plan.Op, result error) error {
 	return result
 }
 
-// explainLine is "command   # why", the why in a column of its own where the command is short enough.
-func explainLine(op plan.Op, color bool) string {
+// line is "command   # why", the why in a column of its own where the command is short enough.
+func (e *explainer) line(op plan.Op) string {
 	const column = 56
 	command, why := strings.TrimRight(op.Command(), "\n"), op.Why()
 	if why == "" {
 		return command + "\n"
+	}
+	if e.texts != nil {
+		why = e.texts.Translated("reason", why)
 	}
 	last := command[strings.LastIndexByte(command, '\n')+1:]
 	pad := strings.Repeat(" ", max(1, column-len(last)))
@@ -60,7 +73,7 @@ func explainLine(op plan.Op, color bool) string {
 	} else {
 		why = "# " + why
 	}
-	if color {
+	if e.color {
 		why = "\x1b[2m" + why + "\x1b[0m"
 	}
 	return command + pad + why + "\n"

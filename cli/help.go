@@ -27,7 +27,7 @@ func (s *session) writeHelp(to io.Writer, v *verb, args []string) error {
 }
 
 // writeHelp writes what --help shows, in the order and layout of Docker's.
-func writeHelp(w io.Writer, v *verb, say *phrases) {
+func writeHelp(w io.Writer, v *verb, say phrases) {
 	fmt.Fprintf(w, "%s  %s\n\n%s\n", say.head("usage"), v.usageLine(), say.of(v.summary))
 	if names := v.alsoCalled(); len(names) > 1 {
 		fmt.Fprintf(w, "\n%s\n  %s\n", say.head("aliases"), strings.Join(names, ", "))
@@ -70,7 +70,7 @@ func (v *verb) alsoCalled() []string {
 	return names
 }
 
-func writeChildren(w io.Writer, v *verb, say *phrases) {
+func writeChildren(w io.Writer, v *verb, say phrases) {
 	if v.children == nil {
 		return
 	}
@@ -102,7 +102,7 @@ func writeChildren(w io.Writer, v *verb, say *phrases) {
 }
 
 // writeFlags writes one line for each flag: "  -e, --env list   Set environment variables".
-func writeFlags(w io.Writer, flags []urfave.Flag, say *phrases) {
+func writeFlags(w io.Writer, flags []urfave.Flag, say phrases) {
 	heads := make([]string, len(flags))
 	width := 0
 	for i, f := range flags {
@@ -137,7 +137,7 @@ func flagKind(f urfave.Flag) string {
 }
 
 // usage is the flag's text in the user's language, with its default.
-func (p *phrases) usage(f urfave.Flag) string {
+func (p phrases) usage(f urfave.Flag) string {
 	d, ok := f.(urfave.DocGenerationFlag)
 	if !ok {
 		return ""

@@ -239,11 +239,11 @@ func TestExplainLines(t *testing.T) {
 		"# nothing equals this (it is why)\n":                                  {Cmd: "# nothing equals this", Reason: "it is why"},
 		"true\n":                                                               {Cmd: "true"},
 	} {
-		if got := explainLine(op, false); got != want {
+		if got := (&explainer{}).line(op); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	if got := explainLine(plan.Step{Cmd: "true", Reason: "why"}, true); !strings.Contains(got, "\x1b[2m# why\x1b[0m") {
+	if got := (&explainer{color: true}).line(plan.Step{Cmd: "true", Reason: "why"}); !strings.Contains(got, "\x1b[2m# why\x1b[0m") {
 		t.Errorf("no colour in %q", got)
 	}
 }

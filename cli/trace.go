@@ -2,10 +2,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/doctor"
 	"github.com/mydocker/mydocker/engine"
@@ -49,9 +52,13 @@ func runTrace(s *session, c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	t, w, err := s.trace(context.Background(), c.Args().Get(0), c.Args().Get(1), trace.Options{Six: c.Bool("ipv6"), Size: int(c.Int64("size"))})
+	keep, err := openPcap(c.String("pcap"))
 	if err != nil {
 		return &engine.ExitError{Code: 125, Err: err}
+	}
+	t, w, err := s.trace(context.Background(), c.Args().Get(0), c.Args().Get(1), trace.Options{Six: c.Bool("ipv6"), Size: int(c.Int64("size"))})
+	if err != nil {
+		return &engine.ExitError{Code: 125, Err: errors.Join(err, keep.forget())}
 	}
 	out := s.streams.Out
 	if c.Bool("predict") {
@@ -59,11 +66,11 @@ func runTrace(s *session, c *urfave.Context) error {
 	} else {
 		t.Show(out, texts, nil)
 	}
-	if name := c.String("pcap"); name != "" {
-		if err := keepPackets(name, t); err != nil {
+	if keep.file != nil {
+		if err := keep.packets(t); err != nil {
 			return &engine.ExitError{Code: 125, Err: err}
 		}
-		fmt.Fprintln(out, texts.Text("trace.kept", "file", name, "count", len(t.Frames)))
+		fmt.Fprintln(out, texts.Text("trace.kept", "file", keep.file.Name(), "count", len(t.Frames)))
 	}
 	if t.Outcome == trace.Answered {
 		return nil
@@ -114,14 +121,46 @@ func (s *session) explainSilence(w *world.World, t *trace.Trace, texts *lang.Cat
 	return nil
 }
 
-func keepPackets(name string, t *trace.Trace) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // packets may hold secrets
-	if err != nil {
-		return err
+// pcap is the file of --pcap. It is opened before the packet is sent, so that nobody watches a probe that cannot be kept.
+type pcap struct {
+	file  *os.File // nil: not wanted
+	isNew bool
+}
+
+func openPcap(name string) (pcap, error) {
+	if name == "" {
+		return pcap{}, nil
 	}
-	if err := trace.WritePcap(f, t.Frames); err != nil {
-		f.Close()
-		return fmt.Errorf("write %s: %w", name, err)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // packets may hold secrets
+	if err == nil || !errors.Is(err, fs.ErrExist) {
+		return pcap{f, true}, err
 	}
-	return f.Close()
+	f, err = os.OpenFile(name, os.O_WRONLY, 0)
+	return pcap{f, false}, err
+}
+
+// forget is for a probe that was never sent: a file that was there stays as it is.
+func (p pcap) forget() error {
+	if p.file == nil {
+		return nil
+	}
+	err := p.file.Close()
+	if p.isNew {
+		err = errors.Join(err, os.Remove(p.file.Name()))
+	}
+	return err
+}
+
+func (p pcap) packets(t *trace.Trace) error {
+	err := p.file.Truncate(0)
+	if errors.Is(err, unix.EINVAL) { // a pipe, /dev/stdout
+		err = nil
+	}
+	if err == nil {
+		err = trace.WritePcap(p.file, t.Frames)
+	}
+	if err = errors.Join(err, p.file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", p.file.Name(), err)
+	}
+	return nil
 }

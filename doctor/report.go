@@ -28,7 +28,7 @@ func (r *Report) Text(texts *lang.Catalogue, paint Paint) string {
 			}
 			fmt.Fprintf(&b, "    %s\n", strings.ReplaceAll(line, "\n    ", "\n      "))
 		}
-		fmt.Fprintf(&b, "  %s %s\n", texts.Text("doctor.mend"), f.Mend(texts))
+		fmt.Fprintf(&b, "  %s\n", texts.Text("doctor.mend", "what", f.Mend(texts)))
 		for _, c := range f.Commands {
 			fmt.Fprintf(&b, "    $ %s\n", paint("command", c))
 		}

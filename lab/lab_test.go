@@ -16,6 +16,7 @@ import (
 	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/engine"
 	"github.com/mydocker/mydocker/lab"
+	"github.com/mydocker/mydocker/lang"
 	"github.com/mydocker/mydocker/sandbox"
 	"github.com/mydocker/mydocker/test/host"
 )
@@ -89,7 +90,20 @@ func do(t *testing.T, d *lab.Desk, a lab.Answer, mustWork bool) string {
 	if mustWork && code != 0 {
 		t.Fatalf("status %d of\n%s\n%s", code, a.Script, out)
 	}
+	understood(t, out)
 	return word
+}
+
+// understood wants a translation of each error that mydocker has told a student.
+func understood(t *testing.T, out string) {
+	t.Helper()
+	zh, err := lang.Open(lang.Chinese)
+	must(t, err)
+	for line := range strings.Lines(out) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "mydocker: "); ok && zh.Meaning(errors.New(text)) == nil {
+			t.Errorf("nobody who reads Chinese only knows what this means: %s", text)
+		}
+	}
 }
 
 // Each lab: every step fails as long as it is untouched, and passes with its solution.

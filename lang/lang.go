@@ -59,6 +59,7 @@ type Catalogue struct {
 	language string
 	mu       sync.Mutex
 	subjects map[string]map[string]string // subject -> rest of the key -> text; filled at a subject's first use
+	known    map[string]sentences         // subject -> its English sentences; filled at a subject's first use
 }
 
 // Open gives the texts of a language: en, zh, a locale such as zh_CN.UTF-8, or "" for what the environment says. It reads nothing yet.

@@ -61,6 +61,9 @@ func newPattern(key, text string) (p pattern) {
 	p.key = key
 	parts := pieces(text)
 	var b strings.Builder
+	if parts[0] != "" {
+		b.WriteString(".*") // where it stands twice, the last time: "cannot kill container a: container a is not running"
+	}
 	for i, part := range parts {
 		switch {
 		case i%2 == 0:

@@ -291,7 +291,7 @@ func readLine(in io.Reader) (string, error) {
 
 // show prints an operation.
 func (s *Stepper) show(op plan.Op, number int) {
-	command, why := strings.TrimRight(op.Command(), "\n"), op.Why()
+	command, why := strings.TrimRight(op.Command(), "\n"), s.texts.Translated("reason", op.Why())
 	if s.color {
 		command = "\x1b[1m" + command + "\x1b[0m"
 	}
