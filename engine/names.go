@@ -15,7 +15,7 @@ import (
 	"github.com/mydocker/mydocker/state"
 )
 
-var errNotRoot = errors.New("mydocker makes namespaces, mounts and firewall rules, which only root may do; try: sudo mydocker …")
+var errNotRoot = errors.New("mydocker makes namespaces, mounts and firewall rules, which only root may do; try: sudo mydocker …, or, without root, mydocker sandbox up")
 
 // newID is 32 random bytes in hex. Like Docker we avoid ids whose short form is a number, because such a short id given
 // as a host name would be taken for an address.

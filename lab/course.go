@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,13 +54,15 @@ func (l Library) Names() ([]string, error) {
 	}
 	var names []string
 	for _, s := range sources {
-		files, err := fs.Glob(s.files, "*.en.md")
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range files {
-			if name := strings.TrimSuffix(file, ".en.md"); !slices.Contains(names, name) {
-				names = append(names, name)
+		for _, language := range lang.Languages() { // a translation without a lab is a mistake, and is told as one
+			files, err := fs.Glob(s.files, "*."+language+".md")
+			if err != nil {
+				return nil, err
+			}
+			for _, file := range files {
+				if name := strings.TrimSuffix(file, "."+language+".md"); !slices.Contains(names, name) {
+					names = append(names, name)
+				}
 			}
 		}
 	}
@@ -76,6 +79,11 @@ func (l Library) Names() ([]string, error) {
 		return strings.Compare(a, b)
 	})
 	return names, nil
+}
+
+// goodName: a lab's sandbox is called as the lab.
+func goodName(name string) bool {
+	return regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,35}$`).MatchString(name)
 }
 
 // Load reads a lab in the library's language. Absent is fs.ErrNotExist; a lab without a translation is given in English.
@@ -95,6 +103,9 @@ func (l Library) Load(name string) (*Lab, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read lab %s: %w", name, err)
 		}
+		if !goodName(name) {
+			return nil, fault(path.Join(s.name, name+".en.md"), 1, "a lab is called by a-z 0-9 _ . -, up to 36 of them, the first a letter or digit")
+		}
 		lab, err := Parse(path.Join(s.name, name+".en.md"), name, data)
 		if err != nil || l.Language == "en" {
 			return lab, err
@@ -108,6 +119,14 @@ func (l Library) Load(name string) (*Lab, error) {
 			return nil, fmt.Errorf("read lab %s: %w", name, err)
 		}
 		return lab.Translate(path.Join(s.name, file), data)
+	}
+	for _, s := range sources { // a teacher who writes Chinese alone
+		for _, language := range lang.Languages() {
+			file := name + "." + language + ".md"
+			if _, err := fs.Stat(s.files, file); err == nil && name != "" {
+				return nil, fault(path.Join(s.name, file), 1, "this is a translation without a lab: %s, which has the commands, is not there; its texts may be in any language", path.Join(s.name, name+".en.md"))
+			}
+		}
 	}
 	return nil, lang.Errorf(fs.ErrNotExist, "lab.error-unknown", "lab", name)
 }

@@ -93,7 +93,7 @@ func (d *Desk) StartHere(name string) (lab *Lab, p *Progress, err error) {
 		return nil, nil, lang.Errorf(fs.ErrPermission, "lab.error-here-root")
 	}
 	bench := Bench{here: d.here(name)}
-	if err := bench.findTools(lab); err != nil {
+	if err := errors.Join(bench.findTools(lab), lab.checkSyntax()); err != nil {
 		return nil, nil, err
 	}
 	p = &Progress{Lab: name, Here: true, Started: time.Now(), Hints: map[int]int{}}
@@ -118,7 +118,7 @@ func (d *Desk) here(name string) here { return here{filepath.Join(d.Notebook.Dir
 
 // prepare makes a fresh sandbox ready for a lab's first step.
 func (b Bench) prepare(notebook string, lab *Lab) error {
-	if err := b.findTools(lab); err != nil {
+	if err := errors.Join(b.findTools(lab), lab.checkSyntax()); err != nil {
 		return err
 	}
 	script := "printf %s '" + strings.ReplaceAll(notebook, "'", `'\''`) + "' > " + insideFile + "\n"

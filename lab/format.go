@@ -2,6 +2,8 @@ package lab
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -81,7 +83,10 @@ func Parse(file, name string, data []byte) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Lab{Name: name, Hosts: 1}
+	l := &Lab{Name: name, Hosts: 1, file: file}
+	for _, s := range sections {
+		l.blocks = append(l.blocks, s.blocks...)
+	}
 	for key, value := range head {
 		switch key {
 		case "title":
@@ -315,6 +320,38 @@ func fenced(file string, lines []string, start int, allowed map[string][]string)
 		b.body += lines[i] + "\n"
 	}
 	return b, 0, fault(file, start+1, "the block %s has no end: a line ``` is missing", b.kind)
+}
+
+// checkSyntax asks bash whether it understands all scripts of a lab, before a student meets one that it does not. One question is mostly
+// enough: each script is made the body of a function.
+func (l *Lab) checkSyntax() error {
+	all := ""
+	for _, b := range l.blocks {
+		if b.kind != "hint" {
+			all += "f() {\n:\n" + b.body + "\n}\n"
+		}
+	}
+	if _, err := understood(all); err == nil {
+		return nil
+	}
+	for _, b := range l.blocks {
+		if b.kind == "hint" {
+			continue
+		}
+		if says, err := understood(b.body); err != nil {
+			return fault(l.file, b.line, "this is no script for bash: %s", says)
+		}
+	}
+	return nil
+}
+
+// understood is `bash -n`: it reads the script and runs nothing.
+func understood(script string) (says string, err error) {
+	cmd := exec.Command("bash", "-n")
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Stdin = strings.NewReader(script)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(strings.ReplaceAll(string(out), "bash: ", "")), err
 }
 
 func sortedKeys(m map[string][]string) (keys []string) {

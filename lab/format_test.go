@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/mydocker/mydocker/lab"
+	"github.com/mydocker/mydocker/lang"
 )
 
 const head = "---\ntitle: T\nabout: A\n---\n"
@@ -18,10 +19,24 @@ func TestTeachersDirectory(t *testing.T) {
 	write("needy.en.md", "---\ntitle: T\nabout: A\nneeds: no-such-program brctl\n---\n## One\n```check\nfail: x\ntrue\n```\n```solution\ntrue\n```\n")
 	write("broken.en.md", head+"Intro.\n```setup\necho oops >&2; exit 3\n```\n## One\n```check\nfail: x\ntrue\n```\n```solution\ntrue\n```\n")
 	write("cable.en.md", head+"Another cable.\n## One\n```check\nfail: x\nfalse\n```\n```solution\ntrue\n```\n")
+	write("typo.en.md", head+"## One\nDo it.\n```check\nfail: x\nif true\n```\n```solution\ntrue\n```\n")
+	write("alone.zh.md", head+"## 一\n")
+	write("Big Name.en.md", head+"## One\n")
 	d := newDesk(t, dir)
+	zh, err := lang.Open(lang.Chinese)
+	must(t, err)
+	for name, want := range map[string]string{
+		"typo":     "typo.en.md, line 7: this is no script for bash: line 2: syntax error",
+		"alone":    "alone.zh.md, line 1: this is a translation without a lab: " + dir + "/alone.en.md, which has the commands, is not there",
+		"Big Name": "a lab is called by a-z 0-9 _ . -",
+	} {
+		if _, _, err := d.Start(name); err == nil || !strings.Contains(err.Error(), want) || zh.Meaning(err) == nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	names, err := d.Library.Names()
 	must(t, err)
-	if got := strings.Join(names, " "); !strings.HasSuffix(got, "broken mine needy") || strings.Count(got, "cable") != 1 {
+	if got := strings.Join(names, " "); !strings.HasSuffix(got, "Big Name alone broken mine needy typo") || strings.Count(got, "cable") != 1 {
 		t.Error(names)
 	}
 	l, err := d.Library.Load("cable")
@@ -54,6 +69,8 @@ func TestTeachersDirectory(t *testing.T) {
 }
 
 func TestBadFiles(t *testing.T) {
+	zh, err := lang.Open(lang.Chinese)
+	must(t, err)
 	step := "## S\n"
 	check := "```check\nfail: f\ntrue\n```\n```solution\ntrue\n```\n"
 	for text, want := range map[string]string{
@@ -80,6 +97,9 @@ func TestBadFiles(t *testing.T) {
 		head + step + check + "\x00":                                  "it is no text",
 	} {
 		_, err := lab.Parse("x.en.md", "x", []byte(text))
+		if err != nil && zh.Meaning(err) == nil {
+			t.Errorf("not in Chinese: %v", err)
+		}
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "lab file x.en.md, line ") {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
@@ -92,7 +112,7 @@ func TestBadFiles(t *testing.T) {
 		head + step + "```check\n```\n": `unknown kind of block "check": fail, hint`,
 		"---\nneeds: ip\n---\n":         `unknown key "needs" in a translation`,
 	} {
-		if _, err := l.Translate("x.zh.md", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := l.Translate("x.zh.md", []byte(text)); err == nil || !strings.Contains(err.Error(), want) || zh.Meaning(err) == nil {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
 	}

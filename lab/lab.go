@@ -35,6 +35,9 @@ type Lab struct {
 	Here  bool
 	Setup string
 	Steps []Step
+
+	file   string
+	blocks []block // all that are scripts
 }
 
 // Step is one thing to do.
