@@ -351,10 +351,16 @@ func overlap(a, b *world.Link) (pa, pb netip.Prefix, clash bool) {
 	return pa, pb, false
 }
 
+// nearlyDefault: VPNs that take over everything have two routes that are halves of the default route, and leave that alone. No network
+// reserved for private use is as wide (RFC 1918, RFC 4193).
+func nearlyDefault(r world.Route) bool {
+	return r.To.Bits() < 8
+}
+
 // overlappingRoutes: a route of somebody else, such as a VPN's, for addresses of the bridge's subnet.
 func (x *exam) overlappingRoutes(s *segment, sub netip.Prefix) {
 	for _, r := range s.router.Routes {
-		if r.Table != 254 || r.Default() || r.Type != "unicast" || r.Dev == nil || r.Dev == s.bridge || r.Protocol == "kernel" || !r.To.Overlaps(sub.Masked()) {
+		if r.Table != 254 || nearlyDefault(r) || r.Type != "unicast" || r.Dev == nil || r.Dev == s.bridge || r.Protocol == "kernel" || !r.To.Overlaps(sub.Masked()) {
 			continue
 		}
 		x.add(Finding{ID: "route-overlap", Object: s.name(), About: append(s.about(), r.Dev.Name),

@@ -76,8 +76,8 @@ func (s *scene) clear() {
 		ip -6 route flush type blackhole; ip -6 route flush root fd00::/8 proto boot; ip -6 route flush default; ip -6 addr flush dev eth0 to fd77::/64; ip -6 route add default via fd99::2
 		ip -n lan route flush table main; ip -n lan -6 route flush root fd00::/8 proto boot; ip -n lan route add 10.99.0.0/24 dev eth0; ip -n lan addr flush dev eth0 to fd99::/64; ip -n lan addr flush dev eth0 to 2a00:99::/64; ip -n lan addr add fd99::2/64 dev eth0 nodad
 		nft flush ruleset
-		if [ -s /proc/net/ip_tables_names ]; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
-		if [ -s /proc/net/ip6_tables_names ]; then ip6tables-legacy -F; ip6tables-legacy -P FORWARD ACCEPT; fi
+		if grep -qs . /proc/net/ip_tables_names; then for t in nat filter; do iptables-legacy -t $t -F; iptables-legacy -t $t -X; done; iptables-legacy -P FORWARD ACCEPT; fi
+		if grep -qs . /proc/net/ip6_tables_names; then ip6tables-legacy -F; ip6tables-legacy -P FORWARD ACCEPT; fi
 		sysctl -qew net.ipv4.ip_forward=0 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.bridge.bridge-nf-call-iptables=0 net.ipv4.conf.eth0.forwarding=0 net.ipv6.conf.all.forwarding=0 net.bridge.bridge-nf-call-ip6tables=0 net.ipv6.conf.eth0.accept_ra=1
 		conntrack -F 2>/dev/null; rm -rf /etc/netns; mkdir /etc/netns`)
 	if out := output(s.t, "ip -br addr show eth0; ip route show default; ip -o link | wc -l"); !strings.Contains(out, "10.99.0.1/24") || !strings.Contains(out, "default via") || !strings.HasSuffix(out, "\n2\n") {

@@ -11,13 +11,13 @@ import (
 // wayOut: a host that translates for its containers, as if it were their way to the world, and has no default route itself. It looks at
 // the host alone: a namespace that routes between two networks may well be all the world that there is.
 //
-// A host may lack one by intent. So nothing is said where it has no network but those of its containers, knows other routers for the
-// addresses that it needs, asks other tables, or throws away what goes outside (blackhole-route); nor for IPv6, where it has an address for
-// its own site only.
+// A host may lack one by intent. So nothing is said where it has no network but those of its containers, a VPN has taken over, it knows
+// other routers for the addresses that it needs, asks other tables, or throws away what goes outside (blackhole-route); nor for IPv6, where
+// it has an address for its own site only.
 func (x *exam) wayOut() error {
 	for _, s := range x.segments {
 		n := s.router
-		if n != x.w.Host || !s.outward() || n.DefaultRoute(s.six) != nil || x.hasBlackhole(n, s.six) || len(n.PolicyRules) > 0 {
+		if n != x.w.Host || !s.outward() || n.DefaultRoute(s.six) != nil || n.RouteTo(outside(s.six)) != nil || x.hasBlackhole(n, s.six) || len(n.PolicyRules) > 0 {
 			continue
 		}
 		up := x.towardsOthers(n, s.six)
