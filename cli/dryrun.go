@@ -98,25 +98,13 @@ func (s *session) planRun(o engine.CreateOptions) error {
 	if name == "" {
 		name = "container"
 	}
-	networks := append([]engine.NetworkAttachment{{Network: o.Network, IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape, Extras: o.Extras}}, o.Networks...)
-	var b strings.Builder
-	b.WriteString(scriptHead)
-	var places []network.EndpointOptions
+	places, err := e.Places(o, dryRunID, name)
+	if err != nil {
+		return err
+	}
 	var names []string
-	unnamed := 0
-	for i, n := range networks {
-		if n.Network == "" || n.Network == "default" {
-			n.Network = network.DefaultName
-		}
-		names = append(names, n.Network)
-		endpoint := network.EndpointOptions{
-			ContainerID: dryRunID, ContainerName: name, Network: n.Network, Interface: n.Extras.NextInterface(&unnamed),
-			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape, Extras: n.Extras,
-		}
-		if i == 0 {
-			endpoint.Ports, endpoint.Proxy = o.Ports, o.UserlandProxy != nil && *o.UserlandProxy
-		}
-		places = append(places, endpoint)
+	for _, p := range places {
+		names = append(names, p.Network)
 	}
 	there, err := e.Networks().Plan(context.Background(), names...)
 	if err != nil {
@@ -126,8 +114,7 @@ func (s *session) planRun(o engine.CreateOptions) error {
 	if err != nil {
 		return err
 	}
-	b.WriteString(strings.TrimPrefix(there, scriptHead) + strings.TrimPrefix(mine, scriptHead))
-	_, err = s.streams.Out.WriteString(b.String())
+	_, err = s.streams.Out.WriteString(scriptHead + strings.TrimPrefix(there, scriptHead) + strings.TrimPrefix(mine, scriptHead))
 	return err
 }
 

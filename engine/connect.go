@@ -74,6 +74,9 @@ func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Netwo
 		err = errors.Join(e.tellNetworkChange(d), written())
 	}
 	if err == nil {
+		err = e.movePorts(ctx, d, nil)
+	}
+	if err == nil {
 		e.networks.AwaitCarrier(ep)
 		return nil
 	}
@@ -120,12 +123,16 @@ func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Ne
 	o := network.EndpointOptions{
 		ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape, Extras: a.Extras,
 	}
-	if at := e.publishesOn(&d.Options); at >= 0 && d.Options.networkRefs()[at] == a.Network {
-		var err error
+	published, err := e.publishes(d)
+	if err != nil {
+		return nil, err
+	}
+	if !published {
 		if o.Ports, err = e.portsToPublish(d); err != nil {
 			return nil, err
 		}
-		o.Proxy = e.proxied(&d.Options)
+		last := len(d.Options.networkRefs()) - 1
+		o.Ports, o.Proxy = e.portsByPlace(&d.Options, o.Ports)[last], e.proxied(&d.Options)
 	}
 	ep, err := e.networks.Attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, o)
 	if err == nil {
@@ -234,12 +241,21 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 		}
 		close(written)
 	}
+	var moved error
 	if _, err := e.running(d); err == nil {
-		if err := e.detachRunning(ctx, d, n); err != nil {
+		var before []*network.Endpoint
+		if d.hasPorts() {
+			before, err = e.networks.ContainerEndpoints(d.ID)
+		}
+		if err == nil {
+			err = e.detachRunning(ctx, d, n)
+		}
+		if err != nil {
 			return errors.Join(err, <-written, e.writeDefinition(&was))
 		}
+		moved = e.movePorts(ctx, d, before)
 	}
-	if err := <-written; err != nil {
+	if err := errors.Join(moved, <-written); err != nil {
 		return err
 	}
 	e.networkEvent("disconnect", n, d)
@@ -339,40 +355,6 @@ func (m *monitor) networkChanged() error {
 	released := make(chan error, 1)
 	go func() { released <- m.e.networks.DismantleReleased(d.ID, m.complain) }()
 	return errors.Join(held, m.e.networkReady(context.Background(), d, attached, m.live), <-released)
-}
-
-// holdPorts lets the sockets be those of the endpoints that there are now.
-func (l *live) holdPorts(attached []*network.Endpoint) error {
-	var held, gone []network.HostSocket
-	known := map[string]bool{}
-	for _, s := range l.held {
-		if slices.ContainsFunc(attached, func(ep *network.Endpoint) bool { return ep.ID == s.Endpoint }) {
-			held, known[s.Endpoint] = append(held, s), true
-		} else {
-			gone = append(gone, s)
-		}
-	}
-	var errs []error
-	fresh := false
-	for _, ep := range attached {
-		if known[ep.ID] || len(ep.Ports) == 0 {
-			continue
-		}
-		fresh = true
-		sockets, err := ep.HoldAgain()
-		errs, held = append(errs, err), append(held, sockets...)
-	}
-	if len(gone) == 0 && !fresh {
-		return nil
-	}
-	l.proxies.Close()
-	for _, s := range gone {
-		s.File.Close()
-	}
-	l.held = held
-	var err error
-	l.proxies, err = startProxies(nil, held)
-	return errors.Join(append(errs, err)...)
 }
 
 // networkReady does what follows from the networks that a container is on: its files, and its resolver.

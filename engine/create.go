@@ -81,8 +81,8 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err := e.checkNetworks(&d.Options); err != nil {
 		return fail(err)
 	}
-	if len(o.Ports) > 0 && isNetwork(d.Options.Network) && e.publishesOn(&d.Options) < 0 {
-		warnings = append(warnings, "published ports are discarded: the container is on no bridge network, so it is reached at its own address")
+	if len(o.Ports) > 0 && isNetwork(d.Options.Network) && e.publishesOn(&d.Options, false) < 0 {
+		warnings = append(warnings, "published ports are discarded: no network of the container publishes any: bridge networks do that are not internal")
 	}
 	if err := e.checkMounts(&d.Options); err != nil {
 		return fail(err)

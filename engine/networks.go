@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/mydocker/mydocker/network"
@@ -105,15 +104,6 @@ func (o *CreateOptions) networkRefs() []string {
 	return refs
 }
 
-// publishesOn is the place, in networkRefs, of the network that a container's ports are published by: the first that can; -1
-// if none can.
-func (e *Engine) publishesOn(o *CreateOptions) int {
-	return slices.IndexFunc(o.networkRefs(), func(ref string) bool {
-		n, err := e.networks.Network(ref)
-		return err == nil && n.Publishes()
-	})
-}
-
 // proxied says whether the ports are published by a proxy.
 func (e *Engine) proxied(o *CreateOptions) bool {
 	if o.UserlandProxy != nil {
@@ -139,10 +129,18 @@ func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network
 			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape, Extras: n.Extras,
 		})
 	}
-	if len(ports) > 0 {
-		if i := e.publishesOn(o); i >= 0 {
-			list[i].Ports, list[i].Proxy = ports, e.proxied(o)
-		}
+	for i, some := range e.portsByPlace(o, ports) {
+		list[i].Ports, list[i].Proxy = some, e.proxied(o)
 	}
 	return list
+}
+
+// Places are the attachments that a container of these options would have. Nothing is made.
+func (e *Engine) Places(o CreateOptions, id, name string) ([]network.EndpointOptions, error) {
+	if err := e.checkNetworks(&o); err != nil {
+		return nil, err
+	}
+	d := &Definition{ID: id, Name: name, Options: o}
+	ports, err := e.portsToPublish(d)
+	return e.endpoints(d, ports), err
 }

@@ -20,11 +20,16 @@ func (e *Engine) Run(ctx context.Context, o RunOptions, s Streams) (code int, er
 		return 125, exitWith(125, err)
 	}
 	defer busy()
-	d, _, err := e.create(ctx, o.CreateOptions, true)
+	d, warnings, err := e.create(ctx, o.CreateOptions, true)
 	if err != nil {
 		return exitCode(err), err
 	}
 	defer d.unlock()
+	for _, w := range warnings {
+		if e.Warn != nil {
+			e.Warn(w)
+		}
+	}
 	if e.needsMonitorProcess(d) {
 		begun := func() { busy(); d.unlock() }
 		code, err = e.startAttached(ctx, d, attachOptions{in: o.OpenStdin, keys: o.DetachKeys, noProxy: o.NoSigProxy}, s, begun)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // books are a network's bitmaps, open and locked: one for IPv4, one for IPv6 if the network has it.
@@ -114,13 +115,8 @@ func (b books) takeCertain(m *Manager, n *Network, book *bitmap, asked string) (
 
 // addressOwner says what an address is taken for.
 func (m *Manager) addressOwner(n *Network, a netip.Addr) string {
-	if a == n.Gateway || a == n.Gateway6 {
-		return "the gateway"
-	}
-	for name, aux := range n.AuxAddresses {
-		if aux == a {
-			return "the auxiliary address " + name
-		}
+	if own := n.keeps(a); own != "" {
+		return own
 	}
 	eps, err := m.Endpoints(n.ID)
 	if err == nil {
@@ -131,6 +127,26 @@ func (m *Manager) addressOwner(n *Network, a netip.Addr) string {
 		}
 	}
 	return "the network itself"
+}
+
+// keeps says what an address is for that no container of the network can have; "" if it is for containers.
+func (n *Network) keeps(a netip.Addr) string {
+	if a == n.Gateway || a == n.Gateway6 {
+		return "the gateway"
+	}
+	for name, aux := range n.AuxAddresses {
+		if aux == a {
+			return "the auxiliary address " + name
+		}
+	}
+	subnet := n.Subnet
+	if a.Is6() {
+		subnet = n.Subnet6
+	}
+	if book := (bitmap{subnet: subnet, size: bitmapSize(subnet)}); slices.Contains(book.reserved(), a) {
+		return "the network itself"
+	}
+	return ""
 }
 
 // giveBack returns an endpoint's addresses.

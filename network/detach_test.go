@@ -74,6 +74,7 @@ func TestStaticAddresses(t *testing.T) {
 		{name: "d", ip: "172.20.0.254", wrong: "the gateway"},
 		{name: "d", ip: "172.20.0.129", wrong: "the auxiliary address router"},
 		{name: "d", ip: "172.20.0.255", wrong: "in use by the network itself"},
+		{name: "d", ip: "172.20.0.0", wrong: "in use by the network itself"},
 		{name: "d", ip: "172.21.0.1", wrong: "not in the network's subnet"},
 		{name: "d", ip: "here", wrong: `"here" is not an address`},
 		{name: "d", mac: "01:00:00:00:00:01", wrong: "not a MAC address"},

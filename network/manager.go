@@ -160,16 +160,7 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 				return err
 			}
 		}
-		if fw == nil {
-			return nil
-		}
-		if err := m.run(ctx, x, fw.Publish(e)...); err != nil {
-			return err
-		}
-		if udp := udpPorts(e.Ports); len(udp) > 0 {
-			return m.run(ctx, x, forgetUDP{udp})
-		}
-		return nil
+		return m.publish(ctx, x, fw, e)
 	}
 	var wireErr, publishErr error
 	if m.watch == nil && (fw != nil || e.Guard != nil) {
@@ -200,6 +191,20 @@ func (m *Manager) connect(ctx context.Context, x executor, n *Network, e *Endpoi
 		publishErr = publish()
 	}
 	return errors.Join(wireErr, publishErr)
+}
+
+// publish makes the rules of an endpoint's ports. Without a backend there is none to make.
+func (m *Manager) publish(ctx context.Context, x executor, fw Firewall, e *Endpoint) error {
+	if fw == nil {
+		return nil
+	}
+	if err := m.run(ctx, x, fw.Publish(e)...); err != nil {
+		return err
+	}
+	if udp := udpPorts(e.Ports); len(udp) > 0 {
+		return m.run(ctx, x, forgetUDP{udp})
+	}
+	return nil
 }
 
 // firewallFor is the backend that an endpoint with published ports needs, nil without.

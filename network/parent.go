@@ -36,8 +36,8 @@ func (n *Network) bridged() bool { return n.Driver == DriverBridge }
 // onWire says whether the network's containers are on a link of the host's.
 func (n *Network) onWire() bool { return n.Driver == DriverMacvlan || n.Driver == DriverIPvlan }
 
-// Publishes says whether a container on the network can have published ports.
-func (n *Network) Publishes() bool { return n.bridged() }
+// Publishes says whether a container on the network can have published ports: not where no packet may come in.
+func (n *Network) Publishes() bool { return n.bridged() && !n.Internal }
 
 // CheckJoin refuses what a container on this network cannot have. What is taken by another is found when it starts.
 func (n *Network) CheckJoin(ip, ip6, mac string) error {
@@ -49,10 +49,11 @@ func (n *Network) CheckJoin(ip, ip6, mac string) error {
 	case ip6 != "" && !n.EnableIPv6:
 		return fmt.Errorf("--ip6 %s: network %s has no IPv6: make it with --ipv6", ip6, n.Name)
 	}
-	return errors.Join(insideSubnet("--ip", ip, n.Subnet), insideSubnet("--ip6", ip6, n.Subnet6))
+	return errors.Join(n.forContainers("--ip", ip, n.Subnet), n.forContainers("--ip6", ip6, n.Subnet6))
 }
 
-func insideSubnet(flag, address string, subnet netip.Prefix) error {
+// forContainers refuses an address that no container could have on the network.
+func (n *Network) forContainers(flag, address string, subnet netip.Prefix) error {
 	if address == "" {
 		return nil
 	}
@@ -62,6 +63,9 @@ func insideSubnet(flag, address string, subnet netip.Prefix) error {
 	}
 	if !subnet.Contains(a) {
 		return fmt.Errorf("%s: address %s is not in the network's subnet %s", flag, address, subnet)
+	}
+	if own := n.keeps(a); own != "" {
+		return fmt.Errorf("%s: address %s is in use by %s", flag, address, own)
 	}
 	return nil
 }

@@ -117,12 +117,16 @@ func cablePlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 	}}
 	ops = append(append(ops, bridgeLarge(n)...), cableLarge(n, e, sb)...)
 	if len(e.Ports) > 0 {
-		ops = append(ops, bridgePort{Link: e.HostLink, Flag: "hairpin", Reason: "a packet may leave through the port it came in by: the container asks for its own published port"})
+		ops = append(ops, hairpin(e))
 	}
 	if n.Options[OptICC] == "false" && e.Guard == nil { // there is no guard to see to it
 		ops = append(ops, isolatePort(e))
 	}
 	return ops
+}
+
+func hairpin(e *Endpoint) operation {
+	return bridgePort{Link: e.HostLink, Flag: "hairpin", Reason: "a packet may leave through the port it came in by: the container asks for its own published port"}
 }
 
 func isolatePort(e *Endpoint) operation {

@@ -58,7 +58,7 @@ func (m *Manager) claimPorts(e *Endpoint, wanted []PortMapping) (err error) {
 		if p.Proto == "sctp" && !e.ruled(p) {
 			return fmt.Errorf("publish %s: a proxy passes on tcp and udp only", p)
 		}
-		if p.HostIP.Is6() && !e.Address6.IsValid() && e.ruled(p) {
+		if p.NeedsIPv6() && !e.Address6.IsValid() && e.ruled(p) {
 			return fmt.Errorf("publish %s: network %s has no IPv6: make it with --ipv6", p, e.NetworkName)
 		}
 		if p, err = m.claimMapping(e, p); err != nil {

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -17,6 +16,9 @@ type PortMapping struct {
 	Count         uint16 // length of the range, at least 1
 	Proto         string // tcp, udp, sctp
 }
+
+// NeedsIPv6 says whether the mapping leads from an IPv6 address to one: what comes to ::1 is passed on to either family.
+func (p PortMapping) NeedsIPv6() bool { return p.HostIP.Is6() && !isLoopback6(p.HostIP) }
 
 // String is how `ps` shows it: 0.0.0.0:8080->80/tcp.
 func (p PortMapping) String() string {
@@ -56,8 +58,8 @@ func span(first, count uint16) string {
 //
 //	[[address:][port|first-last]:]port|first-last[/tcp|udp|sctp]
 //
-// An IPv6 address stands in brackets. Runs of ports must be equally long, except that a run of host ports may stand for one
-// container port: then the first free one is taken. Without a host port, one is chosen for each container port.
+// An IPv6 address may stand in brackets. Runs of ports must be equally long, except that a run of host ports may stand for one
+// container port: then the first free one is taken. Without a host port, or with 0, one is chosen for each container port.
 func ParsePort(s string) ([]PortMapping, error) {
 	fail := func(why string) ([]PortMapping, error) {
 		return nil, fmt.Errorf("invalid port %q: %s; want [address:][hostPort:]containerPort[/tcp|udp|sctp]", s, why)
@@ -79,7 +81,7 @@ func ParsePort(s string) ([]PortMapping, error) {
 		return fail("container port: " + err.Error())
 	}
 	p := PortMapping{HostIP: ip, ContainerPort: first, Count: count, Proto: proto}
-	if host == "" {
+	if host == "" || host == "0" {
 		all := make([]PortMapping, count)
 		for i := range all {
 			all[i] = p
@@ -101,37 +103,40 @@ func ParsePort(s string) ([]PortMapping, error) {
 	return []PortMapping{p}, nil
 }
 
-// splitPort takes apart address, host port and container port.
+// splitPort takes apart address, host port and container port, from behind: whatever stands before the last two is an address.
 func splitPort(s string) (ip netip.Addr, host, inner string, err error) {
-	address := ""
-	if strings.HasPrefix(s, "[") {
-		end := strings.Index(s, "]:")
-		if end < 0 {
-			return ip, "", "", errors.New("the bracket is not closed")
-		}
-		address, s = s[1:end], s[end+2:]
-		if !strings.Contains(s, ":") {
-			return ip, "", "", errors.New("an address needs a host port, which may be empty, and a container port")
-		}
-	} else if strings.Count(s, ":") == 2 {
-		address, s, _ = strings.Cut(s, ":")
-	}
-	if address != "" {
-		if ip, err = netip.ParseAddr(address); err != nil || ip.Zone() != "" {
-			return ip, "", "", fmt.Errorf("%q is not an IP address", address)
-		}
-		if ip == netip.IPv4Unspecified() {
-			ip = netip.Addr{}
-		}
-	}
-	host, inner, found := strings.Cut(s, ":")
+	before, inner, found := cutLast(s)
 	if !found {
-		host, inner = "", host
+		return ip, "", s, nil
 	}
-	if strings.Contains(inner, ":") {
-		return ip, "", "", errors.New("too many colons; an IPv6 address stands in brackets")
+	address, host, found := cutLast(before)
+	if !found {
+		return ip, before, inner, nil
+	}
+	if strings.HasPrefix(address, "[") && strings.HasSuffix(address, "]") {
+		address = address[1 : len(address)-1]
+		if !strings.Contains(address, ":") {
+			return ip, "", "", fmt.Errorf("%q is not an IPv6 address", address)
+		}
+	}
+	if address == "" {
+		return ip, host, inner, nil
+	}
+	if ip, err = netip.ParseAddr(address); err != nil || ip.Zone() != "" {
+		return ip, "", "", fmt.Errorf("%q is not an IP address", address)
+	}
+	if ip == netip.IPv4Unspecified() {
+		ip = netip.Addr{}
 	}
 	return ip, host, inner, nil
+}
+
+// cutLast cuts at the last colon.
+func cutLast(s string) (before, after string, found bool) {
+	if at := strings.LastIndexByte(s, ':'); at >= 0 {
+		return s[:at], s[at+1:], true
+	}
+	return s, "", false
 }
 
 // parseSpan reads 80 or 80-89.

@@ -18,6 +18,9 @@ func TestConnectOptions(t *testing.T) {
 	late := &ctr{t: t, name: "late"}
 
 	refused(t, 1, []string{"10.9.9.9", "10.82.0.0/24"}, "network", "connect", "--ip", "10.9.9.9", "back", "late")
+	for address, owner := range map[string]string{"10.82.0.0": "the network itself", "10.82.0.255": "the network itself", "10.82.0.1": "the gateway"} {
+		refused(t, 1, []string{address, "in use by " + owner}, "network", "connect", "--ip", address, "back", "late")
+	}
 	refused(t, 1, []string{"--ip6", "front"}, "network", "connect", "--ip6", "fd82::9", "front", "db")
 	refused(t, 1, []string{"nobody"}, "network", "connect", "--link", "nobody:x", "back", "late")
 	for _, when := range []string{"stopped", "running"} {

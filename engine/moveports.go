@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/mydocker/mydocker/network"
+)
+
+// publishesOn is the place, in networkRefs, of the network that a container's ports are published by: of those that can, the one that
+// has the default route of IPv4, or of IPv6; -1 if none can.
+func (e *Engine) publishesOn(o *CreateOptions, v6 bool) int {
+	best, priority := -1, 0
+	for i, ref := range o.networkRefs() {
+		n, err := e.networks.Network(ref)
+		if err != nil || !n.Publishes() || v6 && !n.EnableIPv6 {
+			continue
+		}
+		p := o.Extras.GwPriority
+		if i > 0 {
+			p = o.Networks[i-1].Extras.GwPriority
+		}
+		if best < 0 || p > priority {
+			best, priority = i, p
+		}
+	}
+	return best
+}
+
+// portsByPlace parts ports among the networks that publish them.
+func (e *Engine) portsByPlace(o *CreateOptions, ports []network.PortMapping) map[int][]network.PortMapping {
+	if len(ports) == 0 {
+		return nil
+	}
+	places := map[int][]network.PortMapping{}
+	four := e.publishesOn(o, false)
+	if four < 0 {
+		return nil
+	}
+	for _, p := range ports {
+		at := four
+		if p.NeedsIPv6() {
+			if six := e.publishesOn(o, true); six >= 0 {
+				at = six
+			}
+		}
+		places[at] = append(places[at], p)
+	}
+	return places
+}
+
+// hasPorts says whether ports of the container are to be published.
+func (d *Definition) hasPorts() bool { return len(d.Options.Ports) > 0 || d.Options.PublishAll }
+
+// publishes says whether any network publishes ports of a running container.
+func (e *Engine) publishes(d *Definition) (bool, error) {
+	if !d.hasPorts() {
+		return false, nil
+	}
+	attached, err := e.networks.ContainerEndpoints(d.ID)
+	return slices.ContainsFunc(attached, func(ep *network.Endpoint) bool { return len(ep.Ports) > 0 }), err
+}
+
+// movePorts lets a running container's ports be published by the networks that are to publish them now, under the host ports that they
+// had. before are its places as they were; nil means as they are.
+func (e *Engine) movePorts(ctx context.Context, d *Definition, before []*network.Endpoint) error {
+	if !d.hasPorts() {
+		return nil
+	}
+	attached, err := e.networks.ContainerEndpoints(d.ID)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		before = attached
+	}
+	var ports []network.PortMapping
+	proxy := false
+	for _, ep := range before {
+		ports, proxy = append(ports, ep.Ports...), proxy || ep.Proxy
+	}
+	refs, wanted := d.Options.networkRefs(), map[string][]network.PortMapping{}
+	for at, some := range e.portsByPlace(&d.Options, ports) {
+		n, err := e.networks.Network(refs[at])
+		if err != nil {
+			return err
+		}
+		if !n.EnableIPv6 { // the network that had these is the one that was left
+			some = slices.DeleteFunc(some, network.PortMapping.NeedsIPv6)
+		}
+		wanted[n.ID] = some
+	}
+	changed := slices.DeleteFunc(attached, func(ep *network.Endpoint) bool { return slices.Equal(ep.Ports, wanted[ep.NetworkID]) })
+	if len(changed) == 0 {
+		return nil
+	}
+	err = e.networks.Republish(ctx, changed, wanted, proxy, func() error { return e.tellNetworkChange(d) })
+	for _, ep := range changed {
+		ep.LetGo()
+	}
+	return errors.Join(err, e.tellNetworkChange(d))
+}
+
+// holdPorts lets the sockets be those of the endpoints that there are now.
+func (l *live) holdPorts(attached []*network.Endpoint) error {
+	var held, gone []network.HostSocket
+	known := map[string]bool{}
+	for _, s := range l.held {
+		if slices.ContainsFunc(attached, func(ep *network.Endpoint) bool { return ep.ID == s.Endpoint && len(ep.Ports) > 0 }) {
+			held, known[s.Endpoint] = append(held, s), true
+		} else {
+			gone = append(gone, s)
+		}
+	}
+	var errs []error
+	fresh := false
+	for _, ep := range attached {
+		if known[ep.ID] || len(ep.Ports) == 0 {
+			continue
+		}
+		fresh = true
+		sockets, err := ep.HoldAgain()
+		errs, held = append(errs, err), append(held, sockets...)
+	}
+	if len(gone) == 0 && !fresh {
+		return nil
+	}
+	l.proxies.Close()
+	for _, s := range gone {
+		s.File.Close()
+	}
+	l.held = held
+	var err error
+	l.proxies, err = startProxies(nil, held)
+	return errors.Join(append(errs, err)...)
+}
