@@ -21,6 +21,8 @@ import (
 type v1Group struct {
 	mount, path string
 	watch       plan.Watcher
+	// sub names groups below path, by controller or for all by "", that stand for it (OpenBelow).
+	sub map[string]string
 }
 
 // v1Controllers are the trees that a container has a group in. The freezer comes first so that a group that is being
@@ -34,7 +36,13 @@ func v1Controllers() []string {
 
 func (g *v1Group) Path() string { return g.path }
 
-func (g *v1Group) dir(controller string) string { return filepath.Join(g.mount, controller, g.path) }
+func (g *v1Group) dir(controller string) string {
+	below, ok := g.sub[controller]
+	if !ok {
+		below = g.sub[""]
+	}
+	return filepath.Join(g.mount, controller, g.path, below)
+}
 
 // Create makes the group in each tree: `mkdir -p /sys/fs/cgroup/memory/mydocker/ID`, and so on.
 func (g *v1Group) Create() error {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,6 +46,7 @@ type ociSession struct {
 	systemd  bool
 	runtime  *container.Runtime
 	code     int // a container's or a process's own exit status
+	failure  int // the status of a failure; 0 is 1
 }
 
 func (o *ociSession) app(version string) *urfave.App {
@@ -109,11 +109,7 @@ func (o *ociSession) before(c *urfave.Context) error {
 func (o *ociSession) report(err error) int {
 	fmt.Fprintf(o.err, "%s: %v\n", ociProgram, err)
 	o.write("error", err)
-	var command *container.CommandError
-	if errors.As(err, &command) {
-		return command.Code
-	}
-	return 1
+	return max(o.failure, 1)
 }
 
 func (o *ociSession) warn(err error) {

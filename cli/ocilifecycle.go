@@ -225,7 +225,7 @@ func (o *ociSession) kill(c *urfave.Context) error {
 }
 
 func parseOCISignal(text string) (unix.Signal, error) {
-	if n, err := strconv.Atoi(text); err == nil && n > 0 && n <= 64 {
+	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n <= 64 {
 		return unix.Signal(n), nil
 	}
 	name := strings.ToUpper(text)

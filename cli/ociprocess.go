@@ -32,9 +32,12 @@ func (o *ociSession) processCommands() []*urfave.Command {
 		&urfave.BoolFlag{Name: "no-new-privs", Usage: "set-uid programs give no powers"},
 		&urfave.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "one more capability"},
 		&urfave.IntFlag{Name: "preserve-fds", Usage: "pass so many descriptors from 3 on"},
-		&urfave.BoolFlag{Name: "ignore-paused", Usage: "taken for compatibility: a paused container is refused"},
-	}, o.exec)
-	run.SkipFlagParsing = false
+		&urfave.StringSliceFlag{Name: "cgroup", Usage: "[CONTROLLER[,CONTROLLER...]:]PATH: a cgroup below the container's"},
+		&urfave.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, too: it begins when that is resumed"},
+	}, func(c *urfave.Context) error {
+		o.failure = execFailed
+		return o.exec(c)
+	})
 	return []*urfave.Command{
 		run,
 		ociCommand("ps", "list the processes of a container", "ID [PS OPTIONS]", 1, -1, []urfave.Flag{
@@ -42,6 +45,9 @@ func (o *ociSession) processCommands() []*urfave.Command {
 		}, o.ps),
 	}
 }
+
+// execFailed is the exit status of an exec that did not begin, as under runc: whoever asks can tell it from most commands' own.
+const execFailed = 255
 
 func (o *ociSession) exec(c *urfave.Context) error {
 	found, err := o.load(c)
@@ -55,7 +61,10 @@ func (o *ociSession) exec(c *urfave.Context) error {
 	detach := c.Bool("detach")
 	opts := container.ExecOptions{
 		Process: process, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		ConsoleSocket: c.String("console-socket"), PidFile: c.String("pid-file"),
+		ConsoleSocket: c.String("console-socket"), PidFile: c.String("pid-file"), IgnorePaused: c.Bool("ignore-paused"),
+	}
+	if opts.Cgroup, err = subCgroups(c.StringSlice("cgroup")); err != nil {
+		return err
 	}
 	if detach && process.Terminal && opts.ConsoleSocket == "" {
 		return errors.New("a detached process with a terminal needs --console-socket")
@@ -75,6 +84,24 @@ func (o *ociSession) exec(c *urfave.Context) error {
 	exit, err := o.attend(p.Console(), signals, p.Signal, p.Wait)
 	o.code = exit.Code
 	return err
+}
+
+// subCgroups reads --cgroup: [CONTROLLER[,CONTROLLER...]:]PATH.
+func subCgroups(texts []string) (map[string]string, error) {
+	sub := map[string]string{}
+	for _, text := range texts {
+		controllers, path, named := strings.Cut(text, ":")
+		if !named {
+			controllers, path = "", text
+		}
+		for _, c := range strings.Split(controllers, ",") {
+			if _, twice := sub[c]; twice || path == "" || named && c == "" {
+				return nil, fmt.Errorf("--cgroup %s: [CONTROLLER[,CONTROLLER...]:]PATH is expected, once for each controller", text)
+			}
+			sub[c] = path
+		}
+	}
+	return sub, nil
 }
 
 // execProcess is what --process says, or the container's own process with another command and what the flags change.

@@ -41,9 +41,9 @@ func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, erro
 	if err := validateExec(o.Process); err != nil {
 		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), err)
 	}
-	switch s := c.Status(); s {
-	case Running, Created:
-	case Paused:
+	switch s := c.Status(); {
+	case s == Running || s == Created || s == Paused && o.IgnorePaused:
+	case s == Paused:
 		return nil, fmt.Errorf("exec in container %s: it is paused: resume it first", shortID(c.state.ID))
 	default:
 		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), ErrNotRunning)

@@ -135,3 +135,22 @@ func TestExecTerminal(t *testing.T) {
 		t.Fatalf("%v %q", exit, out.String())
 	}
 }
+
+// TestNoCapabilities: a config that says nothing of capabilities grants none, as under runc and crun; exec has the container's.
+func TestNoCapabilities(t *testing.T) {
+	const want = "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nCapAmb:\t0000000000000000\n"
+	spec, err := NewSpec(shell("grep ^Cap /proc/self/status"))
+	must(t, err)
+	spec.Process.Capabilities = nil
+	res, err := runSpec(t, newRuntime(t), newBundle(t), spec)
+	must(t, err)
+	if res.out != want {
+		t.Errorf("run: %q", res.out)
+	}
+	c := startSpec(t, shell("sleep 1000"), func(s *specs.Spec) { s.Process.Capabilities = nil })
+	res, err = execIn(t, c, specs.Process{Args: []string{"grep", "^Cap", "/proc/self/status"}})
+	must(t, err)
+	if res.out != want {
+		t.Errorf("exec: %q", res.out)
+	}
+}

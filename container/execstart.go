@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -79,7 +80,7 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 		return 0, err
 	}
 	defer unix.Close(handle)
-	group, err := e.container.cgroup()
+	group, err := e.cgroup()
 	if err != nil {
 		return 0, err
 	}
@@ -106,6 +107,14 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 		return wrap("start a process", err)
 	})
 	return pid, err
+}
+
+// cgroup is the container's group, or the one below it that was asked for.
+func (e *execJob) cgroup() (cgroups.Manager, error) {
+	if len(e.options.Cgroup) == 0 {
+		return e.container.cgroup()
+	}
+	return cgroups.OpenBelow(e.container.state.Cgroup, e.options.Cgroup, e.container.runtime.Watch)
 }
 
 func (e *execJob) stdio() ([]*os.File, *os.File, error) {

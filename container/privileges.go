@@ -20,7 +20,7 @@ import (
 type capSets struct{ bounding, permitted, effective, inheritable, ambient uint64 }
 
 // parseCapabilities reads the names. One that the kernel does not have, or that the host cannot give, is left out with a
-// warning: runtime-spec, config.md, "capabilities".
+// warning: runtime-spec, config.md, "capabilities". A process of which nothing is said has none, as under runc and crun.
 func parseCapabilities(c *specs.LinuxCapabilities, warn func(error)) (s capSets) {
 	if c == nil {
 		return s

@@ -108,6 +108,10 @@ type ExecOptions struct {
 	ExtraFiles    []*os.File
 	ConsoleSocket string
 	PidFile       string
+	// Cgroup names groups below the container's that the process is to join instead, by controller (version 1) or for all by "".
+	Cgroup map[string]string
+	// IgnorePaused lets a process be added to a container that is paused. It begins, and Exec returns, when that is resumed.
+	IgnorePaused bool
 }
 
 // Exec starts one more process in a running container and returns once it has been executed. An error that is a

@@ -27,7 +27,7 @@ const (
 	Created Status = "created"
 	// Running: the command has been executed and has not ended.
 	Running Status = "running"
-	// Paused: running, and frozen.
+	// Paused: running or created, and frozen.
 	Paused Status = "paused"
 	// Stopped: the first process has ended.
 	Stopped Status = "stopped"
@@ -131,13 +131,17 @@ func (c *Container) Status() Status {
 	if !alive(c.state.Pid, c.state.Start) {
 		return Stopped
 	}
-	if c.waiting() {
-		return Created
+	waiting := c.waiting()
+	if waiting && c.process != nil {
+		return Created // nobody else knows of it yet
 	}
 	if m, err := c.cgroup(); err == nil {
 		if frozen, err := m.Frozen(); err == nil && frozen {
 			return Paused
 		}
+	}
+	if waiting {
+		return Created
 	}
 	return Running
 }

@@ -48,10 +48,8 @@ func privilegeSteps(p *specs.Process, linux *specs.Linux, filtered bool, warn fu
 	if p.NoNewPrivileges {
 		list = append(list, step{Kind: stepNoNewPrivs, Reason: "set-uid programs give no powers"})
 	}
-	if p.Capabilities != nil {
-		// Before the user changes: dropping from the bounding set needs CAP_SETPCAP.
-		list = append(list, step{Kind: stepBounding, Num: [6]uint64{sets.bounding}, Reason: "no program may ever get more than these"})
-	}
+	// Before the user changes: dropping from the bounding set needs CAP_SETPCAP.
+	list = append(list, step{Kind: stepBounding, Num: [6]uint64{sets.bounding}, Reason: "no program may ever get more than these"})
 	if filtered && !p.NoNewPrivileges {
 		// Without no_new_privs this takes CAP_SYS_ADMIN, so it must come before that is gone; what follows is then filtered too.
 		list = append(list, filter)
@@ -63,11 +61,9 @@ func privilegeSteps(p *specs.Process, linux *specs.Linux, filtered bool, warn fu
 	if userns.Inside() && !userns.MaySetGroups() {
 		user.Num[2] = 1
 	}
-	list = append(list, user)
-	if p.Capabilities != nil {
-		// Last: all the above need capabilities.
-		list = append(list, step{Kind: stepCapabilities, Num: [6]uint64{sets.permitted, sets.effective, sets.inheritable, sets.ambient}, Reason: "root's powers, cut down"})
-	}
+	// The capabilities last: all the above need them.
+	list = append(list, user,
+		step{Kind: stepCapabilities, Num: [6]uint64{sets.permitted, sets.effective, sets.inheritable, sets.ambient}, Reason: "root's powers, cut down"})
 	if filtered && p.NoNewPrivileges {
 		list = append(list, filter) // as late as can be: the filter need not allow what came before
 	}
