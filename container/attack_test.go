@@ -84,8 +84,8 @@ func TestAttackLeakedDescriptor(t *testing.T) {
 	}
 }
 
-// TestAttackMountThroughSymlink (CVE-2021-30465, CVE-2019-19921): a mount point is a symlink to the host's files, or /proc
-// is one, so that masks and kernel settings would go to a place of the image's choice.
+// TestAttackMountThroughSymlink (CVE-2021-30465): a mount point is a symlink to the host's files. (The race for it is in
+// TestAttackMakeMountPointRace.)
 func TestAttackMountThroughSymlink(t *testing.T) {
 	host := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(host, "secret"), []byte("untouched"), 0o644))
@@ -112,6 +112,8 @@ func TestAttackMountThroughSymlink(t *testing.T) {
 	}
 }
 
+// TestAttackProcIsSymlink (CVE-2023-27561, CVE-2019-19921): /proc or /sys of the image is a link, so that what protects the kernel's
+// settings would be done to a directory of the image's.
 func TestAttackProcIsSymlink(t *testing.T) {
 	for _, name := range []string{"proc", "sys"} {
 		bundle, r := newBundle(t), newRuntime(t)
@@ -125,8 +127,8 @@ func TestAttackProcIsSymlink(t *testing.T) {
 	}
 }
 
-// TestAttackDevices (CVE-2025-31133, CVE-2025-52565): /dev/null or /dev/console of the image is a symlink to a kernel
-// setting, over which the runtime would bind, or which it would hand out writable.
+// TestAttackDevices (CVE-2025-31133): /dev/null of the image, with which the runtime would mask, is a symlink to a kernel setting, which
+// it would hand out writable; /dev/console is one (for a container with a terminal see TestAttackConsole).
 func TestAttackDevices(t *testing.T) {
 	bundle, r := newBundle(t), newRuntime(t)
 	dev := filepath.Join(bundle, "rootfs", "dev")
@@ -161,7 +163,7 @@ func TestAttackDevices(t *testing.T) {
 	}
 }
 
-// TestAttackKernelInterfaces tries what would change or tell about the host: all must fail.
+// TestAttackKernelInterfaces (CVE-2022-0492 among them: a release agent of cgroups) tries what would change or tell about the host: all must fail.
 func TestAttackKernelInterfaces(t *testing.T) {
 	out := output(t, newBundle(t), `
 try() { "$@" > /dev/null 2>&1 && echo "worked: $*"; }
@@ -190,7 +192,7 @@ true`)
 	}
 }
 
-// TestAttackInheritable (CVE-2022-24769) and groups (CVE-2022-29162): no capability may be inheritable, and no group but
+// TestAttackLeftoverPowers (CVE-2022-24769) and groups (CVE-2022-29162): no capability may be inheritable, and no group but
 // those of the config may stay.
 func TestAttackLeftoverPowers(t *testing.T) {
 	must(t, unix.Setgroups([]int{4, 20}))

@@ -180,23 +180,7 @@ func TestTerminal(t *testing.T) {
 	o.TTY, o.Console = true, &specs.Box{Height: 11, Width: 22}
 	spec, err := NewSpec(o)
 	must(t, err)
-	r := newRuntime(t)
-	c, err := r.Create(t.Context(), CreateOptions{ID: fmt.Sprintf("tty-%d", os.Getpid()), Bundle: newBundle(t), Spec: spec})
-	must(t, err)
-	defer func() { must(t, c.Release()) }()
-	must(t, c.Start())
-	text := ""
-	buf := make([]byte, 4096)
-	for {
-		n, err := c.Console().Read(buf)
-		text += string(buf[:n])
-		if err != nil {
-			break // EIO: the last who had it open has ended
-		}
-	}
-	c.Console().Close()
-	_, err = c.Wait()
-	must(t, err)
+	text := consoleOutput(t, newRuntime(t), newBundle(t), spec)
 	if want := "/dev/pts/0\r\n11 22\r\nconsole\r\n"; text != want {
 		t.Errorf("%q, want %q", text, want)
 	}
