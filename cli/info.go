@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/mydocker/mydocker/cgroups"
 	"github.com/mydocker/mydocker/container"
+	"github.com/mydocker/mydocker/engine"
 )
 
 // infoJSON is what `info` shows, with Docker's keys.
@@ -116,6 +118,9 @@ func (s *session) info() (*infoJSON, error) {
 	i.SecurityOptions = []string{"name=seccomp,profile=builtin", "name=cgroupns"}
 	if container.LoadsAppArmor() {
 		i.SecurityOptions = append([]string{"name=apparmor"}, i.SecurityOptions...)
+	}
+	if engine.LabelsContainers() {
+		i.SecurityOptions = slices.Insert(i.SecurityOptions, len(i.SecurityOptions)-1, "name=selinux") // before cgroupns, as Docker has it
 	}
 	if forward, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && strings.TrimSpace(string(forward)) == "0" {
 		i.Warnings = append(i.Warnings, "IPv4 forwarding is disabled; the first network that needs it switches it on")

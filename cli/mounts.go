@@ -90,8 +90,7 @@ func validVolume(name string) bool {
 	return len(name) > 1
 }
 
-// volumeOptions reads the third part of -v: ro, rw, a propagation, nocopy. z and Z relabel for SELinux, which we do not do:
-// they are refused rather than forgotten.
+// volumeOptions reads the third part of -v: ro, rw, a propagation, nocopy; z and Z relabel for SELinux.
 func volumeOptions(m *engine.Mount, options []string) error {
 	mode := ""
 	for _, option := range options {
@@ -115,10 +114,13 @@ func volumeOptions(m *engine.Mount, options []string) error {
 			}
 			m.Propagation = option
 		case option == "z" || option == "Z":
-			return fmt.Errorf("option %s (SELinux relabelling) is not supported; relabel with chcon on the host", option)
+			if m.Relabel != "" {
+				return fmt.Errorf("z (for all containers) or Z (for this one) can be given once")
+			}
+			m.Relabel = option
 		case option == "cached" || option == "delegated" || option == "consistent": // of no meaning on Linux, in Docker too
 		default:
-			return fmt.Errorf("unknown option %q: ro, rw, nocopy, [r]private, [r]shared and [r]slave are known", option)
+			return fmt.Errorf("unknown option %q: ro, rw, nocopy, z, Z, [r]private, [r]shared and [r]slave are known", option)
 		}
 	}
 	return nil

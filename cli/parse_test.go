@@ -227,6 +227,7 @@ func TestRunRefusals(t *testing.T) {
 		"-v /a:/ IMAGE":                          "can't be '/'",
 		"-v /a:/b:ro:x IMAGE":                    "too many colons",
 		"-v /a:/b:zz IMAGE":                      "unknown option",
+		"-v /a:/b:z,Z IMAGE":                     "can be given once",
 		"-v /a:/b -v /c:/b/ IMAGE":               "duplicate mount point: /b",
 		"--mount type=bind,dst=/b IMAGE":         "source must not be empty",
 		"--mount type=bind,src=/a IMAGE":         "target is required",

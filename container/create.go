@@ -104,7 +104,7 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	if spec.Linux.MountLabel != "" && !hasSELinux() {
+	if spec.Linux.MountLabel != "" && !HasSELinux() {
 		r.warn(errors.New("linux.mountLabel: this host has no SELinux, the label means nothing"))
 	}
 	name, filter, err := r.filter(spec.Linux.Seccomp)
@@ -315,7 +315,7 @@ func stdio(in, out, errOut *os.File) (files []*os.File, null *os.File, err error
 }
 
 func (j *createJob) hostFacts() hostFacts {
-	h := hostFacts{labels: j.spec.Linux.MountLabel != "" && hasSELinux(), cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.options.Rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring, sources: j.options.Sources}
+	h := hostFacts{labels: j.spec.Linux.MountLabel != "" && HasSELinux(), cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.options.Rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring, sources: j.options.Sources}
 	if !j.v2 {
 		h.controllers = cgroups.Controllers(j.group)
 	}

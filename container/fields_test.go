@@ -161,7 +161,7 @@ touch /x; cat /proc/sys/net/ipv4/ip_default_ttl; stat -c '%a %u:%g %t,%T' /dev/o
 		}
 	}
 	// Without SELinux a label of the mounts means nothing, and that is said.
-	if !hasSELinux() {
+	if !HasSELinux() {
 		var warned string
 		r := newRuntime(t)
 		r.Warn = func(err error) { warned += err.Error() }

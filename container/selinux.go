@@ -14,9 +14,9 @@ import (
 // selinux(8). Unlike AppArmor's profiles labels are on files too, so a container that has one of its own can read only what is
 // labelled for it. See it live: `ps -Z`, `ls -Z`, `cat /proc/PID/attr/current`.
 
-// hasSELinux says whether the host's kernel has a policy to enforce. Before one is loaded each process is called "kernel".
+// HasSELinux says whether the host's kernel has a policy to enforce. Before one is loaded each process is called "kernel".
 // Without SELinux it is one system call.
-func hasSELinux() bool {
+func HasSELinux() bool {
 	var st unix.Statfs_t
 	if err := unix.Statfs("/sys/fs/selinux", &st); err != nil || uint32(st.Type) != unix.SELINUX_MAGIC {
 		return false
@@ -25,8 +25,11 @@ func hasSELinux() bool {
 	return err == nil && strings.Trim(string(label), "\x00\n") != "kernel"
 }
 
-// selinuxUnknown is an error if the running policy has no such label: it answers whoever writes one into this file.
-func selinuxUnknown(label string) error {
+// CheckLabel is an error if the running policy has no such label: it answers whoever writes one into this file. "" is no label, and right.
+func CheckLabel(label string) error {
+	if label == "" {
+		return nil
+	}
 	err := os.WriteFile("/sys/fs/selinux/context", append([]byte(label), 0), 0)
 	if errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("%q is no label of this host's SELinux policy (see `seinfo -t`): %w", label, err)
@@ -40,17 +43,14 @@ func validateLabels(p *specs.Process, mounts string) error {
 	if p.SelinuxLabel == "" && mounts == "" {
 		return nil
 	}
-	if !hasSELinux() {
+	if !HasSELinux() {
 		if p.SelinuxLabel == "" {
 			return nil
 		}
 		return fmt.Errorf("process.selinuxLabel: %q cannot be enforced: this host has no SELinux, or no policy is loaded: %w", p.SelinuxLabel, errors.ErrUnsupported)
 	}
 	for member, label := range map[string]string{"process.selinuxLabel": p.SelinuxLabel, "linux.mountLabel": mounts} {
-		if label == "" {
-			continue
-		}
-		if err := selinuxUnknown(label); err != nil {
+		if err := CheckLabel(label); err != nil {
 			return fmt.Errorf("%s: %w", member, err)
 		}
 	}

@@ -23,7 +23,7 @@ func TestSELinux(t *testing.T) {
 echo mine > /dev/shm/file && echo written; echo theirs > /file`))
 	must(t, err)
 	spec.Process.SelinuxLabel = processLabel
-	if !hasSELinux() {
+	if !HasSELinux() {
 		if _, err := runSpec(t, newRuntime(t), newBundle(t), spec); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "process.selinuxLabel") {
 			t.Errorf("without SELinux: %v", err)
 		}
@@ -61,7 +61,7 @@ echo mine > /dev/shm/file && echo written; echo theirs > /file`))
 func TestSELinuxExec(t *testing.T) {
 	c := start(t, shell("sleep 1000"))
 	p := specs.Process{Args: []string{"cat", "/proc/self/attr/current"}, Cwd: "/", Env: []string{"PATH=/bin"}, SelinuxLabel: processLabel}
-	if !hasSELinux() {
+	if !HasSELinux() {
 		if _, err := c.Exec(context.Background(), ExecOptions{Process: &p}); !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "process.selinuxLabel") {
 			t.Errorf("without SELinux: %v", err)
 		}

@@ -75,6 +75,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err := readSecurityOpts(&d.Options); err != nil {
 		return fail(err)
 	}
+	if err := e.chooseLabels(d); err != nil {
+		return fail(err)
+	}
 	if err := checkRemap(&d.Options); err != nil {
 		return fail(err)
 	}
@@ -249,8 +252,8 @@ func (e *Engine) addVolumesFrom(d *Definition) error {
 	o := &d.Options
 	for _, from := range o.VolumesFrom {
 		ref, mode, _ := strings.Cut(from, ":")
-		if mode != "" && mode != "ro" && mode != "rw" {
-			return fmt.Errorf("--volumes-from %s: the mode is ro or rw, not %q", from, mode)
+		if !slices.Contains([]string{"", "ro", "rw", "z", "Z"}, mode) {
+			return fmt.Errorf("--volumes-from %s: the mode is ro, rw, z or Z, not %q", from, mode)
 		}
 		other, err := e.Find(ref)
 		if err != nil {
@@ -262,6 +265,9 @@ func (e *Engine) addVolumesFrom(d *Definition) error {
 				continue
 			}
 			m.ReadOnly = m.ReadOnly || mode == "ro"
+			if strings.EqualFold(mode, "z") {
+				m.Relabel = mode
+			}
 			o.Mounts = append(o.Mounts, m)
 			if slices.Contains(other.AnonymousVolumes, m.Source) {
 				d.AnonymousVolumes = append(d.AnonymousVolumes, m.Source) // the last one that has it takes it along

@@ -30,6 +30,8 @@ type Definition struct {
 	Options CreateOptions
 	// AnonymousVolumes are the anonymous volumes of this container, removed with it by `rm -v` and --rm.
 	AnonymousVolumes []string `json:",omitempty"`
+	// ProcessLabel and MountLabel are the SELinux labels of the processes and of the files; "" is none.
+	ProcessLabel, MountLabel string `json:",omitempty"`
 	// ByRun says that `run` made it, not `create`: a --rm container that `run` never came to start is garbage.
 	ByRun bool `json:",omitempty"`
 

@@ -42,8 +42,8 @@ func (e *Engine) networkFileMounts(d *Definition) []specs.Mount {
 
 // createNetworkFiles makes the files, so that they can be mounted before their content is known.
 func (e *Engine) createNetworkFiles(d *Definition) error {
-	if strings.HasPrefix(d.Options.Network, modeContainer) {
-		return nil
+	if owner, ok := strings.CutPrefix(d.Options.Network, modeContainer); ok {
+		return e.labelNetworkFiles(d, owner)
 	}
 	for _, name := range networkFiles {
 		f, err := os.OpenFile(e.path(d.ID, name), os.O_WRONLY|os.O_CREATE, 0o644)
@@ -51,6 +51,19 @@ func (e *Engine) createNetworkFiles(d *Definition) error {
 			return err
 		}
 		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return e.labelNetworkFiles(d, d.ID)
+}
+
+// labelNetworkFiles lets the container use the files, which several do when one joins another's network.
+func (e *Engine) labelNetworkFiles(d *Definition, owner string) error {
+	if d.MountLabel == "" {
+		return nil
+	}
+	for _, name := range networkFiles {
+		if err := e.relabel(d, e.path(owner, name), owner != d.ID); err != nil {
 			return err
 		}
 	}

@@ -47,7 +47,7 @@ func (e *Engine) Inspect(ctx context.Context, ref string) (*ContainerJSON, error
 		return nil, err
 	}
 	j := &ContainerJSON{
-		ID: d.ID, AppArmorProfile: appArmorProfile(&so), Created: dockerTime(d.Created), Path: command[0], Args: append([]string{}, command[1:]...),
+		ID: d.ID, AppArmorProfile: appArmorProfile(&so), ProcessLabel: d.ProcessLabel, MountLabel: d.MountLabel, Created: dockerTime(d.Created), Path: command[0], Args: append([]string{}, command[1:]...),
 		State: StateJSON{
 			Status: st.name(), Running: st.Running || st.Restarting, Paused: st.Paused, Restarting: st.Restarting, OOMKilled: st.Life.OOMKilled,
 			Pid: st.Pid, ExitCode: st.Life.ExitCode, Error: st.Life.Error, StartedAt: dockerTime(st.Life.StartedAt), FinishedAt: dockerTime(st.Life.FinishedAt),
@@ -132,6 +132,9 @@ func (e *Engine) mountsJSON(d *Definition) []MountJSON {
 		}
 		if m.ReadOnly && m.Type == "bind" {
 			j.Mode = "ro"
+		}
+		if m.Relabel != "" {
+			j.Mode = strings.TrimPrefix(strings.TrimSuffix(j.Mode, "z")+","+m.Relabel, ",")
 		}
 		list = append(list, j)
 	}

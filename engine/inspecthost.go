@@ -88,8 +88,10 @@ func bindText(m Mount) string {
 	if m.NoCopy {
 		options = append(options, "nocopy")
 	}
-	if m.Propagation != "" {
-		options = append(options, m.Propagation)
+	for _, word := range []string{m.Propagation, m.Relabel} {
+		if word != "" {
+			options = append(options, word)
+		}
 	}
 	if len(options) > 0 {
 		text += ":" + strings.Join(options, ",")

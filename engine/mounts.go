@@ -73,7 +73,18 @@ func (e *Engine) checkedMounts(d *Definition) ([]specs.Mount, error) {
 			return nil, err
 		}
 	}
-	return e.mounts(d)
+	list, err := e.mounts(d)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range d.Options.Mounts {
+		if m.Relabel != "" {
+			if err := e.relabel(d, list[i].Source, m.Relabel == "z"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list, nil
 }
 
 // openSubpaths opens the paths in volumes that a container is to see, by their targets.

@@ -107,9 +107,11 @@ type Mount struct {
 	Target   string `json:",omitzero"`
 	ReadOnly bool   `json:",omitzero"`
 	// Propagation is private, rprivate, shared, rshared, slave or rslave; "" means rprivate.
-	Propagation string            `json:",omitzero"`
-	NoCopy      bool              `json:",omitzero"`
-	Labels      map[string]string `json:",omitzero"` // of a volume that the mount makes
+	Propagation string `json:",omitzero"`
+	// Relabel is z or Z: the source gets the SELinux label of all containers' files, or of this one's. Without SELinux it means nothing.
+	Relabel string            `json:",omitzero"`
+	NoCopy  bool              `json:",omitzero"`
+	Labels  map[string]string `json:",omitzero"` // of a volume that the mount makes
 	// VolumeOptions are those of `volume create --opt`, for a volume that the mount makes.
 	VolumeOptions map[string]string `json:",omitzero"`
 	// Recursive says how what is mounted below a bind source comes along: "" or enabled (read-only too, with ReadOnly), writable

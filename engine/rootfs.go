@@ -136,5 +136,6 @@ func duplicate(f *os.File) (*os.File, error) {
 
 // copyTree copies a directory with owners, modes, times, links and extended attributes. Equals: cp -a SRC/. DST
 func copyTree(dst string, src *os.File) error {
-	return continuity.CopyDir(dst, fmt.Sprintf("/proc/self/fd/%d", src.Fd()))
+	// Its SELinux label is the container's own, and what is copied is to belong to all.
+	return continuity.CopyDir(dst, fmt.Sprintf("/proc/self/fd/%d", src.Fd()), continuity.WithXAttrExclude("security.selinux"))
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -26,22 +25,8 @@ func readSecurityOpts(o *CreateOptions) error {
 		}
 		o.Security.SecurityOpt[i] = "seccomp=" + string(text)
 	}
-	if err := refuseLabels(o.Security.SecurityOpt); err != nil {
-		return err
-	}
 	so := container.SpecOptions{Args: []string{"true"}}
 	return applySecurityOpts(&so, o.Security.SecurityOpt)
-}
-
-// refuseLabels: a label needs files that are labelled for it, the image's among them, and nobody labels those. Docker ignores the option
-// unless its daemon was started with --selinux-enabled.
-func refuseLabels(opts []string) error {
-	for _, opt := range opts {
-		if key, value := splitSecurityOpt(opt); key == "label" && value != "disable" {
-			return fmt.Errorf("--security-opt %s: SELinux labels are for bundles (mydocker oci), not for run: leave it out, or say label=disable: %w", opt, errors.ErrUnsupported)
-		}
-	}
-	return nil
 }
 
 func splitSecurityOpt(opt string) (key, value string) {
@@ -62,7 +47,7 @@ func applySecurityOpts(so *container.SpecOptions, opts []string) error {
 		case key == "no-new-privileges" && value == "false":
 		case key == "systempaths" && value == "unconfined":
 			so.MaskedPaths, so.ReadonlyPaths = []string{}, []string{}
-		case key == "label": // disable: readSecurityOpts refuses the others
+		case key == "label": // chooseLabels has made labels of it
 		case key == "apparmor":
 			so.AppArmorProfile = value
 		case key == "seccomp" && value == "unconfined":

@@ -59,6 +59,7 @@ func (e *Engine) spec(d *Definition, rootfs *os.File) (*specs.Spec, error) {
 		OOMScoreAdj:    o.OomScoreAdj,
 		Annotations:    o.Annotations,
 		CgroupNS:       o.CgroupnsMode,
+		SELinuxLabel:   d.ProcessLabel, MountLabel: d.MountLabel,
 	}
 	if netns == "" {
 		so.NetNS = "host"

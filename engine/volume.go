@@ -86,6 +86,9 @@ func (e *Engine) ensureVolume(v Volume) error {
 	if err := os.MkdirAll(e.volumeData(v.Name), 0o755); err != nil {
 		return fmt.Errorf("make volume %s: %w", v.Name, err)
 	}
+	if err := e.labelVolume(v.Name); err != nil {
+		return err
+	}
 	v.Driver, v.Scope, v.Mountpoint, v.CreatedAt = "local", "local", e.volumeData(v.Name), now().Format(timeFormat)
 	return state.ReplaceJSON(filepath.Join(e.volumeDir(v.Name), "volume.json"), &v, state.Durable)
 }

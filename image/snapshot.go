@@ -25,6 +25,8 @@ type Rootfs struct {
 	// UserNS, if not nil, is a user namespace through whose mapping the owners are shown: the layers stay as they are, and
 	// are shared with containers without one (mount_setattr(2), MOUNT_ATTR_IDMAP; overlayfs takes such layers since Linux 5.19).
 	UserNS *os.File
+	// Label is the SELinux label of all files in it, whatever the layers say; "" is none.
+	Label string
 	// Warn is told, once for each container, that overlayfs cannot be used and why; nil tells nobody.
 	Warn func(message string)
 }
@@ -97,6 +99,9 @@ func (r Rootfs) options(lower []string) string {
 	if r.Volatile {
 		options += ",volatile"
 	}
+	if r.Label != "" {
+		options += `,context="` + r.Label + `"` // a level may have commas
+	}
 	return options
 }
 
@@ -155,6 +160,9 @@ func (r Rootfs) mountOrCopy() (*os.File, error) {
 	if probeErr == nil {
 		return nil, err // overlayfs works: this container's layers are what is wrong
 	}
+	if r.Label != "" {
+		return nil, fmt.Errorf("%w: a copy of the layers would not have the SELinux label %s (--security-opt label=disable goes without)", err, r.Label)
+	}
 	if r.Warn != nil {
 		r.Warn(copyWarning(filepath.Dir(r.Upper), probeErr))
 	}
@@ -202,6 +210,9 @@ func (r Rootfs) mountByParts() (*os.File, error) {
 		}
 	}
 	parameters := append([][2]string{{"upperdir", r.Upper}, {"workdir", r.Work}}, r.flags()...)
+	if r.Label != "" {
+		parameters = append(parameters, [2]string{"context", r.Label})
+	}
 	for _, p := range parameters {
 		if err := unix.FsconfigSetString(fd, p[0], p[1]); err != nil {
 			return nil, explainFS(fd, "set "+p[0]+"="+p[1], err)

@@ -156,7 +156,7 @@ func readLink(dir int, base string) (string, error) {
 	}
 }
 
-// addXattrs copies the extended attributes, but not those by which overlayfs steers itself.
+// addXattrs copies the extended attributes, but not those by which overlayfs steers itself, nor this host's SELinux labels.
 func (t *treeWriter) addXattrs(h *tar.Header, file, name string) error {
 	size, err := unix.Llistxattr(file, nil)
 	if errors.Is(err, unix.ENOTSUP) || size == 0 {
@@ -170,7 +170,7 @@ func (t *treeWriter) addXattrs(h *tar.Header, file, name string) error {
 		return fmt.Errorf("list the extended attributes of %q: %w", name, err)
 	}
 	for key := range strings.SplitSeq(strings.TrimRight(string(list[:size]), "\x00"), "\x00") {
-		if key == "" || strings.HasPrefix(key, "trusted.overlay.") || strings.HasPrefix(key, "user.overlay.") {
+		if key == "" || key == xattrLabel || strings.HasPrefix(key, "trusted.overlay.") || strings.HasPrefix(key, "user.overlay.") {
 			continue
 		}
 		value := make([]byte, 64<<10)

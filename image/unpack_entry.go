@@ -241,19 +241,22 @@ func (u *unpacker) finishDir(fd int, h *tar.Header) error {
 	return setTimes(fd, ".", h)
 }
 
-const xattrRecord = "SCHILY.xattr."
+const (
+	xattrRecord = "SCHILY.xattr."
+	xattrLabel  = "security.selinux"
+)
 
 // setXattrs sets the extended attributes of an entry. Those by which overlayfs steers itself are not taken from an
-// archive: trusted.overlay.redirect could show a file of another place.
+// archive: trusted.overlay.redirect could show a file of another place. Nor are SELinux labels: a host's policy says what they mean.
 func (u *unpacker) setXattrs(h *tar.Header, set func(key string, value []byte) error) error {
 	for record, value := range h.PAXRecords {
 		key, ok := strings.CutPrefix(record, xattrRecord)
-		if !ok || strings.HasPrefix(key, "trusted.overlay.") || strings.HasPrefix(key, "user.overlay.") {
+		if !ok || key == xattrLabel || strings.HasPrefix(key, "trusted.overlay.") || strings.HasPrefix(key, "user.overlay.") {
 			continue
 		}
 		err := set(key, u.owners.toHost(key, []byte(value)))
-		// A kernel without SELinux has no place for its labels, and a symbolic link has none for user attributes:
-		// as with Docker, such attributes are left out. What gives a program its rights is never left out silently.
+		// A file system may have no place for some, and a symbolic link has none for user attributes: as with Docker, such
+		// attributes are left out. What gives a program its rights is never left out silently.
 		if (errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EPERM)) && key != "security.capability" {
 			continue
 		}

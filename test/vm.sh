@@ -41,6 +41,61 @@ apparmor() {
     ./mydocker rm -f armored
 }
 
+# SELinux's labels, through the command line: each container has its own, and they hold.
+labels() {
+    local contexts=/etc/selinux/tests/contexts
+    mkdir -p lib /var/lib/mydocker $contexts dir/sub && mount --bind lib /var/lib/mydocker # no overlay can lie on the guest's root, which is one
+    echo SELINUXTYPE=tests >/etc/selinux/config
+    ./mydocker image bootstrap
+    run() { ./mydocker run --rm "$@" 2>&1; }
+    label() { ./mydocker exec "$1" cat /proc/self/attr/current | tr -d '\0'; }
+    refused() { grep -c "$1" || :; }
+    same "a policy that says nothing of containers" "$(run busybox cat /proc/self/attr/current | tr -d '\0')" u:r:base_t:s0
+    same "and a label" "$(run --security-opt label=type:other_t busybox true | refused 'label=type:other_t: this host.s SELinux policy does not say')" 1
+    printf 'process = "u:r:container_t:s0"\nfile = "u:object_r:container_file_t:s0"\n' >$contexts/lxc_contexts
+    same "info" "$(./mydocker info -f '{{.SecurityOptions}}' | grep -c 'name=selinux name=cgroupns')" 1
+    ./mydocker run -d --name one -v named:/named -v "$PWD/dir:/dir" --network none busybox sh -c 'echo x >/etc/hosts; echo mine >/file; sleep 1000'
+    ./mydocker run -d --name two -v named:/named -v "$PWD/dir:/dir" busybox sleep 1000
+    same "a label of its own" "$(label one | sed 's/s0:c[0-9]*,c[0-9]*$/LEVEL/')" u:r:container_t:LEVEL
+    same "inspect" "$(./mydocker inspect -f '{{.ProcessLabel}}' one)" "$(label one)"
+    [[ $(label one) != "$(label two)" ]] || { echo "vm.sh: two containers have the same label, $(label one)" >&2; exit 1; }
+    echo "ok   two labels: $(label one), $(label two)"
+    level=$(label one | sed 's/.*_t://')
+    same "files" "$(./mydocker exec one sh -c 'until cat /file 2>/dev/null; do sleep 0.1; done; cat /etc/hosts; sed -n "s/^overlay .*context=[^u]*\([^ ]*_t\):.*/\1/p" /proc/mounts')" $'mine\nx\nu:object_r:container_file_t'
+    same "mount label" "$(./mydocker inspect -f '{{.MountLabel}}' one)" "u:object_r:container_file_t:$level"
+    write='echo x >/dir/sub/file && echo written'
+    same "files of the host" "$(./mydocker exec one sh -c "$write" 2>&1 | refused 'ermission denied')" 1 # ext4: the file is new, and base_t
+    same "a volume is everybody's" "$(for c in one two; do ./mydocker exec $c sh -c 'echo x >>/named/file && wc -l </named/file'; done)" $'1\n2'
+    same "without -v …:z" "$(run -v "$PWD/dir:/dir" busybox sh -c "$write" | refused 'ermission denied')" 1
+    same "-v …:z" "$(run -v "$PWD/dir:/dir:z" busybox sh -c "$write")" written
+    same "which others profit from" "$(./mydocker exec one sh -c "$write")" written
+    ./mydocker run -d --name owner -v "$PWD/dir:/dir:Z" busybox sleep 1000
+    same "-v …:Z" "$(./mydocker exec owner sh -c "$write")" written
+    same "which others do not" "$(./mydocker exec one sh -c "$write" 2>&1 | refused 'ermission denied')" 1
+    same "inspect -v …:Z" "$(./mydocker inspect -f '{{range .Mounts}}{{.Mode}}{{end}} {{.HostConfig.Binds}}' owner)" "Z [$PWD/dir:/dir:Z]"
+    same "cp takes no label along" "$(./mydocker cp owner:/dir - | grep -c security.selinux || :)" 0
+    same "never /usr" "$(run -v /usr:/dir:z busybox true | refused 'relabeling of /usr is not allowed')" 1
+    same "label=disable" "$(run --security-opt label=disable -v "$PWD/dir:/dir" busybox sh -c "cat /proc/self/attr/current; echo; $write" | tr -d '\0')" $'u:r:base_t:s0\nwritten'
+    same "--privileged" "$(run --privileged busybox cat /proc/self/attr/current | tr -d '\0')" u:r:base_t:s0
+    same "--pid host" "$(run --pid host busybox cat /proc/self/attr/current | tr -d '\0')" u:r:base_t:s0
+    same "--pid container:one" "$(run --pid container:one busybox cat /proc/self/attr/current | tr -d '\0')" "$(label one)"
+    same "--pid with a label" "$(run --pid container:one --security-opt label=level:s0:c7 busybox cat /proc/self/attr/current | tr -d '\0')" u:r:container_t:s0:c7
+    same "type" "$(run --security-opt label=type:other_t --security-opt label=level:s0:c1,c2 busybox sh -c 'exec 2>&1; cat /proc/self/attr/current; echo; echo x >/file' | tr -d '\0' | sed 's/sh: .*: //')" $'u:r:other_t:s0:c1,c2\nPermission denied'
+    same "role" "$(run --security-opt label=role:r2 busybox cat /proc/self/attr/current | tr -d '\0' | sed 's/:s0:.*//')" u:r2:container_t
+    same "user, in the old form" "$(run --security-opt label:user:u2 busybox cat /proc/self/attr/current | tr -d '\0' | sed 's/:s0:.*//')" u2:r:container_t
+    same "a type that the policy does not know" "$(run --security-opt label=type:nobodys_t busybox true | refused 'label=type:nobodys_t: "u:r:nobodys_t:s0:c[0-9,c]*" is no label')" 1
+    same "no option of labels" "$(run --security-opt label=color:red busybox true | refused 'label=color:red: bad label option')" 1
+    before=$(label two)
+    same "kept" "$(./mydocker restart -t 0 two && label two)" $'two\n'"$before"
+    same "--network container:two" "$(run --network container:two busybox sh -c 'echo x >>/etc/hosts && echo written')" written
+    echo 100000:100000:65536 | tee -a /etc/subuid >>/etc/subgid
+    ./mydocker run -d --name mapped --userns-remap 100000 busybox sh -c 'echo x >/file && sleep 1000'
+    same "with a user namespace" "$(./mydocker exec mapped cat /file /proc/self/attr/current | tr -d '\0' | sed 's/:s0:.*//')" $'x\nu:r:container_t'
+    same "what is made for a copy" "$(./mydocker commit one copy >/dev/null && run copy cat /file)" mine
+    ./mydocker rm -f one two owner mapped
+    same "nothing is left" "$(./mydocker ps -aq | wc -l)" 0
+}
+
 same() { # WHAT GOT WANT
     [[ $2 == "$3" ]] || { echo "vm.sh: $1: $2, not $3" >&2; exit 1; }
     echo "ok   $1"
@@ -91,7 +146,10 @@ if [[ ${1-} == selinux ]]; then
     cat selinux.policy >/sys/fs/selinux/load
     echo 1 >/sys/fs/selinux/enforce
     [[ $(tr -d '\0' </proc/self/attr/current) == u:r:base_t:s0 ]] || { echo "vm.sh: the policy does not hold" >&2; exit 1; }
-    exec ./container.test -test.timeout 3m -test.v -test.run SELinux
+    ./container.test -test.timeout 3m -test.v -test.run SELinux
+    echo "--- SELinux's labels through the command line"
+    labels
+    exit
 fi
 
 [[ ${1-} != reboot ]] || exec bash ./reboot.sh
