@@ -20,7 +20,11 @@ func (e *Engine) rootfsOf(store *image.Store, d *Definition) (image.Rootfs, erro
 	if err != nil {
 		return r, fmt.Errorf("root file system of %s (image %s): %w", d.Name, d.Options.Image, err)
 	}
+	if err := checkLabelled(d); err != nil {
+		return r, err
+	}
 	r = store.WithSkeleton(r)
+	r.Label = d.MountLabel
 	r.Volatile = d.Options.AutoRemove // nothing of it is wanted after the end: the kernel need not write it out
 	return r, nil
 }

@@ -260,13 +260,9 @@ func (e *Engine) mountRootfs(d *Definition, users *remapped) (*os.File, error) {
 		return nil, err
 	}
 	rootfs, err := e.rootfsOf(store, d)
-	if err == nil {
-		err = checkLabelled(d)
-	}
 	if err != nil {
 		return nil, err
 	}
-	rootfs.Label = d.MountLabel
 	if rootfs.UserNS, err = users.open(); err != nil {
 		return nil, err
 	}
