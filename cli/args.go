@@ -156,7 +156,7 @@ func isSwitch(f urfave.Flag) bool {
 
 // wrongValue says what is wrong with a value, before urfave sees it, in words that name the flag as it was given.
 func wrongValue(f urfave.Flag, value string) string {
-	if flagKind(f) == "filter" && !strings.Contains(value, "=") {
+	if flagKind(f) == "filter" && value != "" && !strings.Contains(value, "=") {
 		return "bad format of filter (expected name=value)"
 	}
 	switch f.(type) {

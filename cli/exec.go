@@ -36,6 +36,9 @@ Examples:
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
+			if _, err := environment(c.StringSlice("env-file"), nil, s.lookup); err != nil {
+				return s.bad(err)
+			}
 			o, err := execOptions(c, s.lookup)
 			if err != nil {
 				return s.refuse(err)
@@ -49,7 +52,11 @@ Examples:
 			if err != nil {
 				return err
 			}
-			return status(e.Exec(context.Background(), c.Args().First(), o, s.streams))
+			code, err := e.Exec(context.Background(), c.Args().First(), o, s.streams)
+			if err != nil && o.Detach { // there is no command whose status it could be
+				return &engine.ExitError{Code: 1, Err: err}
+			}
+			return status(code, err)
 		},
 	}
 }

@@ -14,6 +14,9 @@ type filters map[string][]string
 func parseFilters(pairs []string, known ...string) (filters, error) {
 	f := make(filters)
 	for _, pair := range pairs {
+		if pair == "" {
+			continue // --filter "$FILTER" of a script that has none
+		}
 		key, value, _ := strings.Cut(pair, "=") // args.go has refused a filter without one
 		key = strings.ToLower(strings.TrimSpace(key))
 		if !slices.Contains(known, key) {

@@ -196,7 +196,7 @@ func TestStatsCommand(t *testing.T) {
 	if err := json.Unmarshal([]byte(my(t, "stats", "--no-stream", "--no-trunc", "--format", "json")), &row); err != nil || row.ID != id || row.CPUPerc == "0.00%" {
 		t.Errorf("json: %v %+v", err, row)
 	}
-	match(t, "all", my(t, "stats", "--no-stream", "-a", "--format", "{{.Name}} {{.PIDs}}"), `(?m)^idle --$`)
+	match(t, "all", my(t, "stats", "--no-stream", "-a", "--format", "{{.Name}} {{.PIDs}}"), `(?m)^idle 0$`)
 	refused(t, 1, "no such container: nobody", "stats", "--no-stream", "nobody")
 }
 

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -261,7 +263,15 @@ Examples:
 			if err != nil {
 				return err
 			}
-			return s.each(c.Args().Slice(), func(ref string) error {
+			return s.each(c.Args().Slice(), func(ref string) (err error) {
+				if c.Bool("force") { // as with Docker, what is not there is told and is no failure
+					defer func() {
+						if errors.Is(err, fs.ErrNotExist) {
+							s.report(err)
+							err = nil
+						}
+					}()
+				}
 				for _, platform := range c.StringSlice("platform") {
 					if err := s.wantPlatform(platform, ref); err != nil {
 						return err

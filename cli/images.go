@@ -16,12 +16,12 @@ import (
 
 // imageRow is what a template of `images` may name.
 type imageRow struct {
-	Containers, CreatedAt, CreatedSince, Digest, ID, Repository, SharedSize, Size, Tag, UniqueSize string
+	Containers, CreatedAt, CreatedSince, Digest, ID, Repository, SharedSize, Size, Tag, UniqueSize, VirtualSize string
 }
 
 func imageHeader() imageRow {
 	return imageRow{Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Repository: "REPOSITORY",
-		SharedSize: "SHARED SIZE", Size: "SIZE", Tag: "TAG", UniqueSize: "UNIQUE SIZE"}
+		SharedSize: "SHARED SIZE", Size: "SIZE", Tag: "TAG", UniqueSize: "UNIQUE SIZE", VirtualSize: "SIZE"}
 }
 
 func imagesVerb() *verb {
@@ -115,7 +115,7 @@ func imageRows(img *image.Image, trunc bool) []imageRow {
 	row := imageRow{
 		CreatedAt: img.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: "N/A", Digest: "<none>", ID: string(img.ID),
 		Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A", // `system df -v` counts them
-		Repository: "<none>", Size: units.HumanSizeWithPrecision(float64(img.Size), 3), Tag: "<none>",
+		Repository: "<none>", Size: units.HumanSizeWithPrecision(float64(img.Size), 3), Tag: "<none>", VirtualSize: units.HumanSize(float64(img.Size)),
 	}
 	if !img.Created.IsZero() {
 		row.CreatedSince = units.HumanDuration(time.Since(img.Created)) + " ago"

@@ -2,12 +2,15 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/docker/go-units"
 	urfave "github.com/urfave/cli/v2"
@@ -29,7 +32,7 @@ type infoJSON struct {
 	LoggingDriver     string
 	CgroupDriver      string
 	CgroupVersion     string
-	Plugins           struct{ Volume, Network, Log []string }
+	Plugins           struct{ Volume, Network, Authorization, Log []string }
 	DefaultRuntime    string
 	KernelVersion     string
 	OperatingSystem   string
@@ -42,6 +45,70 @@ type infoJSON struct {
 	RunDir            string
 	SecurityOptions   []string
 	Warnings          []string
+	infoMore
+}
+
+// infoMore is what scripts ask for and people need not read.
+type infoMore struct {
+	SystemTime   string
+	Debug        bool
+	DriverStatus [][2]string
+	Labels       []string
+	Runtimes     map[string]struct {
+		Path string `json:"path"`
+	}
+	InitBinary string
+	Swarm      struct{ LocalNodeState string }
+	Isolation  string // of Windows
+	ClientInfo clientInfo
+	HTTPProxy  string `json:"HttpProxy"`
+	HTTPSProxy string `json:"HttpsProxy"`
+	NoProxy    string
+	OSVersion  string
+	// IndexServerAddress is where names without a host are looked for.
+	IndexServerAddress string
+	// LiveRestoreEnabled says that containers outlive the daemon: here they need none.
+	LiveRestoreEnabled, ExperimentalBuild             bool
+	MemoryLimit, SwapLimit, OomKillDisable, PidsLimit bool
+	CPUCfsPeriod                                      bool `json:"CpuCfsPeriod"`
+	CPUCfsQuota                                       bool `json:"CpuCfsQuota"`
+	CPUShares, CPUSet, IPv4Forwarding                 bool
+}
+
+// clientInfo is the program, as a client.
+type clientInfo struct {
+	versionPart
+	Debug    bool
+	Plugins  []struct{}
+	Warnings []string
+}
+
+// more fills in infoMore. Which limits there are is asked of the files of the kernel's root group, or, on v2, which has none there, of
+// the controllers.
+func (s *session) more(v2 bool) infoMore {
+	m := infoMore{
+		SystemTime: time.Now().Format(time.RFC3339Nano), DriverStatus: [][2]string{}, Labels: []string{}, InitBinary: "mydocker",
+		Runtimes: map[string]struct {
+			Path string `json:"path"`
+		}{"mydocker": {"mydocker"}}, ClientInfo: clientInfo{versionPart: s.versions().Client, Plugins: []struct{}{}},
+		HTTPProxy: os.Getenv("HTTP_PROXY"), HTTPSProxy: os.Getenv("HTTPS_PROXY"), NoProxy: os.Getenv("NO_PROXY"),
+		OSVersion: osRelease("VERSION_ID"), IndexServerAddress: "https://index.docker.io/v1/", LiveRestoreEnabled: true,
+	}
+	m.Swarm.LocalNodeState = "inactive"
+	there := func(file string) bool { _, err := os.Stat(filepath.Join(cgroups.Mount, file)); return err == nil }
+	if v2 {
+		controllers, _ := os.ReadFile(filepath.Join(cgroups.Mount, "cgroup.controllers")) // none, if it cannot be read
+		has := func(name string) bool { return slices.Contains(strings.Fields(string(controllers)), name) }
+		m.MemoryLimit, m.SwapLimit, m.PidsLimit, m.CPUSet = has("memory"), has("memory"), has("pids"), has("cpuset")
+		m.CPUShares, m.CPUCfsPeriod, m.CPUCfsQuota = has("cpu"), has("cpu"), has("cpu")
+	} else {
+		m.MemoryLimit, m.SwapLimit = there("memory/memory.limit_in_bytes"), there("memory/memory.memsw.limit_in_bytes")
+		m.OomKillDisable, m.PidsLimit, m.CPUSet = there("memory/memory.oom_control"), there("pids"), there("cpuset/cpuset.cpus")
+		m.CPUShares, m.CPUCfsPeriod, m.CPUCfsQuota = there("cpu/cpu.shares"), there("cpu/cpu.cfs_period_us"), there("cpu/cpu.cfs_quota_us")
+	}
+	forward, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+	m.IPv4Forwarding = err == nil && strings.TrimSpace(string(forward)) == "1"
+	return m
 }
 
 func infoVerb() *verb {
@@ -99,12 +166,12 @@ func (s *session) info() (*infoJSON, error) {
 	}
 	i := &infoJSON{ServerVersion: s.version, Containers: len(containers), Images: len(images), Driver: driver, LoggingDriver: "json-file",
 		CgroupDriver: "cgroupfs", CgroupVersion: "1", DefaultRuntime: "mydocker", KernelVersion: s.versions().Client.KernelVersion,
-		OperatingSystem: operatingSystem(), OSType: runtime.GOOS, Architecture: s.machine(), NCPU: runtime.NumCPU(), MemTotal: hostMemory(),
+		OperatingSystem: cmp.Or(osRelease("PRETTY_NAME"), "Linux"), OSType: runtime.GOOS, Architecture: s.machine(), NCPU: runtime.NumCPU(), MemTotal: hostMemory(),
 		Name: name, DockerRootDir: s.root.Lib, RunDir: s.root.Run}
 	if v2 {
 		i.CgroupVersion = "2"
 	}
-	i.Plugins.Volume, i.Plugins.Network, i.Plugins.Log = []string{"local"}, []string{"bridge", "host", "null"}, []string{"json-file", "none"}
+	i.Plugins.Volume, i.Plugins.Network, i.Plugins.Log = []string{"local"}, []string{"bridge", "host", "ipvlan", "macvlan", "null"}, []string{"journald", "json-file", "none"}
 	for _, sum := range containers {
 		switch sum.State {
 		case "running", "restarting":
@@ -122,25 +189,25 @@ func (s *session) info() (*infoJSON, error) {
 	if engine.LabelsContainers() {
 		i.SecurityOptions = slices.Insert(i.SecurityOptions, len(i.SecurityOptions)-1, "name=selinux") // before cgroupns, as Docker has it
 	}
-	if forward, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward"); err == nil && strings.TrimSpace(string(forward)) == "0" {
+	if i.infoMore = s.more(v2); !i.IPv4Forwarding {
 		i.Warnings = append(i.Warnings, "IPv4 forwarding is disabled; the first network that needs it switches it on")
 	}
 	return i, nil
 }
 
-// operatingSystem is PRETTY_NAME of os-release(5).
-func operatingSystem() string {
+// osRelease is a value of os-release(5), or "".
+func osRelease(key string) string {
 	f, err := os.Open("/etc/os-release")
 	if err != nil {
-		return "Linux"
+		return ""
 	}
 	defer f.Close()
 	for scanner := bufio.NewScanner(f); scanner.Scan(); {
-		if name, ok := strings.CutPrefix(scanner.Text(), "PRETTY_NAME="); ok {
+		if name, ok := strings.CutPrefix(scanner.Text(), key+"="); ok {
 			return strings.Trim(name, `"'`)
 		}
 	}
-	return "Linux"
+	return ""
 }
 
 func (s *session) printInfo(i *infoJSON) error {

@@ -34,7 +34,7 @@ Examples:
 		run: func(s *session, c *urfave.Context) error {
 			kind := c.String("type")
 			if _, ok := inspectors()[kind]; !ok && kind != "" {
-				return usagef(s.verb, "%q is not a valid value for --type: container, image, network or volume is expected", kind)
+				return s.bad(fmt.Errorf("%q is not a valid value for --type: container, image, network or volume is expected", kind))
 			}
 			return s.inspect(c, kind)
 		},

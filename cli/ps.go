@@ -23,6 +23,9 @@ import (
 type containerRow struct {
 	Command, CreatedAt, ID, Image, Labels, LocalVolumes, Mounts, Names, Networks, Ports, RunningFor, Size, State, Status string
 
+	// Platform is what Docker knows with one kind of image store only.
+	Platform *string
+
 	labels map[string]string
 	header bool
 }
@@ -36,10 +39,11 @@ func (r containerRow) Label(name string) string {
 }
 
 func containerListing(size bool) listing[containerRow] {
+	platform := "PLATFORM"
 	l := listing[containerRow]{
 		header: containerRow{Command: "COMMAND", CreatedAt: "CREATED AT", ID: "CONTAINER ID", Image: "IMAGE", Labels: "LABELS",
 			LocalVolumes: "LOCAL VOLUMES", Mounts: "MOUNTS", Names: "NAMES", Networks: "NETWORKS", Ports: "PORTS",
-			RunningFor: "CREATED", Size: "SIZE", State: "STATE", Status: "STATUS", header: true},
+			RunningFor: "CREATED", Size: "SIZE", State: "STATE", Status: "STATUS", Platform: &platform, header: true},
 		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`,
 		quiet: "{{.ID}}",
 	}
@@ -84,7 +88,7 @@ const formatUsage = "Format output using a custom template:\n" +
 
 func ps(s *session, c *urfave.Context) error {
 	f, err := parseFilters(c.StringSlice("filter"), "ancestor", "before", "exited", "expose", "health", "id", "is-task",
-		"label", "label!", "name", "network", "publish", "since", "status", "volume")
+		"isolation", "label", "label!", "name", "network", "publish", "since", "status", "volume")
 	if err != nil {
 		return s.bad(err)
 	}
@@ -131,6 +135,10 @@ func ps(s *session, c *urfave.Context) error {
 			}
 		}
 		rows = append(rows, row)
+	}
+	if c.Bool("quiet") && c.String("format") != "" {
+		fmt.Fprintln(s.streams.Err, "WARNING: Ignoring custom format, because both --format and --quiet are set.")
+		return containerListing(false).print(s.streams.Out, "", true, rows)
 	}
 	return containerListing(c.Bool("size")).print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
 }

@@ -65,7 +65,9 @@ func containerFilter(f filters, all bool) (keep func(*engine.Summary) bool, err 
 		task, given, _ := f.flag("is-task")
 		return !(given && task) &&
 			f.any("id", func(v string) bool { return strings.HasPrefix(s.ID, v) }) &&
-			(len(names) == 0 || slices.ContainsFunc(names, func(re *regexp.Regexp) bool { return slices.ContainsFunc(s.Names, re.MatchString) })) &&
+			(len(names) == 0 || slices.ContainsFunc(names, func(re *regexp.Regexp) bool { return nameMatches(s, re) })) &&
+			f.any("isolation", func(v string) bool { return v == "default" || v == "" }) && // the others are of Windows
+
 			f.labels(s.Labels) &&
 			f.any("status", func(v string) bool { return s.State == v }) &&
 			f.any("exited", func(v string) bool {
@@ -78,6 +80,12 @@ func containerFilter(f filters, all bool) (keep func(*engine.Summary) bool, err 
 			havePort(ports["publish"], s, func(p engine.PortSummary) uint16 { return p.PublicPort }) &&
 			havePort(ports["expose"], s, func(p engine.PortSummary) uint16 { return p.PrivatePort })
 	}, nil
+}
+
+// nameMatches says whether a name of the container is what is asked for, also with the slash that Docker's own names begin with:
+// name=^/web$ is what its users have learnt to write.
+func nameMatches(s *engine.Summary, re *regexp.Regexp) bool {
+	return slices.ContainsFunc(s.Names, func(name string) bool { return re.MatchString(name) || re.MatchString("/"+name) })
 }
 
 // healthOf is the health that a container's status tells: "Up 3 minutes (healthy)".

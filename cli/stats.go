@@ -145,9 +145,9 @@ func (w *statsWatch) containers() ([]*engine.Summary, error) {
 }
 
 func (w *statsWatch) row(sum *engine.Summary) (statsRow, *cgroups.Stats, error) {
-	const none = "--"
-	row := statsRow{Container: sum.ID, ID: sum.ID, Name: sum.Names[0], CPUPerc: none, MemUsage: none + " / " + none, MemPerc: none,
-		NetIO: none, BlockIO: none, PIDs: none}
+	const none = "0B / 0B"
+	row := statsRow{Container: sum.ID, ID: sum.ID, Name: sum.Names[0], CPUPerc: "0.00%", MemUsage: none, MemPerc: "0.00%",
+		NetIO: none, BlockIO: none, PIDs: "0"}
 	if w.trunc {
 		row.ID = shortID(sum.ID)
 	}

@@ -53,7 +53,7 @@ Examples:
 			if c.IsSet("restart") {
 				policy, err := parseRestart(c.String("restart"))
 				if err != nil {
-					return s.refuse(err)
+					return s.bad(err)
 				}
 				o.Restart = &policy
 			}

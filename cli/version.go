@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -16,8 +17,15 @@ type versionJSON struct {
 }
 
 type versionPart struct {
-	Version, GoVersion, Os, Arch, KernelVersion string //nolint:revive // Docker's keys
+	Platform                                    struct{ Name string }
+	Version, GoVersion, Os, Arch, KernelVersion string             //nolint:revive // Docker's keys
+	Context                                     string             `json:",omitempty"` // the client's
+	GitCommit, BuildTime                        string             `json:",omitempty"`
+	Components                                  []versionComponent `json:",omitempty"` // the server's
 }
+
+// versionComponent is a program that the server is made of: there is this one.
+type versionComponent struct{ Name, Version string }
 
 func versionVerb() *verb {
 	return &verb{
@@ -44,11 +52,25 @@ func versionVerb() *verb {
 
 func (s *session) versions() versionJSON {
 	p := versionPart{Version: s.version, GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range build.Settings {
+			switch setting.Key {
+			case "vcs.revision":
+				p.GitCommit = setting.Value
+			case "vcs.time":
+				p.BuildTime = setting.Value
+			}
+		}
+	}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err == nil { // it fails only for a bad pointer
 		p.KernelVersion = unix.ByteSliceToString(uts.Release[:])
 	}
-	return versionJSON{Client: p, Server: p, Version: s.version}
+	p.Platform.Name = "mydocker"
+	server := p
+	server.Components = []versionComponent{{"mydocker", s.version}}
+	p.Context = "default"
+	return versionJSON{Client: p, Server: server, Version: s.version}
 }
 
 // machine is the architecture as uname -m says it.

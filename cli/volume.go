@@ -87,19 +87,20 @@ Examples:
 
 // volumeRow is what a template of `volume ls` may name.
 type volumeRow struct {
-	Driver, Labels, Links, Mountpoint, Name, Scope, Size string
+	Availability, Driver, Group, Labels, Links, Mountpoint, Name, Scope, Size, Status string
 
 	labels map[string]string
 	header bool
 }
 
 func volumeHeader() volumeRow {
-	return volumeRow{Driver: "DRIVER", Labels: "LABELS", Links: "LINKS", Mountpoint: "MOUNTPOINT", Name: "VOLUME NAME", Scope: "SCOPE", Size: "SIZE", header: true}
+	return volumeRow{Availability: "AVAILABILITY", Group: "GROUP", Status: "STATUS", Driver: "DRIVER", Labels: "LABELS", Links: "LINKS", Mountpoint: "MOUNTPOINT", Name: "VOLUME NAME", Scope: "SCOPE", Size: "SIZE", header: true}
 }
 
-// volumeToRow leaves out what is dear to find out, as Docker does: `system df -v` has it.
+// volumeToRow leaves out what is dear to find out, as Docker does: `system df -v` has it. Availability, group and status are those of
+// Swarm's volumes.
 func volumeToRow(v *engine.Volume) volumeRow {
-	return volumeRow{Driver: v.Driver, Labels: joinLabels(v.Labels), Links: "N/A", Mountpoint: v.Mountpoint, Name: v.Name, Scope: v.Scope, Size: "N/A", labels: v.Labels}
+	return volumeRow{Availability: "N/A", Group: "N/A", Status: "N/A", Driver: v.Driver, Labels: joinLabels(v.Labels), Links: "N/A", Mountpoint: v.Mountpoint, Name: v.Name, Scope: v.Scope, Size: "N/A", labels: v.Labels}
 }
 
 // Label is {{.Label "name"}}.

@@ -25,7 +25,8 @@ type result struct {
 	code     int
 }
 
-// differences lists in what two results differ, a short sentence each.
+// differences lists in what two results differ, a short sentence each. The words of an error, which go to standard error, are each
+// program's own.
 func differences(s step, docker, mine result) []string {
 	var list []string
 	if docker.code != mine.code {
@@ -36,8 +37,8 @@ func differences(s step, docker, mine result) []string {
 			list = append(list, stream.name+map[bool]string{true: " is not empty", false: " is empty"}[stream.docker == ""])
 		}
 	}
-	if docker.code != 0 || docker.code != mine.code {
-		return list // the words of an error are each program's own
+	if docker.code != mine.code {
+		return list
 	}
 	switch s.compare {
 	case lines:

@@ -31,7 +31,7 @@ func script(name string, compare way, text string) step {
 
 // steps are a life of some containers, networks, volumes and images.
 func steps(scratch string) []step {
-	return concat(imageSteps(), createSteps(), lookSteps(), lifeSteps(), streamSteps(), networkSteps(), volumeSteps(), errorSteps(), systemSteps(), []step{
+	return concat(imageSteps(), createSteps(), lookSteps(), lifeSteps(), streamSteps(), networkSteps(), volumeSteps(), typedSteps(), errorSteps(), systemSteps(), []step{
 		see("rm", lines, "rm -f -v web created gone limited logger term"),
 		see("network rm", lines, "network rm net1"),
 		see("volume rm", lines, "volume rm vol1"),
@@ -55,7 +55,7 @@ func imageSteps() []step {
 		see("image inspect", keys, "image inspect busybox"),
 		see("history", columns, "history busybox"),
 		see("rmi", columns, "rmi other:v1"),
-		see("image ls json", keys, "image ls --format {{json.}}"),
+		see("image ls json", keys, "image ls --format json"),
 	}
 }
 
@@ -85,7 +85,7 @@ func lookSteps() []step {
 		see("ps -n", columns, "ps -n 2"),
 		{name: "ps fields", compare: lines, args: append(strings.Fields("ps -a --no-trunc --format"),
 			"{{.Names}}|{{.Image}}|{{.Command}}|{{.State}}|{{.Status}}|{{.Ports}}|{{.Labels}}|{{.Mounts}}|{{.LocalVolumes}}|{{.Networks}}"), mask: ps, anyOrder: true},
-		see("ps json", keys, "ps -a --format {{json.}}"),
+		see("ps json", keys, "ps -a --format json"),
 		{name: "ps table", compare: lines, args: append(strings.Fields("ps -a --format"), `table {{.Names}}\t{{.Label "color"}}\t{{.Image}}`)},
 		format("ps filter status", lines, "ps -a -f status=exited --format", "{{.Names}}"),
 		format("ps filter name", lines, "ps -a -f name=we --format", "{{.Names}}"),
@@ -115,7 +115,7 @@ func lookSteps() []step {
 		see("top options", columns, "top web -o pid,comm"),
 		see("stats", columns, "stats --no-stream web"),
 		see("stats all", columns, "stats --no-stream -a"),
-		see("stats json", keys, "stats --no-stream --format {{json.}} web"),
+		see("stats json", keys, "stats --no-stream --format json web"),
 		see("container ls", columns, "container ls -a"),
 		see("container inspect", keys, "container inspect web"),
 	}
@@ -196,7 +196,7 @@ func networkSteps() []step {
 	return []step{
 		see("network ls", columns, "network ls"),
 		format("network ls fields", lines, "network ls --format", "{{.Name}} {{.Driver}} {{.Scope}} {{.IPv6}} {{.Internal}}"),
-		see("network ls json", keys, "network ls --format {{json.}}"),
+		see("network ls json", keys, "network ls --format json"),
 		see("network inspect", keys, "network inspect net1"),
 		see("network inspect bridge", keys, "network inspect bridge"),
 		see("network connect", status, "network connect bridge web"),
@@ -213,7 +213,7 @@ func volumeSteps() []step {
 	return []step{
 		see("volume ls", columns, "volume ls"),
 		see("volume ls -q", lines, "volume ls -q"),
-		see("volume ls json", keys, "volume ls --format {{json.}}"),
+		see("volume ls json", keys, "volume ls --format json"),
 		see("volume inspect", keys, "volume inspect vol1"),
 		see("volume create again", lines, "volume create vol1"),
 		see("volume rm in use", status, "volume rm vol1"),
@@ -255,11 +255,11 @@ func errorSteps() (list []step) {
 func systemSteps() []step {
 	return []step{
 		see("version", status, "version"),
-		see("version json", keys, "version --format {{json.}}"),
-		see("info json", keys, "info --format {{json.}}"),
+		see("version json", keys, "version --format json"),
+		see("info json", keys, "info --format json"),
 		see("system df", columns, "system df"),
 		script("system df verbose", lines, "DOCKER system df -v | grep -E 'usage|SIZE|^busybox|^vol' | tr -s ' ' | sed 's/[0-9]* $//; s/ [0-9]*$//'"),
-		see("system df verbose json", keys, "system df -v --format {{json.}}"),
+		see("system df verbose json", keys, "system df -v --format json"),
 		see("container prune", status, "container prune -f"),
 		see("volume prune", status, "volume prune -f"),
 		see("network prune", status, "network prune -f"),
