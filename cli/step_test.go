@@ -329,3 +329,23 @@ func openTerminal(t *testing.T) (master, slave *os.File) {
 	}
 	return master, slave
 }
+
+// What nothing has been done for is not undone, neither shown nor done: here, to a host that is a router already.
+func TestStepUndoesOnlyWhatWasDone(t *testing.T) {
+	key := "/proc/sys/net/ipv6/conf/all/forwarding"
+	if err := os.WriteFile(key, []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.WriteFile(key, []byte("0"), 0); err != nil {
+			t.Error(err)
+		}
+	})
+	_, errs, code := stepping(t, "q\n", "step", "network", "create", "--subnet", "10.88.0.0/24", "slow")
+	if code != 130 || !strings.Contains(errs, "undo: ip link del slow") || strings.Contains(errs, "forwarding") {
+		t.Error(code, errs)
+	}
+	if value, err := os.ReadFile(key); err != nil || string(value) != "1\n" {
+		t.Errorf("%q %v", value, err)
+	}
+}

@@ -183,11 +183,12 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	errs = append(errs, m.withdrawRules(ctx, x, backend, rest))
 	errs = append(errs, m.run(ctx, x, linkUndo(n)...))
 	if others == 0 {
-		errs = append(errs, m.withdrawGuard(ctx, x),
-			m.run(ctx, x, restoreForwarding{Key: "net/ipv4/ip_forward"}))
+		undo, err := forwardingUndo(m.root, "net/ipv4/ip_forward")
+		errs = append(errs, m.withdrawGuard(ctx, x), err, m.run(ctx, x, undo...))
 	}
 	if others6 == 0 {
-		errs = append(errs, m.run(ctx, x, restoreForwarding{Key: "net/ipv6/conf/all/forwarding"}))
+		undo, err := forwardingUndo(m.root, "net/ipv6/conf/all/forwarding")
+		errs = append(errs, err, m.run(ctx, x, undo...))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove network %s: %w", n.Name, err)

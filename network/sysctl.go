@@ -92,25 +92,26 @@ func keepRouterAdvertisements() error {
 	return errors.Join(errs...)
 }
 
-// restoreForwarding puts back what forwarding changed, if it did and nobody has changed it since.
-type restoreForwarding struct{ Key string }
+// restoreForwarding puts back what forwarding changed.
+type restoreForwarding struct{ Key, Value string }
 
-func (o restoreForwarding) Command() string { return sysctlCommand(o.Key, "0") }
+// forwardingUndo is nothing where forwarding has changed nothing: then nothing is shown, either.
+func forwardingUndo(root state.Root, key string) ([]operation, error) {
+	old, err := state.ReadFile(forwardingNote(root, key))
+	if err != nil {
+		return nil, ignoreAbsent(err)
+	}
+	return []operation{restoreForwarding{key, string(old)}}, nil
+}
+
+func (o restoreForwarding) Command() string { return sysctlCommand(o.Key, o.Value) }
 func (o restoreForwarding) Why() string     { return "no network is left: put back what was there before" }
 
 func (o restoreForwarding) apply(_ context.Context, k *kernel) error {
-	note := forwardingNote(k.root, o.Key)
-	old, err := state.ReadFile(note)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err := writeSysctl(o.Key, o.Value); err != nil {
 		return err
 	}
-	if err := writeSysctl(o.Key, string(old)); err != nil {
-		return err
-	}
-	return os.Remove(note)
+	return ignoreAbsent(os.Remove(forwardingNote(k.root, o.Key)))
 }
 
 func forwardingNote(root state.Root, key string) string {
