@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/engine"
@@ -64,14 +65,25 @@ func (f *containerFiles) look() error {
 	return err
 }
 
+// hasEnded says whether the container has ended since look. A process that is just ending has no root any more, and is not dead yet.
+func (f *containerFiles) hasEnded() bool {
+	ended, err := f.engine.Ended(f.definition, 100*time.Millisecond)
+	if err == nil && ended {
+		f.pid = 0
+	}
+	return f.pid == 0
+}
+
 // inside opens the root that the container's processes see, with its volumes; paths below it have to be resolved in it. A
 // container that does not run has its root file system and volumes mounted for this, where nobody else sees them.
 func (f *containerFiles) inside() (tree image.Tree, err error) {
-	if f.pid != 0 {
+	for f.pid != 0 {
 		if tree.Owners, err = image.OwnersOf(f.pid); err == nil {
 			tree.Root, err = os.Open(fmt.Sprintf("/proc/%d/root", f.pid))
 		}
-		return tree, err
+		if err == nil || !f.hasEnded() {
+			return tree, err
+		}
 	}
 	users, owners, err := f.engine.UserNamespace(f.definition)
 	if err != nil {
@@ -105,7 +117,7 @@ func (f *containerFiles) inside() (tree image.Tree, err error) {
 // view mounts what the container's root file system is now, for reading: the image's layers and the container's own as layers
 // of one more overlay. The container may run: its own mount is not touched. Volumes, /proc and the like are not part of it.
 func (f *containerFiles) view() (root *os.File, done func() error, err error) {
-	dir, err := os.MkdirTemp(f.engine.Root.Container(f.definition.ID), "view-")
+	dir, err := f.engine.ViewDir(f.definition)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,8 +3,10 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/lang"
 )
@@ -43,8 +45,16 @@ func (s *session) meaning(err error) []string {
 
 // sayError tells of an error, and what it means.
 func (s *session) sayError(err error) {
-	fmt.Fprintf(s.streams.Err, "mydocker: %v\n", err)
+	fmt.Fprintf(s.streams.Err, "mydocker: %v%s\n", err, makeRoom(err))
 	for _, sentence := range s.meaning(err) {
 		fmt.Fprintf(s.streams.Err, "mydocker: %s\n", sentence)
 	}
+}
+
+// makeRoom is the next step where the disk is full, unless the error names one. It may come from another process, as a text.
+func makeRoom(err error) string {
+	if said := err.Error(); !strings.Contains(said, unix.ENOSPC.Error()) || strings.Contains(said, "mydocker system prune") {
+		return ""
+	}
+	return "; make room, for instance by `mydocker system prune` (df -h says where)"
 }

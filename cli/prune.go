@@ -106,7 +106,7 @@ func pruneContainers(ctx context.Context, e *engine.Engine, f filters, _ bool) (
 		}
 		size, sizeErr := diskUsage(filepath.Join(sum.Dir, "upper"))
 		removeErr := e.Remove(ctx, sum.ID, engine.RemoveOptions{}) // not forced: one that was started meanwhile stays
-		if errors.Is(removeErr, fs.ErrNotExist) {
+		if errors.Is(removeErr, fs.ErrNotExist) || errors.As(removeErr, new(*engine.Runs)) {
 			continue
 		}
 		if removeErr != nil || sizeErr != nil {
@@ -185,6 +185,12 @@ func pruneImages(ctx context.Context, e *engine.Engine, f filters, all bool) (re
 			err = errors.Join(err, removeErr)
 		}
 	}
+	// What no image has: that of pulls and loads that were cut short, too.
+	layers, collectErr := store.Collect(ctx)
+	for _, l := range layers {
+		removed = append(removed, "deleted: "+string(l))
+	}
+	err = errors.Join(err, collectErr)
 	after, sizeErr := store.DiskUsage()
 	if sizeErr != nil {
 		return removed, 0, errors.Join(err, sizeErr)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -14,23 +15,19 @@ import (
 
 // Connect joins a container to one more network, at once when it runs, else when it starts.
 func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) error {
-	d, err := e.Find(ref)
-	if err != nil {
-		return err
-	}
 	n, err := e.networks.Network(a.Network)
 	if err != nil {
+		if _, findErr := e.Find(ref); findErr != nil {
+			return findErr
+		}
 		return err
 	}
-	if err := e.checkConnect(n, a); err != nil {
-		return err
-	}
-	l, err := e.lock(d.ID)
+	d, l, err := e.change(ref)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	if d, err = e.readDefinition(d.ID); err != nil {
+	if err := e.checkConnect(n, a); err != nil {
 		return err
 	}
 	o := &d.Options
@@ -49,19 +46,24 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	} else {
 		o.Networks = append(slices.Clone(o.Networks), a)
 	}
+	if err := e.begin(d.ID, doingWire, n.ID); err != nil {
+		return err
+	}
 	if err := e.connectNow(ctx, d, n, a, before.Links); err != nil {
 		*o = before
-		return errors.Join(err, e.writeDefinition(d))
+		return errors.Join(err, e.writeDefinition(d), e.finished(d.ID))
 	}
 	e.networkEvent("connect", n, d)
-	return nil
+	return e.finished(d.ID)
 }
 
 // connectNow writes the definition down, and wires the container if it runs. The monitor reads the definition for the links
 // in it alone: without a new one it need not wait until the disk has it.
 func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment, links []string) error {
-	done := e.writeBeside(d)
-	written := sync.OnceValue(func() error { return <-done })
+	written, err := e.writeBeside(d)
+	if err != nil {
+		return err
+	}
 	if _, err := e.running(d); err != nil {
 		return written()
 	}
@@ -76,13 +78,17 @@ func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Netwo
 	if err == nil {
 		err = e.movePorts(ctx, d, nil)
 	}
+	writeErr := written()
+	if _, runErr := e.running(d); errors.As(runErr, new(*NotRunning)) {
+		// It ended meanwhile: it is on the network when it starts again. Who released it may have been there before us.
+		if err := e.networks.Detach(ctx, d.ID, n.ID); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, writeErr)
+		}
+		return writeErr
+	}
 	if err == nil {
 		e.networks.AwaitCarrier(ep)
 		return nil
-	}
-	writeErr := written()
-	if _, runErr := e.running(d); errors.As(runErr, new(*NotRunning)) {
-		return writeErr // it ended meanwhile: it is on the network when it starts again
 	}
 	if attached {
 		err = errors.Join(err, e.detachRunning(ctx, d, n))
@@ -110,11 +116,15 @@ func (e *Engine) checkConnect(n *network.Network, a NetworkAttachment) error {
 	return errors.Join(e.networks.CheckShape(a.Shape), n.CheckExtras(a.Extras))
 }
 
-// writeBeside writes the definition down while something else is done: the disk takes its time.
-func (e *Engine) writeBeside(d *Definition) chan error {
+// writeBeside writes the definition, and lets the disk, which takes its time, have it while something else is done. That there is room
+// for it is known at once.
+func (e *Engine) writeBeside(d *Definition) (written func() error, err error) {
+	if err := e.defineAnew(d); err != nil {
+		return nil, err
+	}
 	done := make(chan error, 1)
-	go func() { done <- e.writeDefinition(d) }()
-	return done
+	go func() { done <- e.keepDefinition(d) }()
+	return sync.OnceValue(func() error { return <-done }), nil
 }
 
 // attachRunning wires one more network into a running container. If it is the one that its ports are published by, their
@@ -149,18 +159,11 @@ func (o *CreateOptions) setFirst(a NetworkAttachment) {
 // Shape changes how a container's traffic on a network is slowed down; ref "" is its first network. A running one feels it at
 // once, and it holds for the next start.
 func (e *Engine) Shape(ctx context.Context, container, ref string, change func(network.Shape) (network.Shape, error)) error {
-	d, err := e.Find(container)
-	if err != nil {
-		return err
-	}
-	l, err := e.lock(d.ID)
+	d, l, err := e.change(container)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	if d, err = e.readDefinition(d.ID); err != nil {
-		return err
-	}
 	s, name, err := e.shapeOf(d, ref)
 	if err != nil {
 		return err
@@ -204,98 +207,6 @@ func (e *Engine) shapeOf(d *Definition, ref string) (*network.Shape, string, err
 		return &o.Networks[i-1].Shape, n.Name, nil
 	}
 	return nil, "", fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
-}
-
-// Disconnect takes a container off a network. With force a container that is gone, or was never there, is no error.
-func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force bool) error {
-	n, err := e.networks.Network(networkRef)
-	if err != nil {
-		return err
-	}
-	d, err := e.Find(ref)
-	if err != nil {
-		return err
-	}
-	l, err := e.lock(d.ID)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
-	if d, err = e.readDefinition(d.ID); err != nil {
-		return err
-	}
-	was := *d
-	if !e.leaveNetwork(&d.Options, n) {
-		if force {
-			return nil
-		}
-		return fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
-	}
-	links := d.Options.Links
-	d.Options.Links = e.linksLeft(d)
-	written := e.writeBeside(d)
-	if len(links) != len(d.Options.Links) {
-		// The monitor reads it when it writes the files anew.
-		if err := <-written; err != nil {
-			return err
-		}
-		close(written)
-	}
-	var moved error
-	if _, err := e.running(d); err == nil {
-		var before []*network.Endpoint
-		if d.hasPorts() {
-			before, err = e.networks.ContainerEndpoints(d.ID)
-		}
-		if err == nil {
-			err = e.detachRunning(ctx, d, n)
-		}
-		if err != nil {
-			return errors.Join(err, <-written, e.writeDefinition(&was))
-		}
-		moved = e.movePorts(ctx, d, before)
-	}
-	if err := errors.Join(moved, <-written); err != nil {
-		return err
-	}
-	e.networkEvent("disconnect", n, d)
-	return nil
-}
-
-// detachRunning takes a network's cable out of a running container. The monitor does the slow half, because it stays.
-func (e *Engine) detachRunning(ctx context.Context, d *Definition, n *network.Network) error {
-	if e.Watch != nil { // here it can be seen
-		return errors.Join(e.networks.Detach(ctx, d.ID, n.ID), e.tellNetworkChange(d))
-	}
-	return e.networks.DetachBy(ctx, d.ID, n.ID, func() error {
-		if err := e.tellNetworkChange(d); err != nil {
-			return errors.Join(err, e.networks.DismantleReleased(d.ID, nil))
-		}
-		return nil
-	})
-}
-
-// leaveNetwork takes a network out of the options; the next one takes the first one's place.
-func (e *Engine) leaveNetwork(o *CreateOptions, n *network.Network) (was bool) {
-	same := func(ref string) bool {
-		have, err := e.networks.Network(ref)
-		return err == nil && have.ID == n.ID
-	}
-	if isNetwork(o.Network) && same(o.Network) {
-		next := NetworkAttachment{Network: modeNone}
-		if len(o.Networks) > 0 {
-			next, o.Networks = o.Networks[0], o.Networks[1:]
-		}
-		o.setFirst(next)
-		return true
-	}
-	for i, a := range o.Networks {
-		if same(a.Network) {
-			o.Networks = slices.Delete(slices.Clone(o.Networks), i, i+1)
-			return true
-		}
-	}
-	return false
 }
 
 func (e *Engine) networkEvent(action string, n *network.Network, d *Definition) {

@@ -56,6 +56,7 @@ func (e *Engine) path(id, file string) string { return filepath.Join(e.Root.Cont
 
 const (
 	definitionFile = "definition.json"
+	removingFile   = "removing.json" // the definition of one that is being removed
 	lifeFile       = "life.json"
 	logFile        = "container.log"
 	lockFile       = "lock"
@@ -194,11 +195,10 @@ func (e *Engine) definitions() ([]*Definition, error) {
 // lock takes the container's own lock, under which it is started, removed and renamed. The container may have been removed
 // while we waited: that is noSuchContainer.
 func (e *Engine) lock(id string) (*state.Lock, error) {
-	// Not made by AcquireLock: a removed container's directory must not come back.
-	if _, err := os.Stat(e.Root.Container(id)); err != nil {
+	l, err := state.AcquireLockThere(e.path(id, lockFile))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, noSuchContainer(ShortID(id))
 	}
-	l, err := state.AcquireLock(e.path(id, lockFile))
 	if err != nil {
 		return nil, err
 	}

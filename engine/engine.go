@@ -82,7 +82,7 @@ func (e *Engine) readConfig() error {
 	}
 	c := e.Config
 	e.config = config
-	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Reread: read, Warn: c.Warn})
+	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Reread: read, Warn: c.Warn, Hold: e.holdRunning})
 	return nil
 }
 

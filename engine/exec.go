@@ -29,7 +29,9 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	if err != nil {
 		return 1, err
 	}
-	if c.Status() == container.Paused {
+	if paused, err := e.paused(d, c); err != nil {
+		return 1, err
+	} else if paused {
 		return 1, fmt.Errorf("container %s is paused, unpause it first (mydocker unpause %s)", d.Name, d.Name)
 	}
 	p, err := e.execProcess(d, c, o)
@@ -57,6 +59,17 @@ func (e *Engine) Exec(ctx context.Context, ref string, o ExecOptions, s Streams)
 	exit, err := proc.Wait()
 	ex.ended(exit.Code)
 	return exit.Code, err
+}
+
+// paused says whether a user has paused the container. One that is paused for a commit goes on when the commit is done.
+func (e *Engine) paused(d *Definition, c *container.Container) (bool, error) {
+	if c.Status() != container.Paused {
+		return false, nil
+	}
+	if err := e.afterStart(d); err != nil {
+		return false, err
+	}
+	return c.Status() == container.Paused, nil
 }
 
 // execRun is one more command in a container, as the events tell of it.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mydocker/mydocker/state"
@@ -28,11 +29,12 @@ func (e *Engine) GC(ctx context.Context) (removed []string, err error) {
 	names, nameErr := e.gcNames()
 	removed = append(removed, names...)
 	volumes, volumeErr := e.gcVolumes(func(id string) bool { return known[id] && e.busy(id) })
-	removed = append(removed, volumes...)
+	half, halfErr := e.gcHalfVolumes()
+	removed = append(removed, slices.Concat(volumes, half)...)
 	nets, netErr := e.networks.GC(ctx, func(id string) bool { return known[id] && e.busy(id) })
 	removed = append(removed, nets...)
-	sweepErr := e.sweep()
-	return removed, errors.Join(err, unknownErr, nameErr, volumeErr, netErr, sweepErr, e.tidyGroups())
+	sweepErr := errors.Join(e.sweep(), e.collectImages(ctx))
+	return removed, errors.Join(err, unknownErr, nameErr, volumeErr, halfErr, netErr, sweepErr, e.tidyGroups())
 }
 
 // sweep removes files that somebody was killed while writing. They were never records, so nobody is told.
@@ -46,6 +48,15 @@ func (e *Engine) sweep() error {
 		all = errors.Join(all, err)
 	}
 	return all
+}
+
+// collectImages removes what pulls and loads that were cut short have left. Where somebody adds to the store, whoever does so next.
+func (e *Engine) collectImages(ctx context.Context) error {
+	store, err := e.images()
+	if err == nil {
+		_, err = store.Collect(ctx)
+	}
+	return err
 }
 
 // tidyGroups removes the group that all containers' groups are in, once there is no container. It is not done at the end of
@@ -69,10 +80,9 @@ func (e *Engine) gcContainers() (known map[string]bool, removed []string, err er
 	for _, id := range ids {
 		d, readErr := e.readDefinition(id)
 		if errors.Is(readErr, fs.ErrNotExist) {
-			if rmErr := os.RemoveAll(e.Root.Container(id)); rmErr != nil {
-				err = errors.Join(err, rmErr)
-			} else {
-				removed = append(removed, "half-made container "+ShortID(id))
+			did, halfErr := e.gcHalf(id)
+			if err = errors.Join(err, halfErr); did != "" {
+				removed = append(removed, did)
 			}
 			continue
 		}
@@ -81,8 +91,12 @@ func (e *Engine) gcContainers() (known map[string]bool, removed []string, err er
 			continue
 		}
 		known[id] = true
+		ended, endErr := e.gcUnfinished(id)
+		if ended != "" {
+			removed = append(removed, ended)
+		}
 		did, gcErr := e.gcContainer(d)
-		err = errors.Join(err, gcErr)
+		err = errors.Join(err, endErr, gcErr, e.gcViews(id))
 		if did != "" {
 			removed = append(removed, did)
 		}
@@ -93,13 +107,48 @@ func (e *Engine) gcContainers() (known map[string]bool, removed []string, err er
 	return known, removed, err
 }
 
+// gcViews removes the mounts' directories that somebody was killed with who looked at a container's files (commit, diff, export).
+func (e *Engine) gcViews(id string) error {
+	views, err := filepath.Glob(filepath.Join(e.Root.Container(id), viewPrefix+"*"))
+	if err != nil || len(views) == 0 {
+		return err
+	}
+	l, err := state.TryLockThere(e.path(id, lockFile))
+	if errors.Is(err, state.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	for _, view := range views {
+		err = errors.Join(err, os.RemoveAll(view))
+	}
+	return err
+}
+
+// gcHalf removes what is left of a container that somebody was killed while making or removing.
+func (e *Engine) gcHalf(id string) (did string, err error) {
+	l, err := state.TryLockThere(e.path(id, lockFile))
+	switch {
+	case errors.Is(err, state.ErrLocked):
+		return "", nil // it is being removed
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil // it has been
+	case err != nil:
+		return "", err
+	}
+	defer l.Release()
+	return "half-made container " + ShortID(id), os.RemoveAll(e.Root.Container(id))
+}
+
 func (e *Engine) gcContainer(d *Definition) (did string, err error) {
 	_, dirErr := os.Stat(e.monitorDir(d.ID))
 	had := dirErr == nil
 	if had {
 		// Nobody begins to look after it while it is released.
-		l, err := state.TryLock(e.monitorLock(d.ID))
-		if errors.Is(err, state.ErrLocked) {
+		l, err := state.TryLockThere(e.monitorLock(d.ID))
+		if errors.Is(err, state.ErrLocked) || errors.Is(err, fs.ErrNotExist) { // looked after, or just released
 			return "", nil
 		}
 		if err != nil {

@@ -33,6 +33,9 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions, s Stream
 		}
 	}
 	defer unlock()
+	if d, _, err = e.endUnfinished(d.ID); err != nil {
+		return 1, err
+	}
 	if _, err := e.running(d); err == nil {
 		if !o.Attach {
 			return 0, nil
@@ -285,10 +288,10 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout *int) error {
 		return err
 	}
 	// Held until it runs again, so that those who follow its log do not go away in between.
-	if _, err := os.Stat(e.Root.Container(d.ID)); err != nil {
-		return noSuchContainer(ref) // removed just now: the lock must not bring its directory back
+	l, err := state.AcquireLockThere(e.path(d.ID, restartFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return noSuchContainer(ref) // removed just now
 	}
-	l, err := state.AcquireLock(e.path(d.ID, restartFile))
 	if err != nil {
 		return err
 	}

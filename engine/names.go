@@ -113,43 +113,65 @@ const (
 		sequoia shore spruce squid stork stream summit swan thicket tiger tower trail tulip valley viaduct violet walnut willow wren`
 )
 
+// namesOf are the names that a container has claimed. It reads all claims: for what seldom happens.
+func (e *Engine) namesOf(id string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Dir(e.nameFile("x")))
+	var names []string
+	for _, entry := range entries {
+		if e.ownsName(entry.Name(), id) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, err
+}
+
 // Rename gives a container another name. The pinned namespace of a running one is renamed with it.
 func (e *Engine) Rename(ctx context.Context, ref, name string) error {
-	d, err := e.Find(ref)
-	if err != nil {
-		return err
-	}
 	if err := validName(name); err != nil {
 		return err
 	}
-	if name == d.Name {
-		return fmt.Errorf("renaming container %s: the new name is the old one", d.Name)
-	}
-	l, err := e.lock(d.ID)
+	d, l, err := e.change(ref)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	if d, err = e.readDefinition(d.ID); err != nil { // as it is now that nobody else changes it
-		return err
-	}
 	if name == d.Name {
 		return fmt.Errorf("renaming container %s: the new name is the old one", d.Name)
 	}
-	if err := e.claimGivenName(name, d.ID); err != nil {
+	if err := e.begin(d.ID, doingRename, ""); err != nil {
 		return err
 	}
 	old := d.Name
-	if e.busy(d.ID) && hasOwnSandbox(d.Options.Network) {
-		// Between two runs of a restart policy there is none; nobody starts it while we have the lock.
-		if err := e.networks.RenameSandbox(old, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
-		}
+	if err = e.claimGivenName(name, d.ID); err == nil {
+		d.Name, d.Options.Name = name, name
+		err = e.renameClaimed(d, old)
 	}
-	d.Name, d.Options.Name = name, name
-	if err := e.writeDefinition(d); err != nil {
-		return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
+	if err != nil {
+		return errors.Join(err, e.finished(d.ID))
 	}
 	e.containerEvent(d, "rename", "oldName", old)
-	return state.Unclaim(e.nameFile(old), d.ID)
+	return errors.Join(state.Unclaim(e.nameFile(old), d.ID), e.finished(d.ID))
+}
+
+// renameClaimed gives the container its new name, or nothing.
+func (e *Engine) renameClaimed(d *Definition, old string) error {
+	name, moved := d.Name, false
+	if e.busy(d.ID) && hasOwnSandbox(d.Options.Network) {
+		err := e.networks.RenameSandbox(d.ID, name)
+		if moved = err == nil; !moved && !errors.Is(err, fs.ErrNotExist) {
+			return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
+		}
+		// Else it is between two runs of a restart policy and has none; nobody starts it while we have the lock.
+	}
+	if err := e.writeDefinition(d); err != nil {
+		if moved {
+			err = errors.Join(err, e.networks.RenameSandbox(d.ID, old))
+		}
+		return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
+	}
+	if _, err := e.running(d); moved && err != nil {
+		// It ended meanwhile, and who released it may have known the old name only.
+		return errors.Join(e.networks.Release(context.Background(), d.ID), e.networks.AdoptSandbox(name, d.ID), e.networks.DeleteSandbox(name))
+	}
+	return nil
 }

@@ -55,14 +55,14 @@ func (m *monitor) lockForRestart() (unlock func(), wanted bool) {
 		if written, lifeErr := m.e.readLife(m.d.ID); err != nil || lifeErr != nil || written.Stopped {
 			return nil, false
 		}
-		l, err := state.TryLock(m.e.path(m.d.ID, lockFile))
+		l, err := state.TryLockThere(m.e.path(m.d.ID, lockFile))
 		if errors.Is(err, state.ErrLocked) {
 			continue
 		}
 		if err != nil {
 			return nil, false
 		}
-		fresh, err := m.e.readDefinition(m.d.ID)
+		fresh, _, err := m.e.endUnfinished(m.d.ID)
 		if err != nil {
 			l.Release()
 			return nil, false

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -143,29 +146,47 @@ func (e *Engine) forget(d *Definition) error {
 	return errors.Join(e.removeAnonymous(d), e.forgetRecords(d))
 }
 
-// forgetRecords removes what the container wrote and what is known of it; the definition goes last, so that a removal that
-// was cut short is finished by gc.
+// forgetRecords removes what the container wrote and what is known of it. The definition gets another name first: from then on there is
+// no such container, and a removal that was cut short is finished by gc. One that fails gives it back.
 func (e *Engine) forgetRecords(d *Definition) error {
 	dir := e.Root.Container(d.ID)
+	definition, removing := filepath.Join(dir, definitionFile), filepath.Join(dir, removingFile)
+	err := os.Rename(definition, removing)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	renamed := err == nil
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e.unclaimName(d)
 	}
 	for _, entry := range entries {
-		if entry.Name() != definitionFile && entry.Name() != lockFile {
+		if entry.Name() != removingFile && entry.Name() != lockFile {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
 		}
 	}
 	if err != nil {
+		if renamed {
+			err = errors.Join(err, os.Rename(removing, definition))
+		}
 		return fmt.Errorf("remove the files of container %s: %w", d.Name, err)
 	}
-	// The lock after the definition: who gets it then sees that there is nothing to be locked.
-	if err := os.Remove(filepath.Join(dir, definitionFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := errors.Join(os.RemoveAll(dir), e.unclaimName(d)); err != nil {
+	// The lock last: who gets it then sees that there is nothing to be locked.
+	if err := errors.Join(removeAllAtLast(dir), e.unclaimName(d)); err != nil {
 		return err
 	}
 	e.containerEvent(d, "destroy")
 	return nil
+}
+
+// removeAllAtLast removes a container's directory, in which those who wait for the lock may make its file once more, and then find that
+// there is no container.
+func removeAllAtLast(dir string) error {
+	for try := 0; ; try++ {
+		err := os.RemoveAll(dir)
+		if !errors.Is(err, unix.ENOTEMPTY) || try == 100 {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }

@@ -9,6 +9,11 @@ import (
 	"github.com/mydocker/mydocker/container"
 )
 
+// Runs says that a container was not removed because it runs.
+type Runs struct{ sentence string }
+
+func (r *Runs) Error() string { return r.sentence }
+
 // Remove deletes a container and what it wrote.
 func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error {
 	d, err := e.Find(ref)
@@ -17,7 +22,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 	}
 	if st, err := e.status(d); err == nil && (st.Running || st.Restarting) {
 		if !o.Force {
-			return fmt.Errorf("container %s is %s: stop it first (mydocker stop %s), or remove it with force (mydocker rm -f %s)", d.Name, st.name(), d.Name, d.Name)
+			return &Runs{fmt.Sprintf("container %s is %s: stop it first (mydocker stop %s), or remove it with force (mydocker rm -f %s)", d.Name, st.name(), d.Name, d.Name)}
 		}
 		if err := e.forceDown(ctx, d); err != nil {
 			return err
@@ -36,7 +41,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o RemoveOptions) error 
 	}
 	err = e.bringDown(ctx, d, func(c *container.Container) error {
 		if !o.Force {
-			return fmt.Errorf("container %s was started meanwhile (pid %d): stop it first (mydocker stop %s)", d.Name, c.Pid(), d.Name)
+			return &Runs{fmt.Sprintf("container %s was started meanwhile (pid %d): stop it first (mydocker stop %s)", d.Name, c.Pid(), d.Name)}
 		}
 		return e.killProcess(ctx, d, c)
 	})

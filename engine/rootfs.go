@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 
-	continuity "github.com/containerd/continuity/fs"
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/image"
@@ -86,49 +85,6 @@ func openBeneath(root *os.File, name string, flags int) (*os.File, error) {
 	}
 }
 
-// fillVolumes copies what the image has at a volume's place into the volume when that is empty, as Docker does at a volume's
-// first use.
-func (e *Engine) fillVolumes(d *Definition, rootfs *os.File, users *remapped) error {
-	for _, m := range d.Options.Mounts {
-		if m.Type != "volume" || m.NoCopy || m.Subpath != "" {
-			continue
-		}
-		data := e.volumeData(m.Source)
-		entries, err := os.ReadDir(data)
-		if errors.Is(err, fs.ErrNotExist) {
-			// Removed behind our back between create and start.
-			if err = e.ensureVolume(Volume{Name: m.Source}); err == nil {
-				entries, err = os.ReadDir(data)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("volume %s: %w", m.Source, err)
-		}
-		if len(entries) > 0 {
-			continue
-		}
-		if v, err := e.Volume(m.Source); err == nil && v.keepsNothing() {
-			continue // as with Docker: it begins empty
-		}
-		src, err := openBeneath(rootfs, m.Target, unix.O_RDONLY|unix.O_DIRECTORY)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("volume %s: %w", m.Source, err)
-		}
-		err = copyTree(data, src)
-		src.Close()
-		if err == nil {
-			err = users.shiftBack(data)
-		}
-		if err != nil {
-			return fmt.Errorf("fill volume %s from the image's %s: %w", m.Source, m.Target, err)
-		}
-	}
-	return nil
-}
-
 // duplicate gives a second descriptor of the same open file.
 func duplicate(f *os.File) (*os.File, error) {
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
@@ -136,10 +92,4 @@ func duplicate(f *os.File) (*os.File, error) {
 		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), err)
 	}
 	return os.NewFile(uintptr(fd), f.Name()), nil
-}
-
-// copyTree copies a directory with owners, modes, times, links and extended attributes. Equals: cp -a SRC/. DST
-func copyTree(dst string, src *os.File) error {
-	// Its SELinux label is the container's own, and what is copied is to belong to all.
-	return continuity.CopyDir(dst, fmt.Sprintf("/proc/self/fd/%d", src.Fd()), continuity.WithXAttrExclude("security.selinux"))
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -16,43 +17,47 @@ type UpdateOptions struct {
 
 // Update changes limits and the restart policy of a container: at once when it runs, and for its next start.
 func (e *Engine) Update(ctx context.Context, ref string, o UpdateOptions) error {
-	d, err := e.Find(ref)
-	if err != nil {
-		return err
-	}
-	l, err := e.lock(d.ID)
+	d, l, err := e.change(ref)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	if d, err = e.readDefinition(d.ID); err != nil {
-		return err
+	if o.Restart != nil && d.Options.AutoRemove && o.Restart.Name != "" && o.Restart.Name != "no" {
+		return fmt.Errorf("restart policy cannot be updated because --rm is set for container %s", d.Name)
 	}
+	before := d.Options
 	if o.Restart != nil {
-		if d.Options.AutoRemove && o.Restart.Name != "" && o.Restart.Name != "no" {
-			return fmt.Errorf("restart policy cannot be updated because --rm is set for container %s", d.Name)
-		}
 		d.Options.Restart = *o.Restart
 	}
-	before := d.Options.Resources
 	if o.Resources != nil {
 		if err := o.Resources(&d.Options.Resources); err != nil {
 			return fmt.Errorf("update %s: %w", d.Name, err)
 		}
 	}
-	resources, err := runtimeResources(d.Options.Resources)
-	if err != nil {
-		return fmt.Errorf("update %s: %w", d.Name, err)
-	}
-	if c, err := e.running(d); err == nil && !reflect.DeepEqual(d.Options.Resources, before) {
-		if err := c.Update(resources); err != nil {
-			return fmt.Errorf("update %s: %w", d.Name, err)
-		}
-	}
-	if err := e.writeDefinition(d); err != nil {
-		return err
+	if err := e.updateBoth(d, before.Resources); err != nil {
+		d.Options = before
+		return errors.Join(fmt.Errorf("update %s: %w", d.Name, err), e.writeDefinition(d), e.finished(d.ID))
 	}
 	e.containerEvent(d, "update")
+	return e.finished(d.ID)
+}
+
+// updateBoth writes the definition and sets the limits of a container that runs.
+func (e *Engine) updateBoth(d *Definition, before Resources) error {
+	resources, err := runtimeResources(d.Options.Resources)
+	if err != nil {
+		return err
+	}
+	c, runErr := e.running(d)
+	if runErr != nil || reflect.DeepEqual(d.Options.Resources, before) {
+		return e.writeDefinition(d)
+	}
+	if err := errors.Join(e.begin(d.ID, doingUpdate, ""), e.writeDefinition(d)); err != nil {
+		return err
+	}
+	if err := e.unlessDown(d, c, c.Update(resources)); err != nil && !errors.As(err, new(*NotRunning)) {
+		return err
+	}
 	return nil
 }
 

@@ -30,6 +30,9 @@ type Volume struct {
 
 func (e *Engine) volumeDir(name string) string  { return filepath.Join(e.Root.Lib, "volumes", name) }
 func (e *Engine) volumeData(name string) string { return filepath.Join(e.volumeDir(name), "_data") }
+func (e *Engine) volumeRecord(name string) string {
+	return filepath.Join(e.volumeDir(name), "volume.json")
+}
 
 func validVolumeName(name string) error {
 	if err := validName(name); err != nil {
@@ -90,26 +93,61 @@ func (e *Engine) ensureVolume(v Volume) error {
 		return err
 	}
 	v.Driver, v.Scope, v.Mountpoint, v.CreatedAt = "local", "local", e.volumeData(v.Name), now().Format(timeFormat)
-	return state.ReplaceJSON(filepath.Join(e.volumeDir(v.Name), "volume.json"), &v, state.Durable)
+	if err := state.ReplaceJSON(e.volumeRecord(v.Name), &v, state.Durable); err != nil {
+		err = fmt.Errorf("make volume %s: %w", v.Name, err)
+		if _, thereErr := e.Volume(v.Name); errors.Is(thereErr, fs.ErrNotExist) { // nobody else has made it
+			err = errors.Join(err, e.removeVolume(v.Name))
+		}
+		return err
+	}
+	return nil
 }
 
 func (e *Engine) volumeEvent(name, action string) {
 	e.Emit(Event{Type: "volume", Action: action, Actor: Actor{ID: name, Attributes: map[string]string{"driver": "local"}}})
 }
 
-// removeVolume deletes a volume and what is in it; absent is success.
+// removeVolume deletes a volume and what is in it; absent is success. The record goes first: half a volume is none, and gc removes it.
 func (e *Engine) removeVolume(name string) error {
 	if v, err := e.Volume(name); err == nil && v.isMount() {
 		return e.removeMounted(name)
 	}
-	mounted, err := container.IsMountPoint(e.volumeData(name))
-	if err != nil {
+	if err := e.refuseMount(name); err != nil {
 		return err
 	}
-	if mounted {
-		return fmt.Errorf("something is mounted on volume %s, which would be removed with it: umount %s: %w", name, e.volumeData(name), unix.EBUSY)
+	if err := os.Remove(e.volumeRecord(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return os.RemoveAll(e.volumeDir(name))
+}
+
+// refuseMount refuses to remove a volume on which somebody has mounted something.
+func (e *Engine) refuseMount(name string) error {
+	mounted, err := container.IsMountPoint(e.volumeData(name))
+	if err == nil && mounted {
+		err = fmt.Errorf("something is mounted on volume %s, which would be removed with it: umount %s: %w", name, e.volumeData(name), unix.EBUSY)
+	}
+	return err
+}
+
+// gcHalfVolumes removes what is left of volumes that somebody was killed while making or removing. Nobody makes one meanwhile.
+func (e *Engine) gcHalfVolumes() (removed []string, err error) {
+	entries, err := os.ReadDir(filepath.Join(e.Root.Lib, "volumes"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		if _, statErr := os.Lstat(e.volumeRecord(name)); !entry.IsDir() || !errors.Is(statErr, fs.ErrNotExist) {
+			continue
+		}
+		if rmErr := e.removeVolume(name); rmErr != nil {
+			err = errors.Join(err, rmErr)
+			continue
+		}
+		removed = append(removed, "half-made volume "+name)
+	}
+	return removed, err
 }
 
 // removeAnonymous removes a container's anonymous volumes but those that another has by --volumes-from: they go with the last.
@@ -145,6 +183,11 @@ func (e *Engine) CreateVolume(name string, labels, options map[string]string) (*
 	if anonymous {
 		name = newID()
 	}
+	done, err := e.beginCreating()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if err := e.ensureVolume(Volume{Name: name, Anonymous: anonymous, Labels: labels, Options: options}); err != nil {
 		return nil, err
 	}
@@ -158,7 +201,7 @@ func (e *Engine) Volume(name string) (*Volume, error) {
 		return nil, &NoSuchVolume{name}
 	}
 	v := new(Volume)
-	err := state.ReadJSON(filepath.Join(e.volumeDir(name), "volume.json"), v)
+	err := state.ReadJSON(e.volumeRecord(name), v)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &NoSuchVolume{name}
 	}

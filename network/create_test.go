@@ -305,7 +305,7 @@ func TestSandboxNames(t *testing.T) {
 		}
 	}
 	before := run(t, "ip", "netns", "exec", "a", "readlink", "/proc/self/ns/net")
-	if err := m.RenameSandbox("a", "b"); err != nil {
+	if err := m.RenameSandbox(containerID("a"), "b"); err != nil {
 		t.Fatal(err)
 	}
 	if after := run(t, "ip", "netns", "exec", "b", "readlink", "/proc/self/ns/net"); after != before {

@@ -141,7 +141,7 @@ func (g *collector) sandboxes() error {
 		}
 		if err == nil {
 			g.note("network namespace %s", sb.Name)
-			err = g.m.unpin(sb.Name, id)
+			err = g.m.unpin(id)
 		}
 		errs = append(errs, err)
 	}
@@ -155,7 +155,7 @@ func (g *collector) networks() error {
 		return err
 	}
 	defer lock.Release()
-	errs := []error{g.m.sweepNetworks(g.ctx)}
+	errs := []error{g.m.sweepNetworks(g.ctx), g.halfNetworks()}
 	names, err := readDirNames(filepath.Join(g.m.networksDir(), "names"))
 	errs = append(errs, err)
 	for _, name := range names {
@@ -169,6 +169,25 @@ func (g *collector) networks() error {
 			g.note("name %s of a network that was not made", name)
 			errs = append(errs, ignoreAbsent(os.Remove(path)))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// halfNetworks are networks that somebody was killed while putting into the kernel: the next container on one would finish it, but until
+// then there is a bridge that is down. Nobody puts one there meanwhile.
+func (g *collector) halfNetworks() error {
+	live, err := recordedNetworks(filepath.Join(g.m.root.Run, "networks"))
+	errs := []error{err}
+	for _, n := range live {
+		if _, err := os.Lstat(g.m.readyPath(n.ID)); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if eps, err := g.m.Endpoints(n.ID); err != nil || len(eps) > 0 {
+			errs = append(errs, err)
+			continue
+		}
+		g.note("the half of network %s that was in the kernel", n.Name)
+		errs = append(errs, g.m.unrealise(g.ctx, n))
 	}
 	return errors.Join(errs...)
 }

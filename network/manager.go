@@ -27,6 +27,9 @@ type Options struct {
 	Reread func() (Config, error)
 	Warn   func(message string) // nil: nobody wants to know
 	Etc    string               // where other programs have their configuration; "" is /etc
+	// Hold keeps a running container from being started anew, connected and disconnected until release is called. With wait it waits
+	// for those who do so now; else, and where the container does not run, release is nil. Nil: nobody does any of that.
+	Hold func(containerID string, wait bool) (release func() error, err error)
 }
 
 // Manager makes and removes networks, sandboxes and endpoints. It holds no state of its own: everything is in records and
@@ -39,6 +42,7 @@ type Manager struct {
 	reread   func() (Config, error)
 	warn     func(string)
 	etc      string
+	hold     func(containerID string, wait bool) (release func() error, err error)
 	executor func() executor
 	flavour  func(alsoNFTables bool) string // of iptables, found out once
 }
@@ -47,7 +51,7 @@ type Manager struct {
 func Open(o Options) *Manager {
 	m := &Manager{
 		root: o.Root, watch: o.Watch, backend: o.Firewall, config: o.Config, reread: o.Reread, warn: eachOnce(o.Warn),
-		etc: cmp.Or(o.Etc, "/etc"), executor: func() executor { return newKernel(o.Root) },
+		etc: cmp.Or(o.Etc, "/etc"), hold: o.Hold, executor: func() executor { return newKernel(o.Root) },
 	}
 	var once sync.Once
 	var found string
@@ -228,7 +232,7 @@ func (m *Manager) claim(n *Network, sb *Sandbox, o EndpointOptions) (e *Endpoint
 	}
 	defer func() { err = errors.Join(err, books.close()) }()
 	if _, err := os.Stat(m.networkPath(n.ID)); err != nil {
-		return nil, nil, fmt.Errorf("network %s has been removed: %w", n.Name, err)
+		return nil, nil, absent("network %s has been removed", n.Name)
 	}
 	if _, err := os.Stat(m.endpointPath(n.ID, o.ContainerID)); err == nil {
 		return nil, nil, exists("container %s is on the network already", o.ContainerName)

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // ReleaseClaims gives a container's addresses and host ports back and unpins its namespace, so that a next container can
@@ -22,14 +24,7 @@ func (m *Manager) ReleaseClaims(containerID string) error {
 			errs = append(errs, m.leaveNamespace(e))
 		}
 	}
-	sb, err := m.Sandbox(containerID)
-	switch {
-	case err == nil:
-		errs = append(errs, m.unpin(sb.Name, containerID))
-	case !errors.Is(err, fs.ErrNotExist):
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.unpin(containerID))...)
 }
 
 // releaseClaims moves the record, under the lock of the addresses: from then on it no longer counts as the owner of address
@@ -40,10 +35,15 @@ func (m *Manager) releaseClaims(e *Endpoint) error {
 	if err != nil {
 		return err
 	}
-	if err := m.moveToReleased(e); err != nil {
+	moved, err := m.moveToReleased(e)
+	if err != nil {
 		return errors.Join(err, books.close())
 	}
-	errs := []error{books.giveBack(e), books.close()}
+	var errs []error
+	if moved { // else its addresses were given back before, and may be another's by now
+		errs = append(errs, books.giveBack(e))
+	}
+	errs = append(errs, books.close())
 	if len(e.Ports) > 0 {
 		lock, err := m.lockPorts()
 		if err != nil {
@@ -54,16 +54,22 @@ func (m *Manager) releaseClaims(e *Endpoint) error {
 	return errors.Join(errs...)
 }
 
-func (m *Manager) moveToReleased(e *Endpoint) error {
+// moveToReleased says whether it was this call that moved the record: two may release an endpoint at the same time, and one of them may
+// come so late that the container has another place on the network.
+func (m *Manager) moveToReleased(e *Endpoint) (moved bool, err error) {
 	from, to := m.endpointPath(e.NetworkID, e.ContainerID), m.releasedPath(e)
-	err := os.Rename(from, to)
+	now := new(Endpoint)
+	if err := state.ReadJSON(from, now); err != nil || now.ID != e.ID {
+		return false, ignoreAbsent(err)
+	}
+	err = os.Rename(from, to)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(to), 0o711); err != nil {
-			return err
+			return false, err
 		}
-		err = ignoreAbsent(os.Rename(from, to))
+		err = os.Rename(from, to)
 	}
-	return err
+	return err == nil, ignoreAbsent(err)
 }
 
 // Release takes everything of a container's networks away: claims, rules, links, records, its namespace. It can be called

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -24,21 +25,34 @@ type Sandbox struct {
 }
 
 // sandboxRecord says which container a name under /run/netns belongs to. It is RUN/sandboxes/<container id>, its content
-// is the name.
+// is the name; while it gets another, both, a line each, first the one that it has.
 func (m *Manager) sandboxRecord(containerID string) string {
 	return filepath.Join(m.root.Run, "sandboxes", containerID)
 }
 
-// Sandbox finds a container's sandbox. Absent is fs.ErrNotExist.
-func (m *Manager) Sandbox(containerID string) (*Sandbox, error) {
-	name, err := state.ReadFile(m.sandboxRecord(containerID))
+// sandboxNames are the names in a container's record. Absent is fs.ErrNotExist.
+func (m *Manager) sandboxNames(containerID string) ([]string, error) {
+	content, err := state.ReadFile(m.sandboxRecord(containerID))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, absent("container %s has no network namespace of its own", short(containerID))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look up the network namespace of container %s: %w", short(containerID), err)
 	}
-	return m.sandbox(string(name)), nil
+	return strings.Split(string(content), "\n"), nil
+}
+
+func (m *Manager) recordSandbox(containerID string, names ...string) error {
+	return state.Replace(m.sandboxRecord(containerID), []byte(strings.Join(names, "\n")), state.Volatile)
+}
+
+// Sandbox finds a container's sandbox. Absent is fs.ErrNotExist.
+func (m *Manager) Sandbox(containerID string) (*Sandbox, error) {
+	names, err := m.sandboxNames(containerID)
+	if err != nil {
+		return nil, err
+	}
+	return m.sandbox(names[0]), nil
 }
 
 func (m *Manager) sandbox(name string) *Sandbox {
@@ -69,12 +83,12 @@ func (m *Manager) CreateSandboxOf(ctx context.Context, name, containerID, existi
 	if err := m.evictSandbox(name); err != nil {
 		return nil, err
 	}
-	if err := state.Replace(m.sandboxRecord(containerID), []byte(name), state.Volatile); err != nil {
+	if err := m.recordSandbox(containerID, name); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, m.unpin(name, containerID))
+			err = errors.Join(err, m.unpin(containerID))
 		}
 	}()
 	op := pinNamespace{Sandbox: sb, From: existing}
@@ -108,7 +122,7 @@ func (m *Manager) sandboxOwner(name string) (string, error) {
 		return "", err
 	}
 	for _, id := range ids {
-		if content, err := state.ReadFile(m.sandboxRecord(id)); err == nil && string(content) == name {
+		if names, err := m.sandboxNames(id); err == nil && slices.Contains(names, name) {
 			return id, nil
 		}
 	}
@@ -122,49 +136,68 @@ func (m *Manager) DeleteSandbox(name string) error {
 	if err != nil || owner == "" {
 		return err
 	}
-	return m.unpin(name, owner)
+	return m.unpin(owner)
 }
 
 // AdoptSandbox records that a pinned namespace is a container's after all: for one who knows better than the records, which
 // may be lost.
 func (m *Manager) AdoptSandbox(name, containerID string) error {
-	return state.Replace(m.sandboxRecord(containerID), []byte(name), state.Volatile)
+	return m.recordSandbox(containerID, name)
 }
 
-// RenameSandbox lets a pinned namespace be found under another name. A mount point cannot be moved by rename(2), so it is
-// pinned a second time before the first pin goes.
-func (m *Manager) RenameSandbox(old, new string) error {
-	if old == new {
-		return nil
-	}
-	owner, err := m.sandboxOwner(old)
+// RenameSandbox lets a container's pinned namespace be found under another name. A mount point cannot be moved by rename(2), so it is
+// pinned a second time before the first pin goes. The record has both names meanwhile: it can be called again after a kill at any moment,
+// and whoever takes the namespace away takes both pins.
+func (m *Manager) RenameSandbox(containerID, name string) error {
+	names, err := m.sandboxNames(containerID)
 	if err != nil {
 		return err
 	}
-	if owner == "" {
-		return absent("there is no network namespace %s", old)
+	old := m.sandbox(names[0])
+	if pinned := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !isMountPoint(m.sandbox(n).Path) }); len(pinned) > 0 {
+		old = m.sandbox(pinned[0])
 	}
-	if err := m.evictSandbox(new); err != nil {
+	to := m.sandbox(name)
+	if old.Name != name {
+		if !slices.Contains(names, name) {
+			if err := m.evictSandbox(name); err != nil {
+				return err
+			}
+		}
+		if err := m.recordSandbox(containerID, old.Name, name); err != nil {
+			return err
+		}
+		if err := errors.Join(unmountNamespace(to.Path), bindNamespace(old.Path, to.Path)); err != nil {
+			return errors.Join(err, m.recordSandbox(containerID, old.Name))
+		}
+	}
+	if err := m.recordSandbox(containerID, append([]string{name}, names...)...); err != nil {
 		return err
 	}
-	from, to := m.sandbox(old), m.sandbox(new)
-	if err := bindNamespace(from.Path, to.Path); err != nil {
+	if err := m.renameEndpoints(containerID, name); err != nil {
 		return err
 	}
-	if err := state.Replace(m.sandboxRecord(owner), []byte(new), state.Volatile); err != nil {
-		return errors.Join(err, unmountNamespace(to.Path))
+	for _, n := range names {
+		if n != name {
+			if err := unmountNamespace(m.sandbox(n).Path); err != nil {
+				return err
+			}
+		}
 	}
-	if err := m.renameEndpoints(owner, new); err != nil {
-		return err
-	}
-	return unmountNamespace(from.Path)
+	return m.recordSandbox(containerID, name)
 }
 
-// unpin is the one teardown of a sandbox.
-func (m *Manager) unpin(name, containerID string) error {
-	op := unpinNamespace{m.sandbox(name)}
-	if err := plan.Do(m.watch, op, func() error { return op.apply(context.Background(), nil) }); err != nil {
-		return err
+// unpin is the one teardown of a sandbox, by whatever names it is called.
+func (m *Manager) unpin(containerID string) error {
+	names, err := m.sandboxNames(containerID)
+	if err != nil {
+		return ignoreAbsent(err)
+	}
+	for _, name := range names {
+		op := unpinNamespace{m.sandbox(name)}
+		if err := plan.Do(m.watch, op, func() error { return op.apply(context.Background(), nil) }); err != nil {
+			return err
+		}
 	}
 	return ignoreAbsent(os.Remove(m.sandboxRecord(containerID)))
 }

@@ -12,38 +12,53 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // Sync compares the kernel with what the records say should be there, and makes up the difference: after `iptables -F`, a
 // firewall that reloads, a deleted bridge, a link that was taken down. It returns the operations as commands; with dryRun it
 // does none of them.
 func (m *Manager) Sync(ctx context.Context, dryRun bool) (commands []string, err error) {
-	lock, err := m.lockNetworks()
+	x := m.executor()
+	defer x.close()
+	s := &syncer{m: m, ctx: ctx, x: x, dryRun: dryRun, k: &kernel{root: m.root}, rules: map[string]map[string]int{}}
+	defer s.k.close()
+	live, err := s.networks()
+	for _, n := range live {
+		if !n.onWire() {
+			err = errors.Join(err, s.endpoints(n))
+		}
+	}
+	return s.commands, err
+}
+
+// networks looks at bridges and the rules of networks, which nobody makes or removes meanwhile.
+func (s *syncer) networks() (live []*Network, err error) {
+	lock, err := s.m.lockNetworks()
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Release()
-	x := m.executor()
-	defer x.close()
-	s := &syncer{m: m, ctx: ctx, x: x, dryRun: dryRun, k: &kernel{root: m.root}}
-	defer s.k.close()
-	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
-	if err != nil {
+	if live, err = recordedNetworks(filepath.Join(s.m.root.Run, "networks")); err != nil || len(live) == 0 {
 		return nil, err
-	}
-	if len(live) == 0 {
-		return nil, nil
 	}
 	for _, n := range live {
 		err = errors.Join(err, s.network(n))
 	}
-	backends, liveErr := m.liveNetworks()
+	backends, liveErr := s.m.liveNetworks()
 	err = errors.Join(err, liveErr)
 	for name, networks := range backends {
-		err = errors.Join(err, s.rules(name, networks))
+		fw, fwErr := s.m.firewall(name)
+		if fwErr == nil {
+			var ops []operation
+			if ops, fwErr = fw.Networks(s.ctx, networks); fwErr == nil {
+				fwErr = s.do(ops...)
+			}
+		}
+		err = errors.Join(err, fwErr)
 	}
-	err = errors.Join(err, s.guard(live))
-	return s.commands, err
+	return live, errors.Join(err, s.guard(live))
 }
 
 type syncer struct {
@@ -52,6 +67,7 @@ type syncer struct {
 	x        executor
 	k        *kernel // looks only
 	dryRun   bool
+	rules    map[string]map[string]int // how many rules an endpoint has, by backend
 	commands []string
 }
 
@@ -66,7 +82,7 @@ func (s *syncer) do(ops ...operation) error {
 	return s.m.run(s.ctx, s.x, ops...)
 }
 
-// network looks at a bridge and at the cables that are plugged into it.
+// network looks at a bridge.
 func (s *syncer) network(n *Network) error {
 	if n.onWire() {
 		return s.parent(n)
@@ -81,16 +97,7 @@ func (s *syncer) network(n *Network) error {
 	if err != nil {
 		return fmt.Errorf("network %s: %w", n.Name, err)
 	}
-	eps, err := s.m.Endpoints(n.ID)
-	for _, e := range eps {
-		if e2 := s.endpoint(n, e); e2 != nil {
-			err = errors.Join(err, fmt.Errorf("container %s: %w", e.ContainerName, e2))
-		}
-	}
-	if err == nil && len(eps) > 0 {
-		err = s.large(bridgeLarge(n)...)
-	}
-	return err
+	return nil
 }
 
 // parent looks at a parent that is ours. With it the containers' links have gone, too: they come back when they start anew.
@@ -136,8 +143,58 @@ func (s *syncer) bridge(n *Network, l netlink.Link) error {
 
 func sameNet(a *net.IPNet, p netip.Prefix) bool { return a != nil && a.String() == p.String() }
 
-// endpoint looks at one cable. One that is gone is made anew, if the container's namespace is still there.
-func (s *syncer) endpoint(n *Network, e *Endpoint) error {
+// endpoints looks at the cables that are plugged into a bridge, and at what they publish. Those of containers that somebody is just
+// starting or rewiring come last: until then a cable that is missing is one that is still to be made.
+func (s *syncer) endpoints(n *Network) error {
+	eps, err := s.m.Endpoints(n.ID)
+	var busy []*Endpoint
+	for _, e := range eps {
+		held, endpointErr := s.held(n, e, false)
+		if err = errors.Join(err, endpointErr); !held {
+			busy = append(busy, e)
+		}
+	}
+	for _, e := range busy {
+		_, endpointErr := s.held(n, e, true)
+		err = errors.Join(err, endpointErr)
+	}
+	if err == nil && len(eps) > 0 {
+		err = s.large(bridgeLarge(n)...)
+	}
+	return err
+}
+
+// held looks at an endpoint while its container is held, if it can be.
+func (s *syncer) held(n *Network, e *Endpoint, wait bool) (held bool, err error) {
+	release := func() error { return nil }
+	if s.m.hold != nil {
+		if release, err = s.m.hold(e.ContainerID, wait); err != nil || release == nil {
+			return false, err
+		}
+	}
+	defer func() {
+		if err = errors.Join(err, release()); err != nil {
+			err = fmt.Errorf("container %s: %w", e.ContainerName, err)
+		}
+	}()
+	there := func() bool {
+		now := new(Endpoint)
+		return state.ReadJSON(s.m.endpointPath(n.ID, e.ContainerID), now) == nil && now.ID == e.ID
+	}
+	if !there() {
+		return true, nil
+	}
+	before := len(s.commands)
+	err = errors.Join(s.cable(n, e), s.published(e))
+	if len(s.commands) > before && !s.dryRun && !there() {
+		// It has ended meanwhile, and what was taken away of it may have come back by us.
+		err = s.m.dismantle(s.ctx, s.x, e)
+	}
+	return true, err
+}
+
+// cable looks at one cable. One that is gone is made anew, if the container's namespace is still there.
+func (s *syncer) cable(n *Network, e *Endpoint) error {
 	sb := s.m.sandbox(e.Sandbox)
 	if _, err := os.Stat(sb.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil // the container is ending: gc's business
@@ -191,47 +248,34 @@ func (s *syncer) large(ops ...operation) error {
 	return nil
 }
 
-// rules looks at the network-level rules and then at those of each published port.
-func (s *syncer) rules(backend string, live []*Network) error {
-	fw, err := s.m.firewall(backend)
-	if err != nil {
+// published looks at the rules of an endpoint's ports.
+func (s *syncer) published(e *Endpoint) error {
+	fw, err := s.m.firewallFor(e)
+	if err != nil || fw == nil {
 		return err
 	}
-	ops, err := fw.Networks(s.ctx, live)
-	if err != nil {
-		return err
+	if s.rules[e.Firewall] == nil {
+		if s.rules[e.Firewall], err = fw.Published(s.ctx); err != nil {
+			return err
+		}
 	}
-	if err := s.do(ops...); err != nil {
-		return err
+	id, want := short(e.ID), fw.Count(e)
+	if s.rules[e.Firewall][id] == want {
+		return nil
 	}
+	// Seen before the container was held, it may have been just started.
 	there, err := fw.Published(s.ctx)
-	if err != nil {
+	if err != nil || there[id] == want {
 		return err
 	}
-	for _, n := range live {
-		eps, err := s.m.Endpoints(n.ID)
+	if there[id] > 0 {
+		old, err := fw.Unpublish(s.ctx, id)
 		if err != nil {
 			return err
 		}
-		for _, e := range eps {
-			id := short(e.ID)
-			want := fw.Count(e)
-			if there[id] == want {
-				continue
-			}
-			if there[id] > 0 {
-				old, err := fw.Unpublish(s.ctx, id)
-				if err != nil {
-					return err
-				}
-				if err := s.do(old...); err != nil {
-					return err
-				}
-			}
-			if err := s.do(fw.Publish(e)...); err != nil {
-				return err
-			}
+		if err := s.do(old...); err != nil {
+			return err
 		}
 	}
-	return nil
+	return s.do(fw.Publish(e)...)
 }

@@ -15,13 +15,20 @@ type Lock struct{ f *os.File }
 
 // AcquireLock waits for the lock. The file is made when it is missing and never removed, or two processes could hold
 // "the" lock on two files of the same name.
-func AcquireLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX) }
+func AcquireLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX, true) }
+
+// AcquireLockThere is AcquireLock in a directory that has to be there: one that somebody is just removing must not come back. Where it
+// is missing, the error is fs.ErrNotExist.
+func AcquireLockThere(path string) (*Lock, error) { return lock(path, unix.LOCK_EX, false) }
 
 // AcquireShared waits until nobody holds the lock for itself alone.
-func AcquireShared(path string) (*Lock, error) { return lock(path, unix.LOCK_SH) }
+func AcquireShared(path string) (*Lock, error) { return lock(path, unix.LOCK_SH, true) }
 
 // TryLock takes the lock if nobody has it; otherwise the error is ErrLocked.
-func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB) }
+func TryLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB, true) }
+
+// TryLockThere is TryLock in a directory that has to be there, as with AcquireLockThere.
+func TryLockThere(path string) (*Lock, error) { return lock(path, unix.LOCK_EX|unix.LOCK_NB, false) }
 
 // InheritedLock is a lock that was passed on with its open file, by a fork or through execve.
 func InheritedLock(f *os.File) *Lock { return &Lock{f} }
@@ -53,9 +60,9 @@ func (l *Lock) File() *os.File { return l.f }
 // Release lets go.
 func (l *Lock) Release() error { return l.f.Close() }
 
-func lock(path string, how int) (*Lock, error) {
+func lock(path string, how int, makeDir bool) (*Lock, error) {
 	f, err := open(path, unix.O_RDWR|unix.O_CREAT, 0o600)
-	if errors.Is(err, fs.ErrNotExist) {
+	if makeDir && errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
 			return nil, err
 		}
@@ -64,20 +71,24 @@ func lock(path string, how int) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
+	return wait(f, how)
+}
+
+// wait locks an open file, or closes it.
+func wait(f *os.File, how int) (*Lock, error) {
 	for {
-		err = unix.Flock(int(f.Fd()), how)
-		if err != unix.EINTR {
-			break
+		switch err := unix.Flock(int(f.Fd()), how); err {
+		case nil:
+			return &Lock{f}, nil
+		case unix.EINTR:
+		case unix.EWOULDBLOCK:
+			f.Close()
+			return nil, ErrLocked
+		default:
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 	}
-	if err == nil {
-		return &Lock{f}, nil
-	}
-	f.Close()
-	if err == unix.EWOULDBLOCK {
-		return nil, ErrLocked
-	}
-	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
 // tryFile locks an open file for as long as it is open, and says no when somebody else has it locked.

@@ -94,9 +94,11 @@ func aside(path string, data []byte, move func(*os.File) error) error {
 		if err != nil {
 			return err
 		}
-		_, err = f.Write(data)
-		if err == nil {
+		var failed *fs.PathError
+		if _, err = f.Write(data); err == nil {
 			err = move(f)
+		} else if errors.As(err, &failed) {
+			failed.Path = path // it is not the temporary file that the user is told of
 		}
 		swept := errors.Is(err, fs.ErrNotExist) && try == 0 // between its creation and its lock
 		err = errors.Join(err, removeTemp(f), f.Close())

@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mydocker/mydocker/network"
+)
+
+// Disconnect takes a container off a network. With force a container that is gone, or was never there, is no error.
+func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force bool) error {
+	n, err := e.networks.Network(networkRef)
+	if err != nil {
+		return err
+	}
+	d, l, err := e.change(ref)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	was := *d
+	if !e.leaveNetwork(&d.Options, n) {
+		if force {
+			return nil
+		}
+		return fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
+	}
+	if err := e.begin(d.ID, doingWire, n.ID); err != nil {
+		return err
+	}
+	links := d.Options.Links
+	d.Options.Links = e.linksLeft(d)
+	off, err := e.disconnectNow(ctx, d, n, len(links) != len(d.Options.Links))
+	if err != nil {
+		if !off {
+			err = errors.Join(err, e.writeDefinition(&was))
+		}
+		return errors.Join(err, e.finished(d.ID))
+	}
+	e.networkEvent("disconnect", n, d)
+	return e.finished(d.ID)
+}
+
+// disconnectNow is the counterpart of connectNow. The monitor reads the definition for its links. off says that the container is off the
+// network, whatever else went wrong.
+func (e *Engine) disconnectNow(ctx context.Context, d *Definition, n *network.Network, fewerLinks bool) (off bool, err error) {
+	written, err := e.writeBeside(d)
+	if err != nil {
+		return false, err
+	}
+	if fewerLinks {
+		if err := written(); err != nil {
+			return false, err
+		}
+	}
+	if _, err := e.running(d); err != nil {
+		return false, written()
+	}
+	var before []*network.Endpoint
+	if d.hasPorts() {
+		before, err = e.networks.ContainerEndpoints(d.ID)
+	}
+	if err == nil {
+		err = e.detachRunning(ctx, d, n)
+	}
+	if err != nil {
+		return false, errors.Join(err, written())
+	}
+	return true, errors.Join(e.movePorts(ctx, d, before), written())
+}
+
+// detachRunning takes a network's cable out of a running container. The monitor does the slow half, because it stays.
+func (e *Engine) detachRunning(ctx context.Context, d *Definition, n *network.Network) error {
+	if e.Watch != nil { // here it can be seen
+		return errors.Join(e.networks.Detach(ctx, d.ID, n.ID), e.tellNetworkChange(d))
+	}
+	return e.networks.DetachBy(ctx, d.ID, n.ID, func() error {
+		if err := e.tellNetworkChange(d); err != nil {
+			return errors.Join(err, e.networks.DismantleReleased(d.ID, nil))
+		}
+		return nil
+	})
+}
+
+// leaveNetwork takes a network out of the options; the next one takes the first one's place.
+func (e *Engine) leaveNetwork(o *CreateOptions, n *network.Network) (was bool) {
+	same := func(ref string) bool {
+		have, err := e.networks.Network(ref)
+		return err == nil && have.ID == n.ID
+	}
+	if isNetwork(o.Network) && same(o.Network) {
+		next := NetworkAttachment{Network: modeNone}
+		if len(o.Networks) > 0 {
+			next, o.Networks = o.Networks[0], o.Networks[1:]
+		}
+		o.setFirst(next)
+		return true
+	}
+	for i, a := range o.Networks {
+		if same(a.Network) {
+			o.Networks = slices.Delete(slices.Clone(o.Networks), i, i+1)
+			return true
+		}
+	}
+	return false
+}
