@@ -50,10 +50,19 @@ func withDefaultDevices(r *specs.LinuxResources) *specs.LinuxResources {
 		full = *r
 	}
 	rules := DefaultDeviceRules()
-	if len(full.Devices) == 0 {
+	switch {
+	case len(full.Devices) == 0:
 		full.Devices = rules
-	} else {
+	case !beginsWith(full.Devices, rules): // our own engine's configs do, and need not say it twice
 		full.Devices = slices.Concat(full.Devices, rules[1:])
 	}
 	return &full
+}
+
+// beginsWith says whether a list has the default rules first, and takes none of them back.
+func beginsWith(list, rules []specs.LinuxDeviceCgroup) bool {
+	same := func(a, b *int64) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
+	return len(list) >= len(rules) && slices.EqualFunc(list[:len(rules)], rules, func(a, b specs.LinuxDeviceCgroup) bool {
+		return a.Allow == b.Allow && a.Type == b.Type && a.Access == b.Access && same(a.Major, b.Major) && same(a.Minor, b.Minor)
+	}) && !slices.ContainsFunc(list[len(rules):], func(d specs.LinuxDeviceCgroup) bool { return !d.Allow })
 }
