@@ -222,19 +222,21 @@ func BenchmarkHundred(b *testing.B) {
 	}
 }
 
-// The drawing in the document is the one that is drawn.
+// The drawings in the documents are those that are drawn.
 func TestDocument(t *testing.T) {
-	document, err := os.ReadFile("../docs/topology.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	drawings, err := os.ReadFile("testdata/by-hand.en.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, block, ok := strings.Cut(string(document), "```text\n")
-	block, _, closed := strings.Cut(block, "```")
-	if !ok || !closed || !strings.Contains(string(drawings), "== 12. a router behind\n"+block) {
-		t.Errorf("docs/topology.md shows\n%s", block)
+	for file, drawn := range map[string]string{"topology.md": "by-hand.en.txt", "topology.zh-CN.md": "by-hand.zh.txt"} {
+		document, err := os.ReadFile("../docs/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		drawings, err := os.ReadFile("testdata/" + drawn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, block, ok := strings.Cut(string(document), "```text\n")
+		block, _, closed := strings.Cut(block, "```")
+		if !ok || !closed || !strings.Contains(string(drawings), "== 12. a router behind\n"+block) {
+			t.Errorf("docs/%s shows\n%s", file, block)
+		}
 	}
 }
