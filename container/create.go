@@ -374,25 +374,3 @@ func (j *createJob) letGoOfRootfs() error {
 	}
 	return f.Close()
 }
-
-// addHookState gives hooks that run inside the container the state they want on their standard input.
-func (j *createJob) addHookState(config *initConfig) error {
-	fill := func(list []step, status specs.ContainerState) error {
-		for i := range list {
-			if list[i].Kind != stepContainerHook {
-				continue
-			}
-			s := specs.State{
-				Version: specs.Version, ID: j.options.ID, Status: status, Pid: j.container.state.Pid,
-				Bundle: j.container.state.Bundle, Annotations: j.spec.Annotations,
-			}
-			data, err := json.Marshal(s)
-			if err != nil {
-				return err
-			}
-			list[i].Data = append(append([]string{}, list[i].Data...), string(data))
-		}
-		return nil
-	}
-	return errors.Join(fill(config.Steps, specs.StateCreating), fill(config.AfterStart, specs.StateCreated))
-}

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,6 +74,32 @@ func runContainerHook(s step) error {
 	return runHook(h, s.Target, []byte(s.Data[len(s.Data)-1]))
 }
 
+// addHookState gives hooks that run inside the container the state they want on their standard input. The process id is the one that
+// the container sees: runtime-spec, runtime.md, "State".
+func (j *createJob) addHookState(config *initConfig) error {
+	fill := func(list []step, status specs.ContainerState) error {
+		for i := range list {
+			if list[i].Kind != stepContainerHook {
+				continue
+			}
+			pid, err := pidInside(j.container.state.Pid)
+			if err != nil {
+				return err
+			}
+			data, err := json.Marshal(specs.State{
+				Version: specs.Version, ID: j.options.ID, Status: status, Pid: pid,
+				Bundle: j.container.state.Bundle, Annotations: j.spec.Annotations,
+			})
+			if err != nil {
+				return err
+			}
+			list[i].Data = append(append([]string{}, list[i].Data...), string(data))
+		}
+		return nil
+	}
+	return errors.Join(fill(config.Steps, specs.StateCreating), fill(config.AfterStart, specs.StateCreated))
+}
+
 // OCIState is what `state` prints and what hooks are given: runtime-spec, runtime.md, "State".
 func (c *Container) OCIState() specs.State {
 	s := specs.State{Version: specs.Version, ID: c.state.ID, Bundle: c.state.Bundle, Annotations: c.state.Annotations}
@@ -82,4 +110,19 @@ func (c *Container) OCIState() specs.State {
 		s.Status, s.Pid = specs.ContainerState(status), c.state.Pid
 	}
 	return s
+}
+
+// pidInside is the number of a process in its own pid namespace: the last of the line NSpid, proc_pid_status(5).
+func pidInside(pid int) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, line, _ := strings.Cut(string(status), "\nNSpid:")
+	line, _, _ = strings.Cut(line, "\n")
+	numbers := strings.Fields(line)
+	if len(numbers) == 0 {
+		return 0, fmt.Errorf("process %d: the kernel tells no number in its pid namespace", pid)
+	}
+	return strconv.Atoi(numbers[len(numbers)-1])
 }

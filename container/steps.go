@@ -43,7 +43,7 @@ const (
 	stepSysctl // Target = Source
 	stepMakeCwd
 	stepHooks         // asks the creator to run its hooks
-	stepContainerHook // runs one in the container's namespaces: Source path, Data args; Num[0] timeout; env in Type
+	stepContainerHook // runs one in the container's namespaces: Target its kind, Source path, Data args; Num[0] timeout; env in Type
 	stepPersonality   // Type: its name; Num[0]
 	stepScheduler     // Data[0]: struct sched_attr
 	stepIOPriority    // Num[0]

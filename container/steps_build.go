@@ -59,7 +59,7 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts, warn func(error
 	}
 	if s.Hooks != nil {
 		for _, h := range s.Hooks.StartContainer {
-			c.AfterStart = append(c.AfterStart, containerHook(h, "hook startContainer"))
+			c.AfterStart = append(c.AfterStart, containerHook(h, "startContainer"))
 		}
 	}
 	return c, nil
@@ -126,14 +126,14 @@ func (b *builder) filesystem() error {
 	}
 	if s.Hooks != nil {
 		for _, h := range s.Hooks.CreateContainer {
-			b.add(containerHook(h, "hook createContainer"))
+			b.add(containerHook(h, "createContainer"))
 		}
 	}
 	return b.finishRoot()
 }
 
-func containerHook(h specs.Hook, reason string) step {
-	hook := step{Kind: stepContainerHook, Source: h.Path, Data: h.Args, Type: strings.Join(h.Env, "\x00"), Reason: reason}
+func containerHook(h specs.Hook, kind string) step {
+	hook := step{Kind: stepContainerHook, Target: kind, Source: h.Path, Data: h.Args, Type: strings.Join(h.Env, "\x00"), Reason: "hook " + kind}
 	if h.Timeout != nil {
 		hook.Num[0] = uint64(*h.Timeout)
 	}
