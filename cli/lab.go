@@ -121,7 +121,7 @@ func labListVerb() *verb {
 }
 
 func (r *labRoom) list(*urfave.Context) error {
-	names, err := r.desk.Library.Names()
+	names, err := r.desk.Labs().Names()
 	if err != nil {
 		return err
 	}
@@ -308,7 +308,7 @@ func labProgressVerb() *verb {
 }
 
 func (r *labRoom) progress(*urfave.Context) error {
-	names, err := r.desk.Library.Names()
+	names, err := r.desk.Labs().Names()
 	if err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (r *labRoom) progress(*urfave.Context) error {
 		if err != nil {
 			return err
 		}
-		l, err := r.desk.Library.Load(name)
+		l, err := r.desk.Labs().Load(name)
 		if err != nil {
 			return err
 		}

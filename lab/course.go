@@ -81,6 +81,30 @@ func (l Library) Names() ([]string, error) {
 	return names, nil
 }
 
+// files are those of a teacher's lab, by name; none for one of the course.
+func (l Library) files(name string) (map[string][]byte, error) {
+	sources, err := l.sources()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sources[:len(sources)-1] { // the last one is the course
+		files := map[string][]byte{}
+		for _, language := range lang.Languages() {
+			file := name + "." + language + ".md"
+			data, err := fs.ReadFile(s.files, file)
+			if err == nil {
+				files[file] = data
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("read lab %s: %w", name, err)
+			}
+		}
+		if len(files) > 0 {
+			return files, nil
+		}
+	}
+	return nil, nil
+}
+
 // goodName: a lab's sandbox is called as the lab.
 func goodName(name string) bool {
 	return regexp.MustCompile(`^[a-z0-9][a-z0-9_.-]{0,35}$`).MatchString(name)

@@ -21,6 +21,16 @@ type Desk struct {
 	Store    *sandbox.Store
 }
 
+// Labs are the labs of the library, and those that are going on: a teacher's directory need not be named again, and need not be seen from
+// the sandbox.
+func (d *Desk) Labs() Library {
+	l := d.Library
+	if info, err := os.Stat(d.Notebook.labs()); err == nil && info.IsDir() {
+		l.Dirs = append([]string{d.Notebook.labs()}, l.Dirs...)
+	}
+	return l
+}
+
 // Result is what a check came to.
 type Result struct {
 	Lab      *Lab
@@ -59,7 +69,7 @@ func (d *Desk) Start(name string) (lab *Lab, p *Progress, err error) {
 	if err := bench.prepare(d.Notebook.Dir, lab); err != nil {
 		return nil, nil, err
 	}
-	if err := errors.Join(d.Notebook.write(p), d.Notebook.setCurrent(name)); err != nil {
+	if err := errors.Join(d.keep(name), d.Notebook.write(p), d.Notebook.setCurrent(name)); err != nil {
 		return nil, nil, err
 	}
 	return lab, p, nil
@@ -67,7 +77,7 @@ func (d *Desk) Start(name string) (lab *Lab, p *Progress, err error) {
 
 // fresh is a lab that is not going on.
 func (d *Desk) fresh(name string) (*Lab, error) {
-	lab, err := d.Library.Load(name)
+	lab, err := d.Labs().Load(name)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +110,7 @@ func (d *Desk) StartHere(name string) (lab *Lab, p *Progress, err error) {
 	if err := bench.here.takePicture(); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(bench.here.dir))
 	}
-	if err := errors.Join(d.Notebook.write(p), d.Notebook.setCurrent(name)); err != nil {
+	if err := errors.Join(d.keep(name), d.Notebook.write(p), d.Notebook.setCurrent(name)); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(bench.here.dir))
 	}
 	script := lab.Setup + lab.Steps[0].Setup
@@ -112,6 +122,15 @@ func (d *Desk) StartHere(name string) (lab *Lab, p *Progress, err error) {
 		return nil, nil, errors.Join(fmt.Errorf("start lab %s: %w", name, err), undoErr)
 	}
 	return lab, p, nil
+}
+
+// keep writes a teacher's lab into the notebook, as it is now.
+func (d *Desk) keep(name string) error {
+	files, err := d.Library.files(name)
+	if err != nil {
+		return err
+	}
+	return d.Notebook.keep(files)
 }
 
 func (d *Desk) here(name string) here { return here{filepath.Join(d.Notebook.Dir, name+".here")} }
@@ -185,7 +204,7 @@ func (d *Desk) open(name string) (*Lab, *Progress, Bench, error) {
 		}
 		name = current
 	}
-	lab, err := d.Library.Load(name)
+	lab, err := d.Labs().Load(name)
 	if err != nil {
 		return nil, nil, Bench{}, err
 	}
@@ -222,7 +241,7 @@ func (d *Desk) Look(name string) (*Lab, *Progress, error) {
 		}
 		name = current
 	}
-	lab, err := d.Library.Load(name)
+	lab, err := d.Labs().Load(name)
 	if err != nil {
 		return nil, nil, err
 	}

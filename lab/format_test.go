@@ -58,6 +58,14 @@ func TestTeachersDirectory(t *testing.T) {
 	if err != nil || r.Failed == nil || r.Failed.Fail != "Not done." {
 		t.Error(r, err)
 	}
+	// Who has started it need not name the directory again, neither here nor in the sandbox.
+	d.Library.Dirs = nil
+	if r, err = d.Check("", ""); err != nil || r.Failed == nil {
+		t.Error(r, err)
+	}
+	if out, code, err := bench(t, d).Run("mydocker lab check", ""); err != nil || code != 1 || !strings.Contains(out, "Not done.") {
+		t.Error(out, code, err)
+	}
 	do(t, d, l.Steps[0].Solution, true)
 	do(t, d, lab.Answer{Script: "touch /tmp/done"}, true)
 	if r, err = d.Check("", ""); err != nil || r.Failed != nil {

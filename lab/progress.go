@@ -49,8 +49,31 @@ func (n Notebook) write(p *Progress) error {
 	return state.ReplaceJSON(n.file(p.Lab), p, state.Volatile)
 }
 
-// forget removes a lab's progress. Absent is success.
+// labs is where teachers' labs are kept while they are going on.
+func (n Notebook) labs() string { return filepath.Join(n.Dir, "labs") }
+
+func (n Notebook) keep(files map[string][]byte) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(n.labs(), 0o755); err != nil {
+		return err
+	}
+	for name, data := range files {
+		if err := state.Replace(filepath.Join(n.labs(), name), data, state.Volatile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget removes a lab's progress, and a copy of it. Absent is success.
 func (n Notebook) forget(lab string) error {
+	for _, language := range lang.Languages() {
+		if err := os.Remove(filepath.Join(n.labs(), lab+"."+language+".md")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	if err := os.Remove(n.file(lab)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
