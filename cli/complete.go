@@ -114,10 +114,10 @@ func (s *session) candidates(words []string) []candidate {
 	var all []candidate
 	switch name, value, given := strings.Cut(last, "="); {
 	case flag != nil:
-		all = s.values(valueKind(flag), last)
+		all = s.flagValues(v, flag, last)
 	case given && strings.HasPrefix(name, "--"):
 		if f := (&reader{verb: v, flags: flags}).find(name[2:]); f != nil {
-			for _, cand := range s.values(valueKind(f), value) {
+			for _, cand := range s.flagValues(v, f, value) {
 				all = append(all, candidate{name + "=" + cand.word, cand.about})
 			}
 		}

@@ -19,7 +19,7 @@ import (
 func valueKind(f urfave.Flag) string {
 	switch name := names(f)[0]; name {
 	case "network", "volumes-from", "restart", "pull", "signal", "stop-signal", "log-level", "log-driver", "firewall", "from", "ipc", "pid", "driver", "type",
-		"cgroupns", "lang", "cap-add", "cap-drop":
+		"cgroupns", "lang", "cap-add", "cap-drop", "mount", "security-opt", "log-opt":
 		return name
 	case "uts", "userns":
 		return "hostonly"
@@ -68,13 +68,11 @@ func (s *session) values(kind, typed string) []candidate {
 		"shell": "bash zsh fish", "topic": strings.Join(explain.Words()[:len(explain.Topics())], " "), "restart": "no always on-failure unless-stopped", "pull": "missing always never",
 		"signal": "HUP INT KILL QUIT TERM USR1 USR2", "stop-signal": "HUP INT KILL QUIT TERM USR1 USR2",
 		"cgroupns": "host private", "hostonly": "host", "lang": "en zh", "log-driver": "json-file journald none",
-		"host": "host host2 lan internet", "log-level": "debug info warn error fatal", "firewall": "iptables nftables", "from": "busybox debian", "driver": "bridge", "type": "container image network volume",
+		"host": "host host2 lan internet", "log-level": "debug info warn error fatal", "firewall": "iptables nftables", "from": "busybox debian", "driver": "bridge ipvlan macvlan",
+		"mount": "type=bind type=tmpfs type=volume", "security-opt": "apparmor= label= no-new-privileges seccomp= systempaths=unconfined",
+		"log-opt": "max-size= max-file= labels= labels-regex= env= env-regex= tag=", "type": "container image network volume",
 	}
-	var all []candidate
-	for _, word := range strings.Fields(fixed[kind]) {
-		all = append(all, candidate{word, ""})
-	}
-	return all
+	return words(fixed[kind])
 }
 
 func (s *session) containerNames(prefix string) (all []candidate) {

@@ -17,6 +17,7 @@ import (
 func eventsVerb() *verb {
 	return &verb{
 		name: "events", summary: "Get real time events from mydocker", usage: "[OPTIONS]",
+		filters: "container daemon event image label network plugin scope type volume",
 		about: `Every command of mydocker writes its events down, so nothing has to run for them, and --since reaches back.
 --filter takes container, event, image, label, network, scope, type and volume.
 
@@ -32,7 +33,7 @@ Examples:
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
-			f, err := parseFilters(c.StringSlice("filter"), "container", "event", "image", "label", "network", "scope", "type", "volume")
+			f, err := s.readFilters(c)
 			if err != nil {
 				return s.bad(err)
 			}
@@ -48,7 +49,12 @@ Examples:
 			if err != nil {
 				return &usageError{s.verb, err.Error(), 64}
 			}
-			o.Each = func(ev engine.Event) error { return show(s.streams.Out, ev) }
+			o.Each = func(ev engine.Event) error {
+				if err := show(s.streams.Out, ev); err != nil {
+					return &usageError{s.verb, err.Error(), 64} // Docker's status for a template
+				}
+				return nil
+			}
 			e, err := s.engine()
 			if err != nil {
 				return err
@@ -71,6 +77,7 @@ func (f filters) event(ev engine.Event) bool {
 		f.any("scope", func(v string) bool { return ev.Scope == v }) &&
 		f.any("container", actor("container")) && f.any("image", actor("image")) &&
 		f.any("network", actor("network")) && f.any("volume", actor("volume")) &&
+		f.any("daemon", actor("daemon")) && f.any("plugin", actor("plugin")) && // there are none of either
 		f.labels(ev.Actor.Attributes)
 }
 

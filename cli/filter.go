@@ -4,11 +4,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	urfave "github.com/urfave/cli/v2"
 )
 
 // filters is what --filter said: key -> values. Values of one key are alternatives (except labels, which add up);
 // different keys add up.
 type filters map[string][]string
+
+// readFilters reads the verb's own --filter.
+func (s *session) readFilters(c *urfave.Context) (filters, error) {
+	return parseFilters(c.StringSlice("filter"), strings.Fields(s.verb.filters)...)
+}
 
 // parseFilters parts key=value pairs and refuses keys that the command does not know.
 func parseFilters(pairs []string, known ...string) (filters, error) {

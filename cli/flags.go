@@ -131,7 +131,21 @@ func createOptions(c *urfave.Context, lookup lookupFunc) (o engine.CreateOptions
 			return o, err
 		}
 	}
-	return o, nil
+	return o, checkSharedNetwork(&o)
+}
+
+// checkSharedNetwork refuses what a container that joins another's network namespace cannot have for itself: its name and its files of
+// names are the other's, too.
+func checkSharedNetwork(o *engine.CreateOptions) error {
+	if !strings.HasPrefix(o.Network, "container:") {
+		return nil
+	}
+	for flag, given := range map[string]bool{"--hostname": o.Hostname != "", "--dns": len(o.DNS) > 0, "--add-host": len(o.ExtraHosts) > 0, "--link": len(o.Links) > 0, "--expose": len(o.Expose) > 0} {
+		if given {
+			return fmt.Errorf("conflicting options: %s and --network %s, whose own it is", flag, o.Network)
+		}
+	}
+	return nil
 }
 
 // readProcess reads what concerns the process and its life.

@@ -26,7 +26,7 @@ func imageHeader() imageRow {
 
 func imagesVerb() *verb {
 	return &verb{
-		name: "images", summary: "List images", usage: "[OPTIONS] [REPOSITORY[:TAG]]", max: 1, complete: "image",
+		name: "images", filters: "before dangling label label! reference since", summary: "List images", usage: "[OPTIONS] [REPOSITORY[:TAG]]", max: 1, complete: "image",
 		about: `--filter takes before, dangling, label, reference and since.
 
 Examples:
@@ -47,7 +47,7 @@ Examples:
 }
 
 func listImages(s *session, c *urfave.Context) error {
-	f, err := parseFilters(c.StringSlice("filter"), "before", "dangling", "label", "label!", "reference", "since")
+	f, err := s.readFilters(c)
 	if err == nil {
 		_, _, err = f.flag("dangling")
 	}

@@ -160,7 +160,7 @@ func (r networkRow) Label(name string) string {
 
 func networkLsVerb() *verb {
 	return &verb{
-		name: "ls", aliases: []string{"list"}, summary: "List networks", usage: "[OPTIONS]",
+		name: "ls", aliases: []string{"list"}, filters: "dangling driver id label label! name scope type", summary: "List networks", usage: "[OPTIONS]",
 		about: `--filter takes driver, id, label, name, scope, type (builtin or custom) and dangling.
 
 Examples:
@@ -179,7 +179,7 @@ Examples:
 }
 
 func networkLs(s *session, c *urfave.Context) error {
-	f, err := parseFilters(c.StringSlice("filter"), "dangling", "driver", "id", "label", "label!", "name", "scope", "type")
+	f, err := s.readFilters(c)
 	if err != nil {
 		return s.bad(err)
 	}

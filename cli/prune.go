@@ -20,7 +20,7 @@ type pruner func(ctx context.Context, e *engine.Engine, f filters, all bool) (re
 // pruneVerb makes the prune command of a group.
 func pruneVerb(group, what, warning, title string, canAll, sized bool, prune pruner) *verb {
 	return &verb{
-		name: "prune", summary: "Remove " + what, usage: "[OPTIONS]",
+		name: "prune", filters: pruneFilterKeys, summary: "Remove " + what, usage: "[OPTIONS]",
 		about: `--filter takes until=TIME (made before it; a duration is so long ago) and label.
 
 Examples:
@@ -36,7 +36,7 @@ Examples:
 			return flags
 		},
 		run: func(s *session, c *urfave.Context) error {
-			f, err := parsePruneFilters(c)
+			f, err := s.pruneFilters(c)
 			if err != nil {
 				return s.bad(err)
 			}
@@ -57,8 +57,10 @@ Examples:
 	}
 }
 
-func parsePruneFilters(c *urfave.Context) (filters, error) {
-	f, err := parseFilters(c.StringSlice("filter"), "until", "label", "label!", "dangling")
+const pruneFilterKeys = "until label label! dangling"
+
+func (s *session) pruneFilters(c *urfave.Context) (filters, error) {
+	f, err := s.readFilters(c)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +214,7 @@ func imagePruneVerb() *verb {
 
 func systemPruneVerb() *verb {
 	return &verb{
-		name: "prune", summary: "Remove unused data", usage: "[OPTIONS]",
+		name: "prune", filters: pruneFilterKeys, summary: "Remove unused data", usage: "[OPTIONS]",
 		about: `Stopped containers, unused networks, dangling images and, with --volumes, unused anonymous volumes are removed.
 
 Examples:
@@ -231,7 +233,7 @@ Examples:
 }
 
 func systemPrune(s *session, c *urfave.Context) error {
-	f, err := parsePruneFilters(c)
+	f, err := s.pruneFilters(c)
 	if err != nil {
 		return s.bad(err)
 	}

@@ -56,6 +56,7 @@ func containerListing(size bool) listing[containerRow] {
 func psVerb() *verb {
 	return &verb{
 		name: "ps", summary: "List containers", usage: "[OPTIONS]",
+		filters: "ancestor before exited expose health id is-task isolation label label! name network publish since status volume",
 		about: `--filter takes ancestor, before, exited, expose, health, id, label, name, network, publish, since, status and volume.
 --format takes "table", "table TEMPLATE", "json" or a Go template over .ID .Names .Image .Command .CreatedAt .RunningFor
 .Ports .State .Status .Size .Labels .Label .Mounts .LocalVolumes .Networks.
@@ -87,8 +88,7 @@ const formatUsage = "Format output using a custom template:\n" +
 	"'TEMPLATE':         Print output using the given Go template"
 
 func ps(s *session, c *urfave.Context) error {
-	f, err := parseFilters(c.StringSlice("filter"), "ancestor", "before", "exited", "expose", "health", "id", "is-task",
-		"isolation", "label", "label!", "name", "network", "publish", "since", "status", "volume")
+	f, err := s.readFilters(c)
 	if err != nil {
 		return s.bad(err)
 	}

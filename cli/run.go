@@ -142,9 +142,10 @@ Examples:
 			defer stop()
 			id, warnings, err := s.createWithImage(ctx, e, o, pull)
 			s.warn(warnings)
-			if err == nil {
-				_, err = fmt.Fprintln(s.streams.Out, id)
+			if err != nil {
+				return &engine.ExitError{Code: 1, Err: err} // 125 is run's
 			}
+			_, err = fmt.Fprintln(s.streams.Out, id)
 			return err
 		},
 	}

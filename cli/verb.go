@@ -34,6 +34,8 @@ type verb struct {
 	// complete says what the arguments are, for the shells, a word for each; the last one goes for all that follow:
 	// "network container". The words are those of values in complete.go.
 	complete string
+	// filters are the keys that --filter takes, for the parser and for the shells.
+	filters string
 	// children make a verb a group: `mydocker network …`.
 	children []*verb
 	hidden   bool

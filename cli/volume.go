@@ -113,7 +113,7 @@ func (r volumeRow) Label(name string) string {
 
 func volumeLsVerb() *verb {
 	return &verb{
-		name: "ls", aliases: []string{"list"}, summary: "List volumes", usage: "[OPTIONS]",
+		name: "ls", aliases: []string{"list"}, filters: "dangling driver label label! name", summary: "List volumes", usage: "[OPTIONS]",
 		about: `--filter takes dangling, driver, label and name.
 
 Examples:
@@ -130,7 +130,7 @@ Examples:
 }
 
 func volumeLs(s *session, c *urfave.Context) error {
-	f, err := parseFilters(c.StringSlice("filter"), "dangling", "driver", "label", "label!", "name")
+	f, err := s.readFilters(c)
 	if err != nil {
 		return s.bad(err)
 	}
@@ -182,7 +182,7 @@ Examples:
 
 func volumePruneVerb() *verb {
 	return &verb{
-		name: "prune", summary: "Remove unused local volumes", usage: "[OPTIONS]",
+		name: "prune", filters: "all label label!", summary: "Remove unused local volumes", usage: "[OPTIONS]",
 		about: `Anonymous volumes that no container mounts are removed; with -a the named ones too. --filter takes label and all.
 
 Examples:
@@ -195,7 +195,7 @@ Examples:
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
-			f, err := parseFilters(c.StringSlice("filter"), "all", "label", "label!")
+			f, err := s.readFilters(c)
 			if err != nil {
 				return s.bad(err)
 			}

@@ -177,8 +177,8 @@ DOCKER exec -d web nonsense
 DOCKER exec created true
 DOCKER exec --env-file /nonexistent web true
 DOCKER logs --tail 0 logger
-DOCKER logs --tail -1 logger 2>&1 | sort
-DOCKER logs --tail all logger 2>&1 | sort
+DOCKER logs --tail -1 logger 2>/dev/null
+DOCKER logs --tail all logger 2>/dev/null
 DOCKER logs --since 2030-01-01 logger
 DOCKER logs --since 2020-01-01T00:00:00 --until 2020-01-02 logger
 DOCKER logs --since 1.5h logger 2>/dev/null
@@ -235,6 +235,46 @@ DOCKER container prune -f --filter until=1h
 DOCKER container prune -f --filter nonsense=1
 DOCKER container prune -f --filter until=nonsense
 DOCKER network prune -f --filter until=1h
+DOCKER run --rm --network container:web -h x busybox true
+DOCKER run --rm --network container:web --dns 1.1.1.1 busybox true
+DOCKER run --rm --network container:web --add-host a:1.1.1.1 busybox true
+DOCKER run --rm --network container:web --expose 80 busybox true
+DOCKER run --rm --network host --dns 1.1.1.1 busybox true
+DOCKER create --name created busybox true
+DOCKER create --name a/b busybox true
+DOCKER create --nonsense busybox true
+DOCKER start created; DOCKER wait created
+DOCKER events --since 1h --until 0s --format '{{.Nonsense}}'
+DOCKER events --since 1h --until 0s -f daemon=x
+DOCKER events --since 1h --until 0s -f scope=swarm
+sleep 1.1; S=$(date +%s); DOCKER run --rm --network none busybox true;  DOCKER run --rm --network host busybox true; sleep 1.2; DOCKER events --since $S --until 0s -f type=network --format '{{.Action}} {{.Actor.Attributes.type}}'
+DOCKER events --since 1h --until 0s -f container=web -f event=start --format json | tr ',{' '\n\n' | cut -d: -f1 | sort -u
+DOCKER run --rm -v /etc/hostname:/f:ro busybox sh -c 'test -f /f && echo file; echo x >>/f'
+DOCKER run --rm --mount type=tmpfs,dst=/t,tmpfs-mode=0700,tmpfs-size=1m busybox sh -c 'stat -c %a /t; grep " /t " /proc/mounts'
+DOCKER run --rm --tmpfs /t:rw,size=787448k,mode=1777 busybox grep ' /t ' /proc/mounts
+DOCKER run --rm --mount type=bind,src=/tmp,dst=/t,bind-recursive=nonsense busybox true
+DOCKER run --rm --mount type=volume,dst=/t,bind-propagation=rslave busybox true
+DOCKER run --rm --mount type=bind,dst=/t busybox true
+DOCKER run --rm --mount type=tmpfs,src=x,dst=/t busybox true
+DOCKER run --rm --volumes-from web:ro busybox touch /data/f
+DOCKER run --rm --device /dev/zero:/dev/xz:r busybox sh -c 'head -c1 /dev/xz | wc -c; echo a >/dev/xz'
+DOCKER run --rm --device /dev/zero:/dev/xz:nonsense busybox true
+DOCKER run --rm --ulimit nofile=1024:2048 busybox sh -c 'ulimit -Sn; ulimit -Hn'
+DOCKER run --rm --user 1000:50 --group-add 60 --group-add mail busybox id
+DOCKER run --rm --cap-drop ALL busybox grep CapEff /proc/self/status
+DOCKER run --rm --security-opt nonsense busybox true
+DOCKER run --rm --memory 64m --memory-swap 32m busybox true
+DOCKER run --rm --memory-swap 64m busybox true
+DOCKER run --rm -p 80:80:80:80 busybox true
+DOCKER run --rm -p 8000-8001:80 busybox true
+DOCKER run --rm -a stdout busybox sh -c 'echo o; echo e >&2'
+DOCKER run --rm -h myhost --domainname d.e busybox sh -c 'hostname; hostname -f'
+DOCKER run -it --rm busybox true
+DOCKER save nonsense
+DOCKER load -i /etc/passwd
+DOCKER export -o /nonexistent/x web
+DOCKER container ls -aq | wc -l
+DOCKER container stats nonsense --no-stream
 DOCKER run --name fails busybox nonsense 2>/dev/null; DOCKER ps -a -f name=fails --format '{{.Names}} {{.State}}'; DOCKER rm fails 2>/dev/null; true
 DOCKER version --format '{{.Client.Os}} {{.Server.Os}} {{.Server.Arch}} {{.Client.Context}}'
 DOCKER info --format '{{.OSType}} {{.Driver}} {{.LoggingDriver}} {{.CgroupDriver}} {{.Swarm.LocalNodeState}} {{.IndexServerAddress}} {{.MemoryLimit}} {{.SwapLimit}} {{.PidsLimit}} {{.CPUCfsQuota}} {{.CPUShares}} {{.CPUSet}} {{.OomKillDisable}} {{.IPv4Forwarding}} {{.KernelVersion}} {{.NCPU}} {{.MemTotal}} {{.OperatingSystem}} {{.Architecture}}'

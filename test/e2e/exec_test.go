@@ -20,7 +20,8 @@ func TestExec(t *testing.T) {
 	equal(t, "no such command", my(t, "exec", c.name, "nothing-here").code, 127)
 	equal(t, "not executable", my(t, "exec", c.name, "/etc/passwd").code, 126)
 	equal(t, "an unknown user", my(t, "exec", "-u", "nouser", c.name, "true").code, 126)
-	equal(t, "a relative directory", my(t, "exec", "-d", "-w", "relative", c.name, "true").code, 126)
+	equal(t, "a relative directory", my(t, "exec", "-w", "relative", c.name, "true").code, 126)
+	equal(t, "what -d cannot start", my(t, "exec", "-d", c.name, "nonsense").code, 1) // as with Docker: there is no command whose status it could be
 	equal(t, "killed", my(t, "exec", c.name, "sh", "-c", "kill -9 $$").code, 137)
 	equal(t, "arguments keep their borders", c.exec("printf", "[%s]", "a b", "", "*"), "[a b][][*]")
 
