@@ -127,7 +127,16 @@ func mountOverlays(r *Record, hostname string) error {
 			return err
 		}
 	}
-	return do("tmpfs", "/var/lib/mydocker", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=711")
+	// What this machine's mydocker keeps, and how it is configured, is none of the sandbox's business.
+	for dir, mode := range map[string]string{"/var/lib/mydocker": "711", "/etc/mydocker": "755"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := do("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode="+mode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // overlay is: mount -t overlay -o lowerdir=DIR,upperdir=…,workdir=… overlay DIR

@@ -209,3 +209,17 @@ func BenchmarkUp(b *testing.B) {
 		must(b, s.Down(sb.Name))
 	}
 }
+
+// How mydocker is configured on this machine does not hold in a sandbox: root of the sandbox, who may be nobody here, writes what he likes.
+func TestOwnConfiguration(t *testing.T) {
+	sh(t, `mkdir -p /run/etc; mount -t tmpfs tmpfs /run/etc; mkdir /run/etc/upper /run/etc/work
+		mount -t overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work overlay /etc
+		mkdir -p /etc/mydocker; echo '{"bip": "192.168.99.1/24"}' > /etc/mydocker/daemon.json`)
+	t.Cleanup(func() { sh(t, "umount /etc; umount /run/etc; rmdir /run/etc") })
+	script := "test -z \"$(ls -A /etc/mydocker)\" && echo '{}' > /etc/mydocker/daemon.json && cat /etc/mydocker/daemon.json"
+	sb := newSandbox(t, newStore(t), Options{})
+	if got := works(t, sb, Host, script); got != "{}" {
+		t.Errorf("%q", got)
+	}
+	contains(t, "outside", sh(t, "cat /etc/mydocker/daemon.json"), "192.168.99.1")
+}
