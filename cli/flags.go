@@ -137,6 +137,9 @@ func createOptions(c *urfave.Context, lookup lookupFunc) (o engine.CreateOptions
 // checkSharedNetwork refuses what a container that joins another's network namespace cannot have for itself: its name and its files of
 // names are the other's, too.
 func checkSharedNetwork(o *engine.CreateOptions) error {
+	if o.Network == "host" && len(o.Links) > 0 {
+		return fmt.Errorf("conflicting options: --link and --network host, whose names are not the container's")
+	}
 	if !strings.HasPrefix(o.Network, "container:") {
 		return nil
 	}

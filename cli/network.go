@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -224,9 +225,15 @@ func networkLs(s *session, c *urfave.Context) error {
 	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
 }
 
+// matches is how Docker reads a filter for names and ids: it is a regular expression, or text that is in it as it stands.
+func matches(pattern, text string) bool {
+	re, err := regexp.Compile(pattern)
+	return err == nil && re.MatchString(text) || strings.Contains(text, pattern)
+}
+
 func networkPasses(n *network.Network, f filters) bool {
-	return f.any("name", func(v string) bool { return strings.Contains(n.Name, v) }) &&
-		f.any("id", func(v string) bool { return strings.HasPrefix(n.ID, v) }) &&
+	return f.any("name", func(v string) bool { return matches(v, n.Name) }) &&
+		f.any("id", func(v string) bool { return matches(v, n.ID) }) &&
 		f.any("driver", func(v string) bool { return n.Driver == v }) &&
 		f.any("scope", func(v string) bool { return n.Scope == v }) &&
 		f.any("type", func(v string) bool { return (v == "builtin") == n.BuiltIn() }) &&

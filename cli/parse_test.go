@@ -265,6 +265,23 @@ func TestRunRefusals(t *testing.T) {
 	}
 }
 
+// A container whose network is another's has that one's names and ports; the host's names are nobody's.
+func TestSharedNetworkRefusals(t *testing.T) {
+	for _, flag := range []string{"--hostname b", "--dns 1.1.1.1", "--add-host b:1.2.3.4", "--link b", "--expose 80"} {
+		name, _, _ := strings.Cut(flag, " ")
+		_, err := parseRun(t, strings.Fields("--net container:a "+flag+" IMAGE")...)
+		if want := "conflicting options: " + name + " and --network container:a"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %q", flag, err, want)
+		}
+	}
+	if _, err := parseRun(t, "--net", "host", "--link", "b", "IMAGE"); err == nil || !strings.Contains(err.Error(), "--link and --network host") {
+		t.Errorf("--net host --link: %v", err)
+	}
+	if _, err := parseRun(t, "--net", "host", "--dns", "1.1.1.1", "--hostname", "b", "IMAGE"); err != nil {
+		t.Errorf("--net host with servers: %v", err)
+	}
+}
+
 func TestEnvFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "env")
 	text := "\xef\xbb\xbf# a comment\n\nA=1\n  B= two words \nC=\"quoted\"\nHOME\nUNSET\nD=a=b#c\n"

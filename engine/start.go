@@ -160,7 +160,8 @@ func (b *beside) run(f func() error) (wait func() error) {
 func (b *beside) join(err error) error {
 	all := []error{err}
 	for _, wait := range b.waits {
-		if stepErr := wait(); stepErr != nil && !errors.Is(err, stepErr) {
+		// Two that have come upon the same say it in the same words.
+		if stepErr := wait(); stepErr != nil && (err == nil || !errors.Is(err, stepErr) && err.Error() != stepErr.Error()) {
 			all = append(all, stepErr)
 		}
 	}

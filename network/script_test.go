@@ -131,6 +131,9 @@ func TestSync(t *testing.T) {
 		"cable down":         "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v down; done",
 		"cable pulled":       "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v nomaster; done",
 		"cable gone":         "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link del $v; done",
+		"inner end down":     "ip -n web link set eth0 down; ip -n peer link set eth0 down",
+		"inner address":      "ip -n web addr flush dev eth0",
+		"inner route":        "ip -n web route del default; ip -n web -6 route del default",
 		"no forwarding":      "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv4.conf.br0.route_localnet=0",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,5 +170,16 @@ func TestSync(t *testing.T) {
 				t.Errorf("a difference is left: %q, %v", again, err)
 			}
 		})
+	}
+}
+
+// A default route that a container has put in place of ours is its own affair.
+func TestSyncLeavesOtherRoutes(t *testing.T) {
+	m := newManager(t)
+	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16"})
+	start(t, m, "web", "br0")
+	run(t, "ip", "-n", "web", "route", "replace", "default", "via", "172.20.0.99")
+	if commands, err := m.Sync(context.Background(), false); err != nil || len(commands) > 0 {
+		t.Errorf("%q, %v", commands, err)
 	}
 }

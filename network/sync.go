@@ -26,9 +26,7 @@ func (m *Manager) Sync(ctx context.Context, dryRun bool) (commands []string, err
 	defer s.k.close()
 	live, err := s.networks()
 	for _, n := range live {
-		if !n.onWire() {
-			err = errors.Join(err, s.endpoints(n))
-		}
+		err = errors.Join(err, s.endpoints(n))
 	}
 	return s.commands, err
 }
@@ -199,6 +197,9 @@ func (s *syncer) cable(n *Network, e *Endpoint) error {
 	if _, err := os.Stat(sb.Path); errors.Is(err, fs.ErrNotExist) {
 		return nil // the container is ending: gc's business
 	}
+	if n.onWire() {
+		return s.inside(n, e, sb)
+	}
 	l, _, err := s.k.link("", e.HostLink)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.do(endpointPlan(n, e, sb)...)
@@ -227,7 +228,10 @@ func (s *syncer) cable(n *Network, e *Endpoint) error {
 			return err
 		}
 	}
-	return s.large(cableLarge(n, e, sb)...)
+	if err := s.large(cableLarge(n, e, sb)...); err != nil {
+		return err
+	}
+	return s.inside(n, e, sb)
 }
 
 // large looks at links that take large packets. A bridge that is missing is so only while nothing is done.

@@ -125,6 +125,7 @@ func TestNetworkListing(t *testing.T) {
 		return strings.Join(strings.Fields(must(t, append([]string{"network", "ls", "--format", "{{.Name}}"}, flags...)...)), " ")
 	}
 	equal(t, "name", names("-f", "name=red"), "red-1 red-2")
+	equal(t, "name as a pattern", names("-f", "name=^red-1$"), "red-1")
 	equal(t, "label", names("-f", "label=color=blue"), "blue")
 	equal(t, "label key, type", names("-f", "label=color", "-f", "type=custom"), "blue red-1 red-2")
 	equal(t, "builtin", names("-f", "type=builtin"), "bridge host none")
