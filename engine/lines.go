@@ -83,6 +83,9 @@ func (r *follower) files() ([]generation, error) {
 func (r *follower) scan() ([]generation, error) {
 	dir, base := filepath.Split(r.path)
 	names, err := readNames(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil // the container is removed: what is open is all that there is
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,10 @@
 package e2e
 
 import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,4 +93,57 @@ func TestLogRotation(t *testing.T) {
 		t.Errorf("the log takes %d bytes, allowed are 2 files of 64k", total)
 	}
 	match(t, "the last lines are there", must(t, "logs", "--tail", "1", c.name), `^0123456789{0,}`)
+}
+
+// logs -f across rotation, restarts and the removal of the container: each line once, and no complaint at the end.
+func TestLogsFollowEachLineOnce(t *testing.T) {
+	cleanHost(t)
+	const rounds, lines = 4, 400 // a round fills some nine files
+	dir := t.TempDir()
+	c := start(t, "each-once", "-net", "none", "-v", dir+":/dir", "--log-opt", "max-size=4k", "--log-opt", "max-file=20", "busybox", "sh", "-c",
+		fmt.Sprintf("n=$(cat /dir/n 2>/dev/null || echo 0); e=$((n + %d)); while [ $n -lt $e ]; do n=$((n+1)); echo $n; done; echo $n >/dir/n; exec sleep 3600", lines))
+	cmd := exec.Command(binary, "logs", "-f", c.name)
+	shown := filepath.Join(dir, "shown")
+	file, err := os.Create(shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = file, &complaints
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	for round := 1; round <= rounds; round++ {
+		eventually(t, func() string {
+			seen, counted := strings.Count(content(t, shown), "\n"), content(t, filepath.Join(dir, "n"))
+			if seen < round*lines || counted != fmt.Sprintln(round*lines) {
+				return fmt.Sprintf("round %d: %d lines, and the container has counted %s", round, seen, counted)
+			}
+			return ""
+		})
+		if round < rounds {
+			must(t, "restart", "-t", "0", c.name)
+		}
+	}
+	must(t, "rm", "-f", c.name)
+	if err := cmd.Wait(); err != nil || complaints.Len() > 0 {
+		t.Errorf("logs -f of a container that was removed: %v %s", err, complaints.String())
+	}
+	var want strings.Builder
+	for n := 1; n <= rounds*lines; n++ {
+		fmt.Fprintln(&want, n)
+	}
+	equal(t, "what logs -f showed", content(t, shown), want.String())
+}
+
+// content is what a file holds; one that is absent holds nothing yet.
+func content(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(data)
 }
