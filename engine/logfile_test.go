@@ -180,3 +180,26 @@ func BenchmarkLogWrite(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// A log that is removed under who follows it, container and all, has come to its end: that is no error.
+func TestLogFollowSeesRemoval(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "gone")
+	path := filepath.Join(dir, "container.log")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	r := &follower{path: path, tail: -1, line: func(line []byte) (bool, error) { got += string(line); return false, nil }}
+	err := r.follow(t.Context(), func() bool {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+		return false
+	})
+	if err != nil || got != "one\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
