@@ -44,14 +44,22 @@ lint: need-go ## gofmt, go vet, staticcheck
 # The race detector needs a C library; test programs that start themselves in containers, where there is none, must bring it along.
 STATIC := -tags netgo,osusergo -ldflags '-linkmode=external -extldflags=-static'
 
+# Packages that start goroutines, or share something between them. In the others it would find nothing, and take a long time to.
+THREADED = grep -rlE '^[[:space:]]*go |\.Go\(|^[[:space:]]*"sync(/atomic)?"$$' --include='*.go' . | \
+    grep -v -e _test.go -e '^./test/' -e '^./cli/remote/' | xargs -n1 dirname | sort -u
+
 .PHONY: race
-race: need-go ## the tests of the packages under the race detector (root; needs a C compiler)
+race: need-go ## the tests of the packages that have threads, and stress, under the race detector (root; needs a C compiler)
 	@./test/install-deps.sh --check
-	CGO_ENABLED=1 $(GO) test -race $(STATIC) -timeout 60m $(TESTFLAGS) $$($(GO) list ./... | grep -v /test/)
+	CGO_ENABLED=1 MYDOCKER_TEST_SLOW=5 $(GO) test -race $(STATIC) -timeout 60m $(TESTFLAGS) $$($(THREADED))
+	$(MAKE) stress
+
+.PHONY: stress
+stress: need-go ## two hundred commands at once, by a mydocker under the race detector (root; needs a C compiler)
 	CGO_ENABLED=1 $(GO) build -race -tags urfave_cli_no_docs -o bin/mydocker-race .
 	rm -rf bin/races && mkdir bin/races
 	MYDOCKER=$(CURDIR)/bin/mydocker-race GORACE="log_path=$(CURDIR)/bin/races/race" MYDOCKER_TEST_SLOW=10 \
-	    $(GO) test -count=1 -timeout 60m -run 'TestStress|TestConcurrency' ./test/e2e
+	    $(GO) test -count=1 -timeout 60m -run '^TestStress$$' $(TESTFLAGS) ./test/e2e
 
 .PHONY: fuzz
 fuzz: need-go ## every fuzz target FUZZTIME (5000x: so many runs)

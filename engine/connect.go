@@ -51,7 +51,7 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 	}
 	if err := e.connectNow(ctx, d, n, a, before.Links); err != nil {
 		*o = before
-		return errors.Join(err, e.writeDefinition(d), e.finished(d.ID))
+		return errors.Join(e.takeBack(d, err), e.finished(d.ID))
 	}
 	e.networkEvent("connect", n, d)
 	return e.finished(d.ID)

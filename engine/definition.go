@@ -70,6 +70,14 @@ func (e *Engine) writeDefinition(d *Definition) error {
 	return state.ReplaceJSON(e.path(d.ID, definitionFile), d, state.Durability(!d.Options.AutoRemove))
 }
 
+// takeBack writes a definition as it was before something that has failed: err. Where the disk is full, that is not said twice.
+func (e *Engine) takeBack(d *Definition, err error) error {
+	if back := e.writeDefinition(d); back != nil && !strings.Contains(err.Error(), back.Error()) {
+		return errors.Join(err, back)
+	}
+	return err
+}
+
 // defineAnew writes the definition of a container that is just being made; keepDefinition follows.
 func (e *Engine) defineAnew(d *Definition) error {
 	return state.ReplaceJSON(e.path(d.ID, definitionFile), d, state.Volatile)

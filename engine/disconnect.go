@@ -35,7 +35,7 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 	off, err := e.disconnectNow(ctx, d, n, len(links) != len(d.Options.Links))
 	if err != nil {
 		if !off {
-			err = errors.Join(err, e.writeDefinition(&was))
+			err = e.takeBack(&was, err)
 		}
 		return errors.Join(err, e.finished(d.ID))
 	}

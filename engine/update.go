@@ -36,7 +36,7 @@ func (e *Engine) Update(ctx context.Context, ref string, o UpdateOptions) error 
 	}
 	if err := e.updateBoth(d, before.Resources); err != nil {
 		d.Options = before
-		return errors.Join(fmt.Errorf("update %s: %w", d.Name, err), e.writeDefinition(d), e.finished(d.ID))
+		return errors.Join(e.takeBack(d, fmt.Errorf("update %s: %w", d.Name, err)), e.finished(d.ID))
 	}
 	e.containerEvent(d, "update")
 	return e.finished(d.ID)

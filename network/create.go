@@ -79,9 +79,10 @@ func (m *Manager) create(ctx context.Context, o CreateOptions, candidates []neti
 	if err := m.claimName(n); err != nil {
 		return nil, err
 	}
+	made := n // n is what is returned
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, m.remove(context.WithoutCancel(ctx), n))
+			err = errors.Join(err, m.remove(context.WithoutCancel(ctx), made))
 		}
 	}()
 	if err = state.ReplaceJSON(m.networkPath(n.ID), n, state.Durable); err != nil {

@@ -48,6 +48,7 @@ conmon        conmon
 containerd    containerd
 dockerd       docker.io
 git           git
+gcc           gcc
 apparmor_parser apparmor
 secilc        secilc
 qemu-system-aarch64 qemu-system-arm
@@ -63,6 +64,8 @@ while read -r program package; do
 done < <(needs)
 # Without a Chinese font the browser's Chinese pages are made of empty boxes, whose width says nothing.
 [[ -e /usr/share/fonts/truetype/wqy/wqy-microhei.ttc ]] || missing+=(fonts-wqy-microhei)
+# The race detector is linked with a C library.
+[[ -e /usr/include/stdlib.h ]] || missing+=(libc6-dev)
 ((${#missing[@]})) || exit 0
 
 if [[ ${1-} == --check ]]; then

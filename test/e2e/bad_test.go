@@ -200,34 +200,3 @@ func TestWithoutIptables(t *testing.T) {
 	must(t, "rm", "-f", "server")
 	must(t, "network", "rm", "br1")
 }
-
-// A full disk: said, and everything half-made is gone.
-func TestDiskFull(t *testing.T) {
-	if !onFreshHost(t) {
-		return
-	}
-	sh(t, "mount -t tmpfs -o size=6m tmpfs /var/lib/mydocker")
-	must(t, "image", "bootstrap")
-	must(t, "run", "--rm", "busybox", "true")
-	before := restingHost(t)
-	free := sh(t, "df --output=avail -B1 /var/lib/mydocker | tail -1")
-	sh(t, "head -c "+strings.TrimSpace(free)+" /dev/zero > /var/lib/mydocker/filler || :")
-	archive := filepath.Join(t.TempDir(), "root.tar")
-	if err := os.WriteFile(archive, userland(t), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{
-		{"run", "--rm", "-p", "8080:80", "busybox", "true"},
-		{"run", "-d", "--name", "full", "busybox", "sleep", "100"},
-		{"network", "create", "full"},
-		{"import", archive, "full"},
-	} {
-		r := my(t, args...)
-		if r.code == 0 || !strings.Contains(r.err, "no space left") {
-			t.Errorf("mydocker %v on a full disk: %+v", args, r)
-		}
-	}
-	sh(t, "rm /var/lib/mydocker/filler")
-	sameHost(t, before)
-	equal(t, "with space again", see(t, "busybox", "echo", "hi"), "hi")
-}

@@ -1,0 +1,122 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// interrupted are commands that are killed, with what has to be there for them: ; parts its commands. See filledIn for @, SUBNET and DIR.
+var interrupted = []struct{ before, command string }{
+	{"", "create --name @ --net kill1 -v @:/data busybox sleep 3600"},
+	{stopped, "start @"},
+	{stopped, "rm @"},
+	{stopped, "rename @ @-new"},
+	{stopped, "network connect kill2 @"},
+	{runs, "stop -t 0 @"},
+	{runs, "restart -t 0 @"},
+	{runs, "kill @"},
+	{runs, "pause @"},
+	{runs, "rm -f @"},
+	{runs, "rename @ @-new"},
+	{runs, "update --pids-limit 100 @"},
+	{runs, "exec @ true"},
+	{runs, "cp DIR/tree @:/tree"},
+	{runs, "commit @ @:1"},
+	{runs, "export -o DIR/@.tar @"},
+	{runs, "network connect kill2 @"},
+	{runs, "network disconnect kill1 @"},
+	{"", "network create --subnet SUBNET @"},
+	{"network create --subnet SUBNET @", "network rm @"},
+	{"", "volume create @"},
+	{"volume create @", "volume rm @"},
+	{"", "load -q -i DIR/archive"},
+	{"", "import DIR/tree.tar @:1"},
+	{"import DIR/tree.tar @:1", "rmi @:1"},
+	{runs, "network sync"},
+	{stopped, "container prune -f"},
+}
+
+const (
+	stopped = "create --name @ --net kill1 -v @:/data busybox sleep 3600"
+	runs    = "run -d --name @ --net kill1 busybox sleep 3600"
+)
+
+// Each command is killed at random moments; after gc what it was done to works, and nothing else is left of it.
+func TestKilledCommands(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "kill1", "--subnet", "10.87.1.0/24")
+	makeNetwork(t, "kill2", "--subnet", "10.87.2.0/24")
+	dir := t.TempDir()
+	sh(t, "cd "+dir+"; mkdir tree; for i in $(seq 50); do echo $i > tree/$i; done; tar cf tree.tar tree")
+	must(t, "tag", "busybox", "again:1")
+	must(t, "save", "-o", dir+"/archive", "again:1")
+	t.Cleanup(func() { my(t, "rmi", "again:1") })
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	n := 0
+	for _, in := range interrupted {
+		var took time.Duration // how long it takes when nobody kills it
+		first := n + 1
+		for try := range 3 {
+			n++
+			for command := range strings.SplitSeq(in.before, ";") {
+				if command != "" {
+					must(t, filledIn(command, dir, n)...)
+				}
+			}
+			began := time.Now()
+			cmd := exec.Command(binary, filledIn(in.command, dir, n)...)
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if try > 0 {
+				time.Sleep(time.Duration(random.Int64N(int64(took) + 1)))
+				cmd.Process.Kill()
+			}
+			if err := cmd.Wait(); err != nil && try == 0 {
+				t.Fatalf("%s: %v", in.command, err)
+			}
+			took = max(took, time.Since(began))
+		}
+		gc := must(t, "gc")
+		settle(t)
+		orderly(t)
+		for i := first; i <= n; i++ {
+			for _, name := range []string{"@", "@-new"} {
+				worksAgain(t, in.command, filledIn(name, dir, i)[0])
+			}
+		}
+		removeNumbered(t)
+		if t.Failed() {
+			t.Fatalf("after %s was killed; gc: %s", in.command, gc)
+		}
+	}
+}
+
+// worksAgain checks that a container, if there is one of the name, is whole: it is on the networks that it is said to be on, has the limits
+// that it is said to have, and can be started anew.
+func worksAgain(t *testing.T, command, name string) {
+	t.Helper()
+	r := my(t, "inspect", "--type", "container", "-f", "{{.State.Status}} {{.HostConfig.PidsLimit}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}", name)
+	if r.code != 0 {
+		return
+	}
+	f := strings.Fields(r.out)
+	switch {
+	case f[0] == "paused" && strings.HasPrefix(command, "pause"):
+		must(t, "unpause", name)
+	case f[0] == "running":
+		equal(t, command+": interfaces of "+name, sh(t, "ip -n "+name+" -br link | grep -c eth || :"), fmt.Sprint(len(f)-2))
+		limit := strings.Replace(f[1], "<nil>", "max", 1)
+		equal(t, command+": limit of "+name, sh(t, "p=$("+binary+" inspect -f '{{.State.Pid}}' "+name+"); cat /sys/fs/cgroup/pids$(sed -n 's/.*:pids://p' /proc/$p/cgroup)/pids.max 2>/dev/null || cat /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/$p/cgroup)/pids.max"), limit)
+	case f[0] != "exited" && f[0] != "created":
+		t.Errorf("%s: %s is %s", command, name, f[0])
+	}
+	must(t, "restart", "-t", "0", name)
+	equal(t, command+": exec in "+name, must(t, "exec", name, "echo", "alive"), "alive")
+}
