@@ -22,6 +22,8 @@ type Config struct {
 	FixedCIDR      string `json:"fixed-cidr,omitempty"`      // part of that subnet from which addresses are handed out
 	MTU            int    `json:"mtu,omitempty"`             // bytes
 	DefaultGateway string `json:"default-gateway,omitempty"` // where the default route leads, if not to the bridge
+	ICC            *bool  `json:"icc,omitempty"`             // false: containers on the default network do not talk to each other
+	IP             string `json:"ip,omitempty"`              // where the default network's ports are published when they name no address
 	// FirewallBackend makes the rules of networks that are not in the kernel yet: iptables or nftables.
 	FirewallBackend string `json:"firewall-backend,omitempty"`
 	// UserlandProxy publishes ports by a proxy unless --userland-proxy says otherwise. It is false by default, unlike Docker's.
@@ -72,6 +74,9 @@ func (c Config) check() error {
 	if c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535) {
 		return fmt.Errorf("mtu: %d is not a number of bytes from 68 to 65535", c.MTU)
 	}
+	if a, err := netip.ParseAddr(c.IP); c.IP != "" && (err != nil || !a.Is4()) {
+		return fmt.Errorf("ip: %q is not an IPv4 address", c.IP)
+	}
 	if f := c.FirewallBackend; f != "" && f != FirewallIPTables && f != FirewallNFTables {
 		return fmt.Errorf("firewall-backend: %q is not known: iptables and nftables are", f)
 	}
@@ -118,6 +123,14 @@ func (c Config) defaultOptions() (o CreateOptions, settings string) {
 	}
 	if c.BIP != "" || c.MTU != 0 {
 		settings = fmt.Sprintf("bip=%s fixed-cidr=%s mtu=%d default-gateway=%s", c.BIP, c.FixedCIDR, c.MTU, c.DefaultGateway)
+	}
+	if c.ICC != nil && !*c.ICC {
+		o.Options[OptICC] = "false"
+		settings += " icc=false"
+	}
+	if c.IP != "" {
+		o.Options[OptHostBinding] = c.IP
+		settings += " ip=" + c.IP
 	}
 	return o, settings
 }

@@ -19,6 +19,8 @@ func TestReadConfig(t *testing.T) {
 		`{"fixed-cidr": "192.168.1.0/25"}`: "need bip",
 		`{"mtu": 5}`:                       "mtu",
 		`{"dns": ["nowhere"]}`:             "dns",
+		`{"ip": "::1"}`:                    "ip",
+		`{"icc": "no"}`:                    "icc",
 		`{"default-address-pools": [{"base":"10.0.0.0/16","size":8}]}`:       "default-address-pools",
 		`{"bip": "192.168.1.1/24", "log-driver": "x", "dns": ["10.20.1.2"]}`: "",
 	} {
