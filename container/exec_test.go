@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -152,5 +153,54 @@ func TestNoCapabilities(t *testing.T) {
 	must(t, err)
 	if res.out != want {
 		t.Errorf("exec: %q", res.out)
+	}
+}
+
+// TestExecBelow: a process joins a group below the container's, with either version; one that is not there is refused.
+func TestExecBelow(t *testing.T) {
+	c := start(t, shell("sleep 1000"))
+	var made []string
+	for _, base := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		found, err := filepath.Glob(base + c.State().Cgroup)
+		must(t, err)
+		for _, group := range found {
+			made = append(made, filepath.Join(group, "sub"))
+			must(t, os.Mkdir(filepath.Join(group, "sub"), 0o755))
+			for _, file := range []string{"cpuset.cpus", "cpuset.mems"} { // version 1 takes nobody into a cpuset without
+				if value, err := os.ReadFile(filepath.Join(group, file)); err == nil && strings.Contains(group, "/cpuset/") {
+					must(t, os.WriteFile(filepath.Join(group, "sub", file), value, 0o644))
+				}
+			}
+		}
+	}
+	t.Cleanup(func() {
+		for _, group := range made {
+			os.Remove(group)
+		}
+	})
+	below := func(sub map[string]string) (string, error) {
+		var out bytes.Buffer
+		r, w, err := os.Pipe()
+		must(t, err)
+		defer r.Close()
+		p := specs.Process{Args: []string{"grep", "-c", "/sub$", "/proc/self/cgroup"}, Cwd: "/", Env: []string{"PATH=/bin"}}
+		e, err := c.Exec(t.Context(), ExecOptions{Process: &p, Stdout: w, Cgroup: sub})
+		w.Close()
+		if err != nil {
+			return "", err
+		}
+		_, err = out.ReadFrom(r)
+		must(t, err)
+		_, err = e.Wait()
+		must(t, err)
+		return strings.TrimSpace(out.String()), nil
+	}
+	if got, err := below(map[string]string{"": "sub"}); err != nil || got != fmt.Sprint(len(made)) {
+		t.Errorf("in %s of %d groups: %v", got, len(made), err)
+	}
+	for _, sub := range []map[string]string{{"": "absent"}, {"": "../sub"}, {"nosuch": "sub"}} {
+		if got, err := below(sub); err == nil || !strings.Contains(err.Error(), "cgroup") {
+			t.Errorf("%v: %s %v", sub, got, err)
+		}
 	}
 }
