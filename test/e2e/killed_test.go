@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -119,4 +120,51 @@ func worksAgain(t *testing.T, command, name string) {
 	}
 	must(t, "restart", "-t", "0", name)
 	equal(t, command+": exec in "+name, must(t, "exec", name, "echo", "alive"), "alive")
+}
+
+// Whoever looks after a container is killed, in each state of the container, with it or without: it can still be used, and started anew.
+func TestKilledMonitor(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "kill1", "--subnet", "10.87.1.0/24")
+	for _, state := range []string{"running", "paused", "restarting", "dead"} {
+		t.Run(state, func(t *testing.T) {
+			command := []string{"--net", "kill1", "-p", "8080:80", "busybox", "sleep", "3600"}
+			if state == "restarting" {
+				command = []string{"--net", "kill1", "-p", "8080:80", "--restart", "always", "busybox", "false"}
+			}
+			c := start(t, "victim", command...)
+			if state == "paused" {
+				must(t, "pause", c.name)
+			}
+			if state == "restarting" {
+				c.becomes("{{.State.Status}}", "restarting")
+			}
+			pid := c.pid()
+			for _, p := range processes(t) {
+				if strings.HasPrefix(p.command, "mydocker monitor") || state == "dead" && p.pid == pid {
+					syscall.Kill(p.pid, syscall.SIGKILL)
+					ended(t, p)
+				}
+			}
+			gc := my(t, "gc")
+			equal(t, "gc", gc.code, 0)
+			switch state {
+			case "paused":
+				must(t, "unpause", c.name)
+				fallthrough
+			case "running":
+				equal(t, "exec", c.exec("echo", "alive"), "alive")
+				equal(t, "address", strings.Contains(c.in("ip -4 -o addr"), c.ip()+"/"), true)
+			default:
+				c.becomes("{{.State.Status}}", "exited") // a run that had just begun may be ending
+			}
+			must(t, "stop", "-t", "0", c.name)
+			equal(t, "state after stop", c.inspect("{{.State.Status}}"), "exited")
+			must(t, "update", "--restart", "no", c.name)
+			must(t, "start", c.name)
+			must(t, "rm", "-f", c.name)
+			settle(t)
+			orderly(t)
+		})
+	}
 }
