@@ -9,14 +9,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 
 	"github.com/mydocker/mydocker/state"
 )
 
-// Config is the part of the configuration file that networks look at, with the keys of Docker's daemon.json. Keys that mean
-// nothing here are left alone.
+// Config is the configuration file, with the keys of Docker's daemon.json. Another key is refused: who writes it would rely on it.
 type Config struct {
 	BIP            string `json:"bip,omitempty"`             // address and prefix length of the default bridge: 192.168.1.1/24
 	FixedCIDR      string `json:"fixed-cidr,omitempty"`      // part of that subnet from which addresses are handed out
@@ -54,13 +54,26 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&c); err != nil {
+	in := json.NewDecoder(bytes.NewReader(data))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&c); err != nil {
+		if strings.Contains(err.Error(), "unknown field") {
+			err = fmt.Errorf("%w (known are %s; of registries there is /etc/mydocker/registries.json)", err, strings.Join(configKeys(), ", "))
+		}
 		return c, fmt.Errorf("configuration file %s: %w", path, err)
 	}
 	if err := c.check(); err != nil {
 		return c, fmt.Errorf("configuration file %s: %w", path, err)
 	}
 	return c, nil
+}
+
+func configKeys() (keys []string) {
+	for t, i := reflect.TypeFor[Config](), 0; i < t.NumField(); i++ {
+		key, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		keys = append(keys, key)
+	}
+	return keys
 }
 
 func (c Config) check() error {

@@ -21,8 +21,10 @@ func TestReadConfig(t *testing.T) {
 		`{"dns": ["nowhere"]}`:             "dns",
 		`{"ip": "::1"}`:                    "ip",
 		`{"icc": "no"}`:                    "icc",
-		`{"default-address-pools": [{"base":"10.0.0.0/16","size":8}]}`:       "default-address-pools",
-		`{"bip": "192.168.1.1/24", "log-driver": "x", "dns": ["10.20.1.2"]}`: "",
+		`{"default-address-pools": [{"base":"10.0.0.0/16","size":8}]}`: "default-address-pools",
+		`{"bip": "192.168.1.1/24", "dns": ["10.20.1.2"]}`:              "",
+		`{"ipv6": true}`:      `"ipv6" (known are bip, fixed-cidr, mtu, `,
+		`{"iptables": false}`: "registries.json",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
