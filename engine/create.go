@@ -50,6 +50,9 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 		if _, err := os.Lstat(o.CIDFile); err == nil {
 			return fail(fmt.Errorf("container id file %s exists already; remove it or give another --cidfile", o.CIDFile))
 		}
+		if _, err := os.Stat(filepath.Dir(o.CIDFile)); err != nil { // where a record's directory would be made
+			return fail(fmt.Errorf("write container id file %s: its directory: %w", o.CIDFile, err))
+		}
 	}
 	store, err := e.images()
 	if err != nil {

@@ -161,6 +161,7 @@ func TestCIDFile(t *testing.T) {
 	c := sleeper(t, "cidfile", "--cidfile", file)
 	equal(t, "content of the id file", strings.TrimSpace(read(t, file)), c.id)
 	refused(t, 125, []string{file}, "run", "--rm", "--cidfile", file, "busybox", "true")
+	refused(t, 125, []string{"no such file or directory"}, "run", "--rm", "--cidfile", file+"-no/such/dir", "busybox", "true")
 }
 
 func TestLabels(t *testing.T) {
