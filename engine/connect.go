@@ -131,7 +131,7 @@ func (e *Engine) writeBeside(d *Definition) (written func() error, err error) {
 // sockets are the monitor's to take.
 func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment) (*network.Endpoint, error) {
 	o := network.EndpointOptions{
-		ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Shape: a.Shape, Extras: a.Extras,
+		ContainerID: d.ID, ContainerName: d.Name, Network: n.Name, IP: a.IP, IP6: a.IP6, MAC: a.MAC, Aliases: a.Aliases, Links: e.linkNames(d), Shape: a.Shape, Extras: a.Extras,
 	}
 	published, err := e.publishes(d)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // --link is Docker's oldest way to make containers find each other: a line in /etc/hosts, and variables in the environment.
-// It is what there is on the default network, which has no names.
+// It is what there is on the default network, which has no names; on others the resolver answers the alias, too.
 
 // link is one --link, looked up.
 type link struct {
@@ -57,6 +57,23 @@ func (e *Engine) links(d *Definition) ([]link, error) {
 		list = append(list, l)
 	}
 	return list, nil
+}
+
+// linkNames are the names of the linked containers by what the links call them: what the resolver of a user-defined network answers. What cannot
+// be found is said by links, which writes the hosts file.
+func (e *Engine) linkNames(d *Definition) map[string]string {
+	if len(d.Options.Links) == 0 {
+		return nil
+	}
+	names := map[string]string{}
+	for _, s := range d.Options.Links {
+		if ref, alias, err := splitLink(s); err == nil {
+			if other, err := e.Find(ref); err == nil {
+				names[alias] = other.Name
+			}
+		}
+	}
+	return names
 }
 
 // linksLeft are those of a container's links that lead over a network that it is still on. As in Docker, a link belongs to the

@@ -118,15 +118,15 @@ func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network
 	if !isNetwork(o.Network) {
 		return nil
 	}
-	unnamed := 0
+	unnamed, links := 0, e.linkNames(d)
 	list := []network.EndpointOptions{{
 		ContainerID: d.ID, ContainerName: d.Name, Network: o.Network, Interface: o.Extras.NextInterface(&unnamed),
-		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Shape: o.Shape, Extras: o.Extras,
+		IP: o.IP, IP6: o.IP6, MAC: o.MacAddress, Aliases: o.Aliases, Links: links, Shape: o.Shape, Extras: o.Extras,
 	}}
 	for _, n := range o.Networks {
 		list = append(list, network.EndpointOptions{
 			ContainerID: d.ID, ContainerName: d.Name, Network: n.Network, Interface: n.Extras.NextInterface(&unnamed),
-			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Shape: n.Shape, Extras: n.Extras,
+			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Links: links, Shape: n.Shape, Extras: n.Extras,
 		})
 	}
 	for i, some := range e.portsByPlace(o, ports) {

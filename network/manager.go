@@ -93,6 +93,7 @@ type EndpointOptions struct {
 	Interface                  string // "" means the next free ethN
 	IP, IP6, MAC               string
 	Aliases                    []string
+	Links                      map[string]string // names of other containers by what they are called for this one alone
 	Ports                      []PortMapping
 	Proxy                      bool // publish them by a proxy, without rules
 	Shape                      Shape
@@ -291,7 +292,7 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	e := &Endpoint{
 		ID: newID(), NetworkID: n.ID, NetworkName: n.Name, Bridge: n.Bridge, MTU: n.MTU,
 		ContainerID: o.ContainerID, ContainerName: o.ContainerName, Sandbox: sb.Name,
-		Interface: o.Interface, Aliases: o.Aliases, Shape: o.Shape, Extras: o.Extras, Proxy: o.Proxy && len(o.Ports) > 0, Routed: n.routed() && !n.Internal,
+		Interface: o.Interface, Aliases: o.Aliases, Links: o.Links, Shape: o.Shape, Extras: o.Extras, Proxy: o.Proxy && len(o.Ports) > 0, Routed: n.routed() && !n.Internal,
 	}
 	if n.bridged() {
 		e.HostLink, e.Firewall, e.Guard = hostLink(e.ID), m.backendOf(n), guardFor(n)

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -134,6 +135,7 @@ func (b *nameBook) unchanged(root string) bool {
 // read makes the book anew from the networks that the container is on.
 func (b *nameBook) read(networkIDs []string) {
 	b.names, b.pointers, b.out = map[string][]netip.Addr{}, map[netip.Addr]string{}, false
+	links, shared := map[string]string{}, map[string][]*Endpoint{} // by container
 	for _, id := range networkIDs {
 		if _, err := os.Stat(b.m.endpointPath(id, b.containerID)); err != nil {
 			continue
@@ -145,15 +147,30 @@ func (b *nameBook) read(networkIDs []string) {
 		for _, e := range eps {
 			if e.ContainerID == b.containerID {
 				b.out = b.out || e.Gateway.IsValid() || e.Gateway6.IsValid() || e.Routed
+				maps.Copy(links, e.Links)
 			}
 			if e.NetworkName != DefaultName { // the default network has no names, as in Docker
 				b.add(e)
+				shared[e.ContainerName] = append(shared[e.ContainerName], e)
 			}
+		}
+	}
+	// What a link calls a container has this name for this container alone, whoever else is called so.
+	for alias := range links {
+		for _, e := range shared[links[alias]] {
+			for _, n := range namesOn(e, alias) {
+				delete(b.names, n)
+			}
+		}
+	}
+	for alias := range links {
+		for _, e := range shared[links[alias]] {
+			b.enter(e, alias)
 		}
 	}
 }
 
-// add enters a container's name, the start of its id, and its aliases; each also with the network's name behind it.
+// add enters a container's name, the start of its id, and its aliases.
 func (b *nameBook) add(e *Endpoint) {
 	known := map[string]bool{}
 	for _, name := range append([]string{e.ContainerName, short(e.ContainerID)}, e.Aliases...) {
@@ -162,17 +179,28 @@ func (b *nameBook) add(e *Endpoint) {
 			continue
 		}
 		known[name] = true
-		for _, n := range []string{name, name + "." + canonical(e.NetworkName)} {
-			for _, p := range []netip.Prefix{e.Address, e.Address6} {
-				if p.IsValid() {
-					b.names[n] = append(b.names[n], p.Addr())
-				}
-			}
-		}
+		b.enter(e, name)
 	}
 	for _, p := range []netip.Prefix{e.Address, e.Address6} {
 		if p.IsValid() {
 			b.pointers[p.Addr()] = e.ContainerName + "." + e.NetworkName + "."
 		}
 	}
+}
+
+// enter lets a name lead to an endpoint's addresses.
+func (b *nameBook) enter(e *Endpoint, name string) {
+	for _, n := range namesOn(e, name) {
+		for _, p := range []netip.Prefix{e.Address, e.Address6} {
+			if p.IsValid() {
+				b.names[n] = append(b.names[n], p.Addr())
+			}
+		}
+	}
+}
+
+// namesOn are a name, and it with the network's name behind it.
+func namesOn(e *Endpoint, name string) []string {
+	name = canonical(name)
+	return []string{name, name + "." + canonical(e.NetworkName)}
 }

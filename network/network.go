@@ -100,17 +100,18 @@ type Endpoint struct {
 	Gateway6      netip.Addr
 	Routed        bool `json:",omitempty"` // the default route needs no gateway
 	MAC           HardwareAddr
-	MTU           int           // bytes
-	Ports         []PortMapping `json:",omitempty"`
-	Proxy         bool          `json:",omitempty"` // the ports are served by the monitor, not by rules
-	Aliases       []string      `json:",omitempty"`
-	Shape         Shape         `json:",omitzero"`
-	Extras        Extras        `json:",omitzero"`
-	DefaultRoute  bool          // this endpoint carries the container's IPv4 default route
-	DefaultRoute6 bool          `json:",omitempty"` // and the IPv6 one, which may be another's
-	Firewall      string        // the backend that made the rules, and must remove them
-	Guard         *Guard        `json:",omitempty"` // what its link is held to
-	Released      bool          `json:"-"`          // its claims are given back, its kernel objects may still be there
+	MTU           int               // bytes
+	Ports         []PortMapping     `json:",omitempty"`
+	Proxy         bool              `json:",omitempty"` // the ports are served by the monitor, not by rules
+	Aliases       []string          `json:",omitempty"`
+	Links         map[string]string `json:",omitempty"` // names of other containers by what --link calls them for this one
+	Shape         Shape             `json:",omitzero"`
+	Extras        Extras            `json:",omitzero"`
+	DefaultRoute  bool              // this endpoint carries the container's IPv4 default route
+	DefaultRoute6 bool              `json:",omitempty"` // and the IPv6 one, which may be another's
+	Firewall      string            // the backend that made the rules, and must remove them
+	Guard         *Guard            `json:",omitempty"` // what its link is held to
+	Released      bool              `json:"-"`          // its claims are given back, its kernel objects may still be there
 
 	held      []HostSocket // see Hold
 	displaces []*Endpoint  // see seek

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -45,6 +46,9 @@ func TestConnectOptions(t *testing.T) {
 		match(t, when+": PTR", db.sh("nslookup 10.82.0.77"), `name = late\.back`)
 		match(t, when+": link", late.exec("cat", "/etc/hosts"), `(?m)^10\.82\.0\.\d+\tstore `+db.id[:12]+` db$`)
 		late.exec("ping", "-c1", "-W20", "store")
+		for _, name := range []string{"store", "store.back"} { // what the link calls it is a name for this container alone
+			match(t, when+": "+name, late.sh("nslookup "+name+" || :"), regexp.QuoteMeta(db.inspect(`{{.NetworkSettings.Networks.back.IPAddress}}`)))
+		}
 
 		must(t, "network", "disconnect", "back", "late")
 		equal(t, when+": after disconnect", sh(t, "ip -n late -br link | grep -c eth"), "1")
