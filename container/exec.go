@@ -118,11 +118,12 @@ func (e *execJob) prepare() (err error) {
 	if e.pidfd, err = c.openPid(); err != nil {
 		return err
 	}
-	if e.root, err = unix.Open("/proc/"+strconv.Itoa(c.state.Pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return fmt.Errorf("open the container's root: %w", err)
-	}
-	if !alive(c.state.Pid, c.state.Start) {
+	e.root, err = unix.Open("/proc/"+strconv.Itoa(c.state.Pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if !alive(c.state.Pid, c.state.Start) { // what has been opened may be another's, and what has not is missing for this reason
 		return ErrNotRunning
+	}
+	if err != nil {
+		return fmt.Errorf("open the container's root: %w", err)
 	}
 	env := withHome(e.process.Env, uint64(e.process.User.UID), func(path string) (int, error) {
 		return e.inRoot(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)

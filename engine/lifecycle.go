@@ -123,6 +123,9 @@ func (e *Engine) awaitKilled(ctx context.Context, d *Definition, c *container.Co
 		if released || err != nil {
 			return err
 		}
+		if written, err := e.readLife(d.ID); err != nil || !written.Stopped {
+			return err // it was down, and somebody has started it anew
+		}
 		if c.Status() == container.Paused {
 			if err := c.Resume(); err != nil && c.Status() == container.Paused {
 				return fmt.Errorf("kill %s: let it go on, so that it can die: %w", d.Name, err)

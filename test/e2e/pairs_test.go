@@ -158,3 +158,23 @@ func removeNumbered(t *testing.T) {
 	settle(t)
 	equal(t, "what gc finds after all was removed", must(t, "gc"), "")
 }
+
+// A killed container that somebody starts again at once is not the one that kill waits for.
+func TestKillBesideStart(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "again")
+	for range 4 {
+		killed := make(chan result)
+		go func() { killed <- my(t, "kill", c.name) }()
+		var got *result
+		for got == nil {
+			must(t, "start", c.name) // nothing while it runs
+			select {
+			case r := <-killed:
+				got = &r
+			default:
+			}
+		}
+		equal(t, "kill: "+got.err, got.code, 0)
+	}
+}

@@ -51,7 +51,7 @@ func stressCommands(random *rand.Rand) []string {
 
 // stressErrors are the sentences that say that somebody else was quicker.
 func stressErrors() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)no such (container|object)|is not running|already in use|is (running|restarting)|is (already |not )?paused|` +
+	return regexp.MustCompile(`(?i)no such (container|object)|(is|container) not running|already in use|is (running|restarting)|is (already |not )?paused|` +
 		`already (paused|connected)|not connected|new name is the old one|was started meanwhile|was removed|no process|unpause it first|` +
 		`is being removed|ended before|has ended|meanwhile|volume .* in use`)
 }
