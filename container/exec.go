@@ -44,7 +44,7 @@ func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, erro
 	switch s := c.Status(); {
 	case s == Running || s == Created || s == Paused && o.IgnorePaused:
 	case s == Paused:
-		return nil, fmt.Errorf("exec in container %s: it is paused: resume it first", shortID(c.state.ID))
+		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), errPaused)
 	default:
 		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), ErrNotRunning)
 	}
@@ -96,6 +96,7 @@ type execJob struct {
 	conn      conn
 	theirs    int
 	program   *program
+	visitor   int // the thread that begins the process
 }
 
 func (e *execJob) close() {

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +24,11 @@ func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
 		return nil, err
 	}
 	defer file.Close()
+	done, err := e.keepGoing()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	parent, err := e.fork(file)
 	if err != nil {
 		return nil, err
@@ -93,6 +100,7 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
 	}
 	err = onThrowawayThread(func() (err error) {
+		e.visitor = unix.Gettid()
 		if a := e.process.ExecCPUAffinity; a != nil && a.Initial != "" {
 			if err := runOn(a.Initial); err != nil {
 				return err
@@ -107,6 +115,30 @@ func (e *execJob) fork(file *os.File) (pid int, err error) {
 		return wrap("start a process", err)
 	})
 	return pid, err
+}
+
+// keepGoing keeps everybody from pausing the container while a process is begun in it, which would begin only when somebody lets the
+// container go on. In version 1 of cgroups a thread of ours is in the container's group meanwhile: frozen, it would hold its whole process,
+// even a killed one. done waits until that thread has ended.
+func (e *execJob) keepGoing() (done func(), err error) {
+	c := e.container
+	l, err := state.AcquireDir(c.runtime.dir(c.state.ID), true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotRunning
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Status() == Paused && !e.options.IgnorePaused {
+		l.Release()
+		return nil, errPaused
+	}
+	return func() {
+		for end := time.Now().Add(time.Second); e.visitor > 0 && unix.Tgkill(unix.Getpid(), e.visitor, 0) == nil && time.Now().Before(end); {
+			time.Sleep(20 * time.Microsecond)
+		}
+		l.Release()
+	}, nil
 }
 
 // cgroup is the container's group, or the one below it that was asked for.

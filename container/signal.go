@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/cgroups"
+	"github.com/mydocker/mydocker/state"
 )
 
 // ErrNotRunning says that the container's first process has ended, or never was.
@@ -64,8 +65,19 @@ func (c *Container) KillAll(sig unix.Signal) error {
 	return err
 }
 
+var errPaused = errors.New("it is paused: resume it first")
+
 // Pause freezes all processes of the container; Resume lets them go on.
 func (c *Container) Pause() error {
+	if s := c.Status(); s != Running && s != Created {
+		return fmt.Errorf("pause container %s: it is %s, not running", c.state.ID, s)
+	}
+	// Nobody is frozen while he begins a process here: see execJob.keepGoing.
+	l, err := state.AcquireDir(c.runtime.dir(c.state.ID), false)
+	if err != nil {
+		return fmt.Errorf("pause container %s: %w", c.state.ID, err)
+	}
+	defer l.Release()
 	if s := c.Status(); s != Running && s != Created {
 		return fmt.Errorf("pause container %s: it is %s, not running", c.state.ID, s)
 	}

@@ -21,6 +21,18 @@ func AcquireLock(path string) (*Lock, error) { return lock(path, unix.LOCK_EX, t
 // is missing, the error is fs.ErrNotExist.
 func AcquireLockThere(path string) (*Lock, error) { return lock(path, unix.LOCK_EX, false) }
 
+// AcquireDir waits for the lock of a directory itself, which has to be there: there is no file that would be left in it.
+func AcquireDir(path string, shared bool) (*Lock, error) {
+	f, err := open(path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if shared {
+		return wait(f, unix.LOCK_SH)
+	}
+	return wait(f, unix.LOCK_EX)
+}
+
 // AcquireShared waits until nobody holds the lock for itself alone.
 func AcquireShared(path string) (*Lock, error) { return lock(path, unix.LOCK_SH, true) }
 

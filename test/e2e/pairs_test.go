@@ -178,3 +178,23 @@ func TestKillBesideStart(t *testing.T) {
 		equal(t, "kill: "+got.err, got.code, 0)
 	}
 }
+
+// Who pauses a container while a thread of exec is in its group does not freeze that thread: exec ends, and can be killed.
+func TestExecBesidePause(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "frozen")
+	for range 15 {
+		var both sync.WaitGroup
+		for range 3 {
+			both.Go(func() {
+				r := my(t, "exec", "-d", c.name, "true") // it says that the container is paused, or has begun
+				if r.code != 0 && !strings.Contains(r.err, "paused") {
+					t.Errorf("exec: exit status %d: %s", r.code, r.err)
+				}
+			})
+		}
+		must(t, "pause", c.name)
+		both.Wait()
+		must(t, "unpause", c.name)
+	}
+}
