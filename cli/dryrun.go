@@ -30,10 +30,25 @@ Examples:
 			if err != nil {
 				return err
 			}
-			_, err = s.streams.Out.WriteString(script)
-			return err
+			return s.writeScript(script)
 		},
 	}
+}
+
+// writeScript prints a script with the reasons above its commands in the user's language.
+func (s *session) writeScript(script string) error {
+	texts, err := s.catalogue()
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(script, "\n")
+	for i, line := range lines {
+		if reason, ok := strings.CutPrefix(line, "# "); ok {
+			lines[i] = "# " + texts.Translated("reason", reason)
+		}
+	}
+	_, err = s.streams.Out.WriteString(strings.Join(lines, "\n"))
+	return err
 }
 
 func networkSyncVerb() *verb {
@@ -79,8 +94,7 @@ func (s *session) planCreate(o network.CreateOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.streams.Out.WriteString(script)
-	return err
+	return s.writeScript(script)
 }
 
 // planRun is `run --dry-run`: the networks that the container would be on as they are now, and then the container's own place on
@@ -114,8 +128,7 @@ func (s *session) planRun(o engine.CreateOptions) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.streams.Out.WriteString(scriptHead + strings.TrimPrefix(there, scriptHead) + strings.TrimPrefix(mine, scriptHead))
-	return err
+	return s.writeScript(scriptHead + strings.TrimPrefix(there, scriptHead) + strings.TrimPrefix(mine, scriptHead))
 }
 
 const (

@@ -39,6 +39,14 @@ func Watcher(remote *os.File) (plan.Watcher, error) {
 	return s.explainer(os.Stderr), nil
 }
 
+// Language is the one that reasons are shown in.
+func (e *explainer) Language() string {
+	if e.texts == nil {
+		return lang.English
+	}
+	return e.texts.Language()
+}
+
 func (e *explainer) Before(op plan.Op) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -121,10 +121,14 @@ func (e *Engine) spawn(verb string, files []*os.File) (pid int, err error) {
 	if err == nil && slack < helperSlack && unix.Prctl(unix.PR_SET_TIMERSLACK, helperSlack, 0, 0, 0) == nil {
 		defer unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0)
 	}
+	// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
+	// A number of processors: Go need not look for one in /proc/self/mountinfo, nor prepare for all of a large machine.
+	env := helperEnv("GOGC=off", "GOMAXPROCS=4")
+	if s, ok := e.Watch.(plan.Speaker); ok {
+		env = append(env, "LC_ALL="+s.Language())
+	}
 	pid, err = syscall.ForkExec(e.Executable, []string{"mydocker", verb}, &syscall.ProcAttr{
-		// No garbage collection: what such a process does is done in a moment, and a monitor that stays settles (settle, becomeLean).
-		// A number of processors: Go need not look for one in /proc/self/mountinfo, nor prepare for all of a large machine.
-		Dir: "/", Env: helperEnv("GOGC=off", "GOMAXPROCS=4"), Files: fds, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: env, Files: fds, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	runtime.KeepAlive(files)
 	return pid, err

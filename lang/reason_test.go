@@ -17,7 +17,7 @@ func reasonsIn(f *ast.File, add func(ast.Expr)) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.KeyValueExpr:
-			if k, ok := n.Key.(*ast.Ident); ok && k.Name == "Reason" {
+			if k, ok := n.Key.(*ast.Ident); ok && strings.EqualFold(k.Name, "reason") {
 				add(n.Value)
 			}
 		case *ast.AssignStmt:

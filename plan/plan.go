@@ -34,6 +34,10 @@ type Remote interface {
 	Connect() (*os.File, error)
 }
 
+// Speaker is a watcher that shows reasons in a language, en or zh: that of a process which is started for the command shows them in
+// the same.
+type Speaker interface{ Language() string }
+
 // Do performs one operation under the eyes of w. A nil watcher sees nothing and costs nothing.
 func Do(w Watcher, op Op, do func() error) error {
 	if w == nil {

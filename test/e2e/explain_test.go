@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -51,4 +53,28 @@ func TestExplainedCommandsAreTrue(t *testing.T) {
 	sh(t, "iptables -F; iptables -X; iptables -t nat -F; iptables -t nat -X; iptables -t raw -F; iptables -t raw -X; sysctl -qw net.ipv4.ip_forward=0")
 	sh(t, "set -e\n"+r.err)
 	equal(t, "what the printed commands make", shape(), made)
+}
+
+// In Chinese every reason is Chinese: those of the command, those of the container's monitor, which is another process, and those in scripts.
+func TestReasonsInChinese(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "br0")
+	t.Cleanup(func() { my(t, "rm", "-f", "said") })
+	chinese := append(os.Environ(), "LC_ALL=zh_CN.UTF-8")
+	for _, args := range [][]string{
+		{"--explain", "run", "-d", "--name", "said", "-net", "br0", "-p", "8080:80", "-m", "64m", "busybox", "sleep", "3600"},
+		{"network", "plan", "br0"}, {"run", "--dry-run", "-net", "br0", "busybox"}, {"network", "create", "--dry-run", "br1"},
+	} {
+		r := myWith(t, nil, chinese, args...)
+		equal(t, strings.Join(args, " ")+": "+r.err, r.code, 0)
+		reasons := regexp.MustCompile(`(?m)^.*(?:^|  )# (.*)$`).FindAllStringSubmatch(r.out+r.err, -1)
+		if len(reasons) < 8 {
+			t.Errorf("%q gives %d reasons", args, len(reasons))
+		}
+		for _, reason := range reasons {
+			if !regexp.MustCompile(`\p{Han}`).MatchString(reason[1]) {
+				t.Errorf("%q: the reason is English: %s", args, reason[0])
+			}
+		}
+	}
 }
