@@ -221,39 +221,6 @@ func (e *Engine) attachAll(ctx context.Context, d *Definition, netns string, l *
 	return e.networkReady(ctx, d, attached, l)
 }
 
-// portsToPublish adds what -P publishes: every exposed port that is not published by name.
-func (e *Engine) portsToPublish(d *Definition) ([]network.PortMapping, error) {
-	ports := d.Options.Ports
-	if !d.Options.PublishAll {
-		return ports, nil
-	}
-	named := make(map[string]bool)
-	for _, p := range ports {
-		for i := range max(p.Count, 1) {
-			named[fmt.Sprintf("%d/%s", p.ContainerPort+i, p.Proto)] = true
-		}
-	}
-	for _, x := range d.Options.Expose {
-		if named[x] {
-			continue
-		}
-		port, err := exposedPort(x)
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, port...)
-	}
-	return ports, nil
-}
-
-func exposedPort(x string) ([]network.PortMapping, error) {
-	ports, err := network.ParsePort(x) // "80/tcp": a container port and a host port of our choice
-	if err != nil {
-		return nil, fmt.Errorf("exposed port %s: %w", x, err)
-	}
-	return ports, nil
-}
-
 // mountRootfs mounts the image's layers under the container's own, as a mount that stands in no table.
 func (e *Engine) mountRootfs(d *Definition, users *remapped) (*os.File, error) {
 	store, err := e.images()

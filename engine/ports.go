@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/mydocker/mydocker/network"
@@ -134,4 +135,37 @@ func (l *live) holdPorts(attached []*network.Endpoint) error {
 	var err error
 	l.proxies, err = startProxies(nil, held)
 	return errors.Join(append(errs, err)...)
+}
+
+// portsToPublish adds what -P publishes: every exposed port that is not published by name.
+func (e *Engine) portsToPublish(d *Definition) ([]network.PortMapping, error) {
+	ports := d.Options.Ports
+	if !d.Options.PublishAll {
+		return ports, nil
+	}
+	named := make(map[string]bool)
+	for _, p := range ports {
+		for i := range max(p.Count, 1) {
+			named[fmt.Sprintf("%d/%s", p.ContainerPort+i, p.Proto)] = true
+		}
+	}
+	for _, x := range d.Options.Expose {
+		if named[x] {
+			continue
+		}
+		port, err := exposedPort(x)
+		if err != nil {
+			return nil, err
+		}
+		ports = append(ports, port...)
+	}
+	return ports, nil
+}
+
+func exposedPort(x string) ([]network.PortMapping, error) {
+	ports, err := network.ParsePort(x) // "80/tcp": a container port and a host port of our choice
+	if err != nil {
+		return nil, fmt.Errorf("exposed port %s: %w", x, err)
+	}
+	return ports, nil
 }
