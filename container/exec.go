@@ -120,7 +120,8 @@ func (e *execJob) prepare() (err error) {
 		return err
 	}
 	e.root, err = unix.Open("/proc/"+strconv.Itoa(c.state.Pid)+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if !alive(c.state.Pid, c.state.Start) { // what has been opened may be another's, and what has not is missing for this reason
+	// A process that is just ending has no root any more, though it is still there.
+	if !alive(c.state.Pid, c.state.Start) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) { // what has been opened may be another's, and what has not is missing for this reason
 		return ErrNotRunning
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,7 +48,8 @@ func (e *execJob) start(ctx context.Context) (*ExecProcess, error) {
 		if p.pid > 0 {
 			p.kill()
 		}
-		if !alive(e.container.state.Pid, e.container.state.Start) {
+		// Who finds no such process has met one that is just ending. The error comes from another process, as text.
+		if !alive(e.container.state.Pid, e.container.state.Start) || strings.Contains(err.Error(), unix.ESRCH.Error()) {
 			err = ErrNotRunning // its namespaces die with its first process
 		}
 		return nil, err
