@@ -117,12 +117,8 @@ func (s *syncer) bridge(n *Network, l netlink.Link) error {
 		return fmt.Errorf("list the addresses of %s: %w", n.Bridge, err)
 	}
 	for _, op := range bridgePlan(n) {
-		there := true
+		there := linkHas(l, addrs, op)
 		switch op := op.(type) {
-		case addAddress:
-			there = slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return sameNet(a.IPNet, op.Address) })
-		case setUp:
-			there = l.Attrs().Flags&net.FlagUp != 0
 		case setSysctl:
 			v, err := readSysctl(op.Key)
 			there = v == op.Value || op.Optional && errors.Is(err, fs.ErrNotExist)
@@ -137,6 +133,17 @@ func (s *syncer) bridge(n *Network, l netlink.Link) error {
 		}
 	}
 	return nil
+}
+
+// linkHas says whether a link has the address, or is up, as the operation makes it; of other operations it says yes.
+func linkHas(l netlink.Link, addrs []netlink.Addr, op operation) bool {
+	switch op := op.(type) {
+	case addAddress:
+		return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return sameNet(a.IPNet, op.Address) })
+	case setUp:
+		return l.Attrs().Flags&net.FlagUp != 0
+	}
+	return true
 }
 
 func sameNet(a *net.IPNet, p netip.Prefix) bool { return a != nil && a.String() == p.String() }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"slices"
 
 	"github.com/vishvananda/netlink"
@@ -25,12 +24,8 @@ func (s *syncer) inside(n *Network, e *Endpoint, sb *Sandbox) error {
 		return fmt.Errorf("list the addresses of %s: %w", e.Interface, err)
 	}
 	for _, op := range endpointPlan(n, e, sb) {
-		there := true
+		there := linkHas(l, addrs, op)
 		switch op := op.(type) {
-		case addAddress:
-			there = slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return sameNet(a.IPNet, op.Address) })
-		case setUp:
-			there = l.Attrs().Flags&net.FlagUp != 0
 		case addRoute:
 			there, err = hasDefaultRoute(h, op.Gateway.Is6())
 		case directRoute:
