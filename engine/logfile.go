@@ -175,6 +175,18 @@ func (l *logWriter) rotate() error {
 	return l.open()
 }
 
+// removeLog equals: rm LOG.2 LOG.1 LOG. The oldest goes first: to whoever follows the log this is a rotation, in which what is left is
+// always newer than what is gone.
+func removeLog(path string) error {
+	files, err := (&follower{path: path}).files()
+	for _, g := range files {
+		if removeErr := os.Remove(g.name); !errors.Is(removeErr, fs.ErrNotExist) {
+			err = errors.Join(err, removeErr)
+		}
+	}
+	return err
+}
+
 // endLines writes what never got its line end.
 func (l *logWriter) endLines() {
 	l.mu.Lock()

@@ -160,6 +160,7 @@ func (e *Engine) forgetRecords(d *Definition) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return e.unclaimName(d)
 	}
+	err = errors.Join(err, removeLog(e.path(d.ID, logFile)))
 	for _, entry := range entries {
 		if entry.Name() != removingFile && entry.Name() != lockFile {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, entry.Name())))
