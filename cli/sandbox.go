@@ -20,7 +20,7 @@ const defaultSandbox = "world"
 func sandboxGroup() *verb {
 	g := group("sandbox", "Work in a throw-away world: a host, its neighbour and an internet, made of namespaces",
 		inWords(sandboxUpVerb()), inWords(sandboxEnterVerb()), inWords(sandboxExecVerb()), inWords(sandboxStatusVerb()), inWords(sandboxResetVerb()), inWords(sandboxDownVerb()),
-		sandboxRole("launch"), sandboxRole("keeper"), sandboxRole("host2"), sandboxRole("place"))
+		sandboxRole("launch"), sandboxRole("keeper"), sandboxRole("host2"), sandboxRole("place"), sandboxRole("oneuser"))
 	return g
 }
 

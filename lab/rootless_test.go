@@ -71,6 +71,9 @@ func inUserSandbox(t *testing.T, user func(args ...string) string) {
 		{"script -qc 'mydocker run --rm -it busybox tty' /dev/null", "/dev/pts/0"},
 		{"mydocker run --rm --network host busybox hostname", "host"},
 		{"mydocker doctor", "No fault found"},
+		// The capture ends by itself with the first packet: the ping goes on until then.
+		{"ping -i .2 $(mydocker inspect -f '{{.NetworkSettings.IPAddress}}' c1) >/dev/null & timeout 60 tcpdump -ni mydocker0 -c 1 icmp; kill $!", "1 packet captured"},
+		{"on lan ping -i .2 10.99.0.1 >/dev/null & /bin/sh -c 'exec tcpdump -ni eth0 -c 1 icmp'; kill $!", "IP 10.99.0.2 > 10.99.0.1: ICMP echo request"},
 	} {
 		if out := user("sandbox", "exec", "-n", "mine", "host", "bash", "-c", "exec 2>&1; "+c.script+" || :"); !strings.Contains(out, c.want) {
 			t.Errorf("%s: %s, want %s", c.script, out, c.want)

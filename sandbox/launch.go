@@ -33,8 +33,8 @@ const (
 	mapsFD  = 5 // launch waits here until it has its ids; only with ranges
 )
 
-// Main does the work of those processes that no user starts: launch, keeper, and place, which brings a command to lan or
-// internet. args are what follows `mydocker sandbox`. It says whether they were for one of them.
+// Main does the work of those processes that no user starts: launch, keeper, place, which brings a command to lan or
+// internet, and oneuser. args are what follows `mydocker sandbox`. It says whether they were for one of them.
 func Main(args []string) (code int, mine bool) {
 	if len(args) < 2 {
 		return 0, false
@@ -49,6 +49,8 @@ func Main(args []string) (code int, mine bool) {
 		err = keepSecond(args[1])
 	case "place":
 		return enterPlace(args[1], args[2:]), true
+	case "oneuser":
+		return oneUser(args[1:]), true
 	default:
 		return 0, false
 	}

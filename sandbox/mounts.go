@@ -47,6 +47,7 @@ func buildMounts(r *Record, hostname string) error {
 		mountRun,
 		func() error { return mountOverlays(r, hostname) },
 		func() error { return installProgram(program) },
+		func() error { return installTcpdump(r) },
 		mountDev, mountProc,
 		func() error { return mountSys(trees, len(r.Cgroups) > 0) },
 		func() error { return placeShared(r.Shared, shared) },
