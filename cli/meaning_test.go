@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mydocker/mydocker/lang"
 )
 
 // What a learner gets wrong is said in Chinese, too: below the English sentence, which scripts know. Each line is a command that fails.
@@ -192,5 +195,39 @@ func TestPcapIsOpenedFirst(t *testing.T) {
 	}
 	if _, err := os.Stat(fresh); err == nil {
 		t.Error("an empty file is left")
+	}
+}
+
+// Why Docker's command or flag is not to be had, and what to use instead, is said in Chinese as it is in English.
+func TestRefusalsAreUnderstood(t *testing.T) {
+	zh, err := lang.Open(lang.Chinese)
+	if err != nil {
+		t.Fatal(err)
+	}
+	understood := func(what, refused string) {
+		_, reason, _ := strings.Cut(refused, ": ")
+		says := zh.Meaning(errors.New(reason))
+		whole := zh.Meaning(errors.New(refused))
+		if len(says) != 1 || len(whole) != 1 || !strings.HasSuffix(whole[0], "："+says[0]) || !strings.Contains(whole[0], what) {
+			t.Errorf("%s: %q, of which the reason is %q", refused, whole, says)
+		}
+	}
+	commands := []string{"compose", "buildx", "scout"}
+	for line := range strings.Lines(docker28) {
+		words, _, _ := strings.Cut(strings.TrimSpace(line), ":")
+		v := find(words)
+		if v == nil {
+			commands = append(commands, words)
+			continue
+		}
+		flags, _ := dockerCommand(words)
+		for _, f := range flags {
+			if (&reader{verb: v, flags: v.flagList()}).find(f.names[0]) == nil && f.names[0] != "help" {
+				understood("--"+f.names[0], refusal(v, f.names[0]))
+			}
+		}
+	}
+	for _, words := range commands {
+		understood("“"+words+"”", refusedCommand(words))
 	}
 }

@@ -38,7 +38,15 @@ type pattern struct {
 	literal int // how many bytes of the sentence are fixed
 }
 
-// patterns are those of all sentences, the longest first. They are made when something has failed, and nobody waits for it.
+// rank is how much a sentence says: one that gives a reason says all that the reason does.
+func (p *pattern) rank() int {
+	if slices.Contains(p.names, reason) {
+		return p.literal + 1<<20
+	}
+	return p.literal
+}
+
+// patterns are those of all sentences, the first in rank first. They are made when something has failed, and nobody waits for it.
 func (c *Catalogue) patterns() (all []pattern) {
 	english, err := Open(English)
 	if err != nil {
@@ -51,12 +59,15 @@ func (c *Catalogue) patterns() (all []pattern) {
 		}
 		all = append(all, newPattern(key, raw))
 	}
-	slices.SortStableFunc(all, func(a, b pattern) int { return b.literal - a.literal })
+	slices.SortStableFunc(all, func(a, b pattern) int { return b.rank() - a.rank() })
 	return all
 }
 
+// reason is the placeholder whose value is a sentence of the catalogue too: what is refused for the same reason is many things.
+const reason = "reason"
+
 // newPattern: a value between two pieces of the text is anything, one before the text is a word, and one behind it ends where a new
-// thought begins.
+// thought begins, but for a reason, which has thoughts of its own.
 func newPattern(key, text string) (p pattern) {
 	p.key = key
 	parts := pieces(text)
@@ -72,6 +83,8 @@ func newPattern(key, text string) (p pattern) {
 			continue
 		case i == 1 && parts[0] == "":
 			b.WriteString(`(\S+)`)
+		case part == reason:
+			b.WriteString(`(.+)`)
 		case i == len(parts)-2 && parts[i+1] == "":
 			b.WriteString(`(.+?)(?:$|[;:,] | \()`)
 		default:
@@ -79,7 +92,7 @@ func newPattern(key, text string) (p pattern) {
 		}
 		p.names = append(p.names, part)
 	}
-	p.expr = regexp.MustCompile(b.String()) // quoted text and three fixed groups
+	p.expr = regexp.MustCompile(b.String()) // quoted text and four fixed groups
 	return p
 }
 
@@ -92,6 +105,9 @@ func (c *Catalogue) meaning(patterns []pattern, line string) string {
 		values := map[string]string{}
 		for i, name := range p.names {
 			values[name] = found[i+1]
+			if said := c.meaning(patterns, found[i+1]); name == reason && said != "" {
+				values[name] = said
+			}
 		}
 		var pairs []any
 		for name, value := range values {
