@@ -191,7 +191,7 @@ func (r *reader) unknown(name, message string) error {
 		}
 	}
 	if best := nearest(name, known); best != "" {
-		message += " (did you mean --" + best + "?)"
+		message = fmt.Sprintf("%s (did you mean --%s?)", message, best)
 	}
 	return usagef(r.verb, "%s", message)
 }

@@ -229,7 +229,7 @@ func (s *session) descend(v *verb, name string) (*verb, error) {
 	}
 	text := fmt.Sprintf("unknown command: %s %s", v.path(), name)
 	if best := nearest(name, names); best != "" {
-		text += fmt.Sprintf(" (did you mean '%s %s'?)", v.path(), best)
+		text = fmt.Sprintf("%s (did you mean '%s'?)", text, v.path()+" "+best)
 	}
 	return nil, &usageError{v, text, 1}
 }

@@ -48,7 +48,7 @@ func TestErrorsInChinese(t *testing.T) {
 		{"network connect bridge web", "already connected to network bridge", "已经连在网络 bridge 上了"},
 		{"load -i /nosuch", "no such file or directory", "没有那个文件或目录"},
 		{"doctor nothing", "no container, network, port, namespace or link is called nothing", "没有叫 nothing 的容器、网络"},
-		{"doctor --json --fix", "conflicting options: --json and --fix", "不能一起用：--json and --fix"},
+		{"doctor --json --fix", "conflicting options: --json and --fix", "不能一起用：--json 和 --fix"},
 		{"trace nobody web", "no container and no namespace is called nobody", "没有叫 nobody 的容器或命名空间"},
 		{"trace web web:80/icmp", "icmp has no ports", "icmp 没有端口"},
 		{"trace 192.0.2.9 web", "nobody here has the address 192.0.2.9", "这里谁也没有地址 192.0.2.9"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ func TestErrorsAreUnderstood(t *testing.T) {
 	busyboxImage(t)
 	my(t, "network", "create", "--subnet", "10.72.0.0/24", "understood")
 	my(t, "create", "--name", "made", "busybox", "nope")
+	chinese, english, quoted := regexp.MustCompile(`\p{Han}`), regexp.MustCompile(`[a-z]{2,} [a-z]{2,} [a-z]{2,}`), regexp.MustCompile("`[^`]*`|“.*?”|（mydocker.*?）|：mydocker .*")
 	for line := range strings.Lines(learnersErrors) {
 		line = strings.TrimSpace(line)
 		if line == "" {
@@ -23,6 +25,11 @@ func TestErrorsAreUnderstood(t *testing.T) {
 		_, errs, code := onHost(t, append([]string{"--lang", "zh"}, strings.Fields(line)...)...)
 		if code == 0 || !strings.ContainsFunc(errs, func(r rune) bool { return r >= 0x4e00 && r <= 0x9fff }) || strings.ContainsAny(errs, "⟪{") {
 			t.Errorf("mydocker %s: status %d\n%s", line, code, errs)
+		}
+		for said := range strings.Lines(errs) {
+			if chinese.MatchString(said) && english.MatchString(quoted.ReplaceAllString(said, "")) {
+				t.Errorf("mydocker %s: half in English: %s", line, said)
+			}
 		}
 	}
 	_, errs, _ := onHost(t, "--lang", "zh", "kill", "made")
@@ -40,7 +47,12 @@ const learnersErrors = `
 	--firewall pf ps
 	ps --firewall nftables
 	ps --bogus
+	ps -Z
+	ps --quie
 	ps extra
+	ps --filter status=x
+	ps --filter health=x
+	ps --no-trunc=maybe
 	ps --filter x
 	ps --filter x=y
 	rename one
@@ -115,6 +127,17 @@ const learnersErrors = `
 	run -net container:nobody busybox true
 	run -net container:made busybox true
 	run --net host -net understood busybox true
+	run --net host --ip 10.72.0.9 busybox true
+	run --net host --link made busybox true
+	run --net container:made -p 80 busybox true
+	run --no-healthcheck --health-cmd true busybox true
+	run --cpus 1 --cpu-quota 1000 busybox true
+	run -d -a stdout busybox true
+	run --uts host -h me busybox true
+	run --dry-run -P busybox true
+	doctor --json --fix
+	image bootstrap --suite sid
+	login --password x --password-stdin
 	run --ip 10.72.9.2 -net understood busybox true
 	run --ip 10.72.0.300 -net understood busybox true
 	run --ip 172.17.0.9 busybox true

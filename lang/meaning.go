@@ -81,10 +81,10 @@ func newPattern(key, text string) (p pattern) {
 			p.literal += len(part)
 			b.WriteString(regexp.QuoteMeta(part))
 			continue
-		case i == 1 && parts[0] == "":
-			b.WriteString(`(\S+)`)
 		case part == reason:
 			b.WriteString(`(.+)`)
+		case i == 1 && parts[0] == "", part == "flag": // a word
+			b.WriteString(`(\S+)`)
 		case i == len(parts)-2 && parts[i+1] == "":
 			b.WriteString(`(.+?)(?:$|[;:,] | \()`)
 		default:
