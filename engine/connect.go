@@ -142,7 +142,8 @@ func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Ne
 			return nil, err
 		}
 		last := len(d.Options.networkRefs()) - 1
-		o.Ports, o.Proxy = e.portsByPlace(&d.Options, o.Ports)[last], e.proxied(&d.Options)
+		o.Proxy = e.proxied(&d.Options)
+		o.Ports = possible(n, e.portsByPlace(&d.Options, o.Ports)[last], o.Proxy)
 	}
 	ep, err := e.networks.Attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, o)
 	if err == nil {

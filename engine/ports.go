@@ -51,6 +51,14 @@ func (e *Engine) portsByPlace(o *CreateOptions, ports []network.PortMapping) map
 	return places
 }
 
+// possible leaves out what a network cannot publish because the container has left those that have IPv6. A proxy passes on to either family.
+func possible(n *network.Network, ports []network.PortMapping, proxy bool) []network.PortMapping {
+	if n.EnableIPv6 || proxy {
+		return ports
+	}
+	return slices.DeleteFunc(slices.Clone(ports), network.PortMapping.NeedsIPv6)
+}
+
 // hasPorts says whether ports of the container are to be published.
 func (d *Definition) hasPorts() bool { return len(d.Options.Ports) > 0 || d.Options.PublishAll }
 
@@ -81,16 +89,18 @@ func (e *Engine) movePorts(ctx context.Context, d *Definition, before []*network
 	for _, ep := range before {
 		ports, proxy = append(ports, ep.Ports...), proxy || ep.Proxy
 	}
+	if !slices.ContainsFunc(ports, network.PortMapping.NeedsIPv6) {
+		// Either there are none, or until now no network had IPv6.
+		ports = append(ports, slices.DeleteFunc(slices.Clone(d.Options.Ports), func(p network.PortMapping) bool { return !p.NeedsIPv6() })...)
+		proxy = proxy || e.proxied(&d.Options)
+	}
 	refs, wanted := d.Options.networkRefs(), map[string][]network.PortMapping{}
 	for at, some := range e.portsByPlace(&d.Options, ports) {
 		n, err := e.networks.Network(refs[at])
 		if err != nil {
 			return err
 		}
-		if !n.EnableIPv6 { // the network that had these is the one that was left
-			some = slices.DeleteFunc(some, network.PortMapping.NeedsIPv6)
-		}
-		wanted[n.ID] = some
+		wanted[n.ID] = possible(n, some, proxy)
 	}
 	changed := slices.DeleteFunc(attached, func(ep *network.Endpoint) bool { return slices.Equal(ep.Ports, wanted[ep.NetworkID]) })
 	if len(changed) == 0 {

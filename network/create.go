@@ -174,7 +174,7 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix, 
 	if err := checkGSO(k, n); err != nil {
 		return nil, err
 	}
-	return n, checkOptions(n.Options)
+	return n, errors.Join(m.checkIPv6(n), checkOptions(n.Options))
 }
 
 // KnownOptions are the options of networks that mean something here.

@@ -43,6 +43,8 @@ type Firewall interface {
 	Published(ctx context.Context) (map[string]int, error)
 	// Count is how many of them an endpoint should have.
 	Count(e *Endpoint) int
+	// CheckIPv6 says what the host lacks for rules of networks with IPv6.
+	CheckIPv6() error
 	// Fresh makes the rules of networks on a host that has none of ours. It looks at nothing.
 	Fresh(networks ...*Network) []operation
 }

@@ -233,12 +233,21 @@ func (t *ipTables) Fresh(networks ...*Network) (ops []operation) {
 	return ops
 }
 
-// tools are those of the families that the kernel has.
+// tools are those of the families that the host has. Without the program for IPv6, of which some distributions make a package of its own,
+// there can be no rule of ours.
 func (t *ipTables) tools() []*ipTool {
-	if _, err := os.Stat("/proc/net/if_inet6"); err != nil {
+	if !hasIPv6() || t.CheckIPv6() != nil {
 		return []*ipTool{t.v4}
 	}
 	return []*ipTool{t.v4, t.v6}
+}
+
+// CheckIPv6 looks for the program.
+func (t *ipTables) CheckIPv6() error {
+	if unix.Access(t.v6.restore, unix.X_OK) == nil {
+		return nil
+	}
+	return fmt.Errorf("%s is not installed, and networks with IPv6 need it: install it, or leave the rules to nftables with --firewall nftables", t.v6.name)
 }
 
 // open is go-iptables for this family.

@@ -119,3 +119,90 @@ func TestRouterAdvertisement(t *testing.T) {
 		t.Errorf("accept_ra of the host's own link is %s: it would lose its router", got)
 	}
 }
+
+// hides puts something in the way of a path for as long as the test runs.
+func hides(t *testing.T, path, script string) {
+	t.Helper()
+	run(t, "bash", "-euc", script)
+	t.Cleanup(func() { run(t, "umount", path) })
+}
+
+// fourOnly tests all of a network without IPv6 on a host that cannot have any other.
+func fourOnly(t *testing.T, m *Manager, refusal string) {
+	t.Helper()
+	ctx := context.Background()
+	before := snapshot(t)
+	for _, o := range []CreateOptions{{Name: "br6", EnableIPv6: true}, {Name: "br6", Subnet6: "fd00:6::/64"}} {
+		if _, err := m.Create(ctx, o); err == nil || !strings.Contains(err.Error(), refusal) {
+			t.Errorf("%+v: %v", o, err)
+		}
+		if _, err := m.PlanCreate(ctx, o); err == nil || !strings.Contains(err.Error(), refusal) {
+			t.Errorf("planned: %+v: %v", o, err)
+		}
+	}
+	if after := snapshot(t); after != before {
+		t.Errorf("a refusal has changed:\n%s", lineDiff(before, after))
+	}
+	create(t, m, CreateOptions{Name: "br0"})
+	web := start(t, m, "web", "br0", "8080:80", "127.0.0.1:8443:80")
+	peer := start(t, m, "peer", "br0")
+	serve(t, web, "tcp4", ":80", "web")
+	all := func() {
+		t.Helper()
+		answers(t, lan(), "tcp4", "10.99.0.1:8080", "web to 10.99.0.2")
+		answers(t, hostDoer{}, "tcp4", "127.0.0.1:8443", "web")
+		answers(t, peer, "tcp4", web.Address.Addr().String()+":80", "web")
+	}
+	all()
+	if commands, err := m.Sync(ctx, true); err != nil || len(commands) > 0 {
+		t.Errorf("%q, %v", commands, err)
+	}
+	run(t, "bash", "-euc", "nft flush ruleset; ip link del br0")
+	if _, err := m.Sync(ctx, false); err != nil {
+		t.Error(err)
+	}
+	all()
+	for _, b := range []box{web, peer} {
+		b.closeHeld()
+		if err := m.Release(ctx, b.id); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := m.Remove(ctx, "br0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A kernel that was started with ipv6.disable=1 has none of IPv6's settings. A network that has IPv6, from before, is refused when it is needed.
+func TestHostWithoutIPv6(t *testing.T) {
+	backends(t, func(t *testing.T, use func(*Options)) {
+		m := newManager(t, use)
+		ctx := context.Background()
+		old := create(t, m, CreateOptions{Name: "old", EnableIPv6: true})
+		if err := m.unrealise(ctx, old); err != nil { // as after a reboot
+			t.Fatal(err)
+		}
+		hides(t, "/proc/sys/net/ipv6", "mkdir -p /run/empty; mount --bind /run/empty /proc/sys/net/ipv6")
+		const refusal = "this host has no IPv6"
+		if _, err := tryStart(m, "late", "old"); err == nil || !strings.Contains(err.Error(), "network old: "+refusal) {
+			t.Errorf("%v", err)
+		}
+		if err := m.Release(ctx, containerID("late")); err != nil {
+			t.Error(err)
+		}
+		fourOnly(t, m, refusal)
+	})
+}
+
+// Some distributions have ip6tables in a package of its own. With nftables nobody misses it.
+func TestHostWithoutIP6Tables(t *testing.T) {
+	m := newManager(t, func(o *Options) { o.Firewall = FirewallIPTables })
+	hides(t, "/usr/sbin", `mkdir -p /run/over/up /run/over/work
+		mount -t overlay -o lowerdir=/usr/sbin,upperdir=/run/over/up,workdir=/run/over/work overlay /usr/sbin; rm /usr/sbin/ip6tables*`)
+	fourOnly(t, m, "ip6tables is not installed")
+	other := Open(Options{Root: m.root, Firewall: FirewallNFTables})
+	create(t, other, CreateOptions{Name: "br6", EnableIPv6: true})
+	if err := other.Remove(context.Background(), "br6"); err != nil {
+		t.Error(err)
+	}
+}

@@ -177,6 +177,9 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 	return ops, nil
 }
 
+// CheckIPv6 has nothing to say: the kernel has both families or none.
+func (t *nfTables) CheckIPv6() error { return nil }
+
 // Fresh is the rules of these networks.
 func (t *nfTables) Fresh(networks ...*Network) (ops []operation) {
 	for _, f := range nftFamilies() {

@@ -81,6 +81,9 @@ func (m *Manager) ensure(ctx context.Context, x executor, n *Network) (err error
 			return err
 		}
 	}
+	if err := m.checkIPv6(n); err != nil {
+		return err
+	}
 	live := *n
 	live.Unguarded = false
 	if n.bridged() {

@@ -33,6 +33,9 @@ func reserve(p PortMapping, port uint16) (*os.File, uint16, error) {
 		domain = unix.AF_INET6
 	}
 	fd, err := unix.Socket(domain, kind|unix.SOCK_CLOEXEC, proto)
+	if err == unix.EAFNOSUPPORT {
+		return nil, 0, fmt.Errorf("publish %s: this host has no IPv6: %w", p, err)
+	}
 	if err == unix.EPROTONOSUPPORT || err == unix.ESOCKTNOSUPPORT {
 		return nil, 0, fmt.Errorf("publish %s: this kernel has no %s, so no container can serve it: see `modprobe %s`", p, strings.ToUpper(p.Proto), p.Proto)
 	}

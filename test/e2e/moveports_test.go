@@ -1,6 +1,9 @@
 package e2e
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // Ports are published by the network that has the default route, as the answers go that way; they follow it when it changes. An internal
 // network publishes nothing.
@@ -46,5 +49,43 @@ func TestPortsFollowTheDefaultRoute(t *testing.T) {
 			published("")
 			must(t, "rm", "-f", "mover")
 		})
+	}
+}
+
+// A port on an IPv6 address is published as long as the container is on a network with IPv6: it goes with the last of them and comes
+// back with the next. A proxy needs none.
+func TestPortsOnIPv6ComeBack(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "four")
+	makeNetwork(t, "six", "--ipv6")
+	makeNetwork(t, "late", "--ipv6", "--firewall", "nftables")
+	for _, flags := range [][]string{{"-p", "8100:80"}, {"-p", "8100:80", "--userland-proxy"}, nil} {
+		c := web(t, "mover", append(flags, "-p", "[fd99::1]:8101:80", "-net", "six")...)
+		must(t, "network", "connect", "four", c.name)
+		published := func(six bool) {
+			t.Helper()
+			six = six || len(flags) == 3
+			equal(t, "port 8101", strings.Contains(must(t, "port", c.name), "80/tcp -> [fd99::1]:8101"), six)
+			if flags != nil {
+				equal(t, "the other port", mustGet(t, "http://10.99.0.1:8100/"), "page of mover")
+			}
+			if six {
+				equal(t, "from the LAN", neighbour(t, "wget -qO- http://[fd99::1]:8101/"), "page of mover")
+			} else {
+				unreachable(t, "[fd99::1]:8101")
+			}
+		}
+		for _, n := range []string{"six", "late"} {
+			if n == "late" {
+				must(t, "network", "connect", n, c.name)
+			}
+			published(true)
+			must(t, "network", "disconnect", n, c.name)
+			published(false)
+		}
+		must(t, "network", "disconnect", "four", c.name)
+		must(t, "network", "connect", "four", c.name)
+		published(false)
+		must(t, "rm", "-f", c.name)
 	}
 }
