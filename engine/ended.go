@@ -31,12 +31,23 @@ func execError(err error) error {
 	return exitWith(126, err)
 }
 
-func (m *monitor) failed(life Life, err error) Life {
+// unknownExitCode is what Docker gives a container that could not be started, where the command is not what was wrong.
+const unknownExitCode = 128
+
+// failed records a start that has failed. As Docker has it, a container that was to be started has not been: when it was up before, if
+// ever, is what it was. One that a restart policy brings back has ended once more.
+func (m *monitor) failed(life, before Life, err error) Life {
 	life.FinishedAt = now()
+	if life.RestartCount == 0 {
+		life.StartedAt, life.FinishedAt = before.StartedAt, before.FinishedAt
+		if before.FinishedAt.Before(before.StartedAt) { // nobody recorded that end
+			life.FinishedAt = before.StartedAt
+		}
+	}
 	life.Error = err.Error()
-	var exit *ExitError
-	if errors.As(err, &exit) {
-		life.ExitCode = exit.Code
+	life.ExitCode = unknownExitCode
+	if errors.As(err, new(*container.CommandError)) {
+		life.ExitCode = exitCode(err)
 	}
 	return m.remember(life)
 }

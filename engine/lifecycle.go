@@ -51,6 +51,9 @@ func (e *Engine) Start(ctx context.Context, ref string, o StartOptions, s Stream
 	}
 	if o.Attach {
 		code, err := e.startAttached(ctx, d, attachOptions{in: o.Interactive && d.Options.OpenStdin, keys: o.DetachKeys}, s, unlock)
+		if errors.As(err, new(*startFailed)) {
+			return 1, &ExitError{Code: 1, Err: err} // whatever the reason: 127 and 126 are for those who run a command
+		}
 		return code, err
 	}
 	monitor, err := e.launch("monitor")

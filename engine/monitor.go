@@ -254,6 +254,10 @@ func (m *monitor) run(at *begun, started func(error)) (Life, *live, error) {
 
 // start is one start.
 func (m *monitor) start(restarts int) (*live, Life, error) {
+	before, err := m.e.readLife(m.d.ID)
+	if err != nil {
+		return nil, before, exitWith(125, err)
+	}
 	life := Life{StartedAt: now(), RestartCount: restarts}
 	if restarts > 0 { // it may have been changed since
 		if err := m.e.readConfig(); err != nil {
@@ -266,7 +270,7 @@ func (m *monitor) start(restarts int) (*live, Life, error) {
 	l, err := m.e.bringUp(context.Background(), m.d, m.hub)
 	if err != nil {
 		err = startError(err)
-		return l, m.failed(life, err), err
+		return l, m.failed(life, before, err), err
 	}
 	m.e.startEvents(m.d, m.hub.attached())
 	return l, life, nil

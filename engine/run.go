@@ -30,7 +30,7 @@ func (e *Engine) Run(ctx context.Context, o RunOptions, s Streams) (code int, er
 			e.Warn(w)
 		}
 	}
-	if e.needsMonitorProcess(d) {
+	if o.NoSigProxy || e.needsMonitorProcess(d) {
 		begun := func() { busy(); d.unlock() }
 		code, err = e.startAttached(ctx, d, attachOptions{in: o.OpenStdin, keys: o.DetachKeys, noProxy: o.NoSigProxy}, s, begun)
 	} else {
@@ -101,7 +101,7 @@ func (e *Engine) beginCreating() (done func(), err error) {
 }
 
 // needsMonitorProcess says whether the container has to be able to outlive this command: one on a terminal may be detached
-// from, one with a restart policy comes back.
+// from, one with a restart policy comes back. So does one that is not told of its signals, which end the command (Run).
 func (e *Engine) needsMonitorProcess(d *Definition) bool {
 	o := &d.Options
 	return o.TTY || o.Restart.Name != "" && o.Restart.Name != "no"
@@ -132,10 +132,7 @@ func (e *Engine) runHere(ctx context.Context, d *Definition, o RunOptions, s Str
 	keepFromPipes()
 	local := &localClient{out: s.Out, err: s.Err}
 	m.hub.local = local
-	begin, stop := func() {}, func() {}
-	if !o.NoSigProxy {
-		begin, stop = relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
-	}
+	begin, stop := relaySignals(func(sig unix.Signal) error { return e.signal(d.ID, sig) })
 	life, l, err := m.run(nil, func(startErr error) {
 		d.unlock()
 		if startErr != nil {

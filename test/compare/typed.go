@@ -244,6 +244,8 @@ DOCKER create --name created busybox true
 DOCKER create --name a/b busybox true
 DOCKER create --nonsense busybox true
 DOCKER start created; DOCKER wait created
+DOCKER create --name bad busybox nonsense; DOCKER start bad; DOCKER start -a bad; echo $?; DOCKER ps -a -f name=bad --format '{{.State}} {{.Status}}'; DOCKER inspect -f '{{.State.ExitCode}} {{.State.StartedAt}} {{.State.FinishedAt}}' bad; DOCKER wait bad; DOCKER rm bad
+DOCKER create --name bad -p 18080:80 busybox true; DOCKER start bad; echo $?; DOCKER inspect -f '{{.State.Status}} {{.State.ExitCode}}' bad; DOCKER rm bad
 DOCKER events --since 1h --until 0s --format '{{.Nonsense}}'
 DOCKER events --since 1h --until 0s -f daemon=x
 DOCKER events --since 1h --until 0s -f scope=swarm

@@ -123,3 +123,41 @@ func TestShutdownAndBoot(t *testing.T) {
 	})
 	must(t, "rm", "-f", tidy.name, deaf.name)
 }
+
+// What cannot be started stands as it was before: created, or ended when it ended, with the reason and an exit status that says of what
+// kind it is.
+func TestFailedStart(t *testing.T) {
+	cleanHost(t)
+	const all = "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.FinishedAt}} {{.RestartCount}} {{.State.Error}}"
+	const never = " 0001-01-01T00:00:00Z 0001-01-01T00:00:00Z 0 "
+	for name, c := range map[string]struct{ command, state, why string }{
+		"nonsense":   {"nonsense", "created 127", "not found"},
+		"not-to-run": {"/etc/passwd", "created 126", "permission denied"},
+	} {
+		must(t, "create", "--name", name, "--restart", "always", "busybox", c.command)
+		t.Cleanup(func() { must(t, "rm", name) })
+		for _, verb := range []string{"start", "restart", "start -a"} {
+			r := my(t, append(strings.Fields(verb), name)...)
+			equal(t, "exit status of "+verb, r.code, 1)
+			match(t, verb+" says", r.err, c.why)
+			match(t, "state of "+name+" after "+verb, must(t, "inspect", "-f", all, name), "^"+c.state+never+".*"+c.why)
+		}
+		equal(t, "ps", must(t, "ps", "-a", "-f", "status=created", "-f", "name="+name, "--format", "{{.State}} {{.Status}}"), "created Created")
+		equal(t, "wait", must(t, "wait", name), strings.Fields(c.state)[1])
+	}
+
+	holder := sleeper(t, "holder", "-p", "8080:80")
+	must(t, "create", "--name", "late", "-p", "8080:80", "busybox", "true")
+	t.Cleanup(func() { must(t, "rm", "late") })
+	equal(t, "start with a port that is taken", my(t, "start", "late").code, 1)
+	match(t, "its state", must(t, "inspect", "-f", all, "late"), "^created 128"+never+".*port is already allocated")
+	must(t, "stop", holder.name)
+	must(t, "start", "late")
+	equal(t, "wait", must(t, "wait", "late"), "0")
+	match(t, "after a good start", must(t, "inspect", "-f", all, "late"), "^exited 0 20.* 0 $")
+	times := must(t, "inspect", "-f", "{{.State.StartedAt}} {{.State.FinishedAt}}", "late")
+	must(t, "start", holder.name)
+	equal(t, "start with a port that is taken again", my(t, "start", "-a", "late").code, 1)
+	match(t, "its state", must(t, "inspect", "-f", all, "late"), "^exited 128 "+times+" 0 .*port is already allocated")
+	match(t, "ps", must(t, "ps", "-a", "-f", "name=late", "--format", "{{.Status}}"), `^Exited \(128\) .* ago$`)
+}
