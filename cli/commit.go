@@ -48,6 +48,13 @@ func commit(s *session, c *urfave.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	var img *image.Image
+	// Last of all: a process that is just being started has the container's lock open too, and would hold on to it if we were killed.
+	defer func() {
+		if img != nil {
+			s.settleLater()
+		}
+	}()
 	defer func() { err = errors.Join(err, files.close()) }()
 	e, d := files.engine, files.definition
 	store, err := e.Images()
@@ -75,14 +82,13 @@ func commit(s *session, c *urfave.Context) (err error) {
 			defer func() { err = errors.Join(err, thaw()) }()
 		}
 	}
-	img, err := store.Commit(ctx, image.CommitOptions{
+	img, err = store.Commit(ctx, image.CommitOptions{
 		Rootfs: files.rootfs, Base: base, Config: imageConfig(base, shown), Reference: reference, Author: c.String("author"),
 		Message: c.String("message"), Changes: c.StringSlice("change"), Command: d.Command(),
 	})
 	if err != nil {
 		return err
 	}
-	s.settleLater()
 	e.ContainerEvent(d, "commit", "comment", c.String("message"))
 	if reference != "" {
 		s.imageEvent("tag", img, familiar(reference))

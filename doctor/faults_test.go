@@ -170,7 +170,10 @@ func staleFlow(s *scene) {
 	if _, err := client.Write([]byte("?")); err != nil {
 		s.t.Fatal(err)
 	}
-	time.Sleep(50 * time.Millisecond)
+	before.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, _, err := before.ReadFrom(make([]byte, 10)); err != nil { // until it has come there is no flow
+		s.t.Fatal(err)
+	}
 	before.Close()
 	must(s.t, "iptables -t nat -D OUTPUT -p udp --dport 1 -j ACCEPT; iptables -t nat -A PREROUTING -i eth0 -p udp --dport 5353 -j DNAT --to-destination 192.168.7.12:53")
 	s.serveUDP("ns2", "0.0.0.0:53")

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mydocker/mydocker/lab"
 )
@@ -72,7 +73,12 @@ func TestHere(t *testing.T) {
 			ip addr add 192.0.2.2/24 dev mine; sysctl -qw net.ipv4.ip_forward=1; ip route del default; ip netns exec red sleep 100 >/dev/null 2>&1 & sleep 0.1`)
 		_, err = d.Reset(name)
 		must(t, err)
-		if after := machine(t); after != before {
+		after := machine(t)
+		for try := 0; try < 600 && after != before; try++ { // the kernel takes namespaces and their cables down in the background
+			time.Sleep(100 * time.Millisecond)
+			after = machine(t)
+		}
+		if after != before {
 			t.Errorf("after lab %s the machine was\n%s\nand is\n%s", name, before, after)
 		}
 		if _, err := d.Notebook.Read(name); !errors.Is(err, fs.ErrNotExist) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sniff says which of the marks are in frames that come in by a link while something is done.
+// sniff says which of the marks are in frames that come in by a link while something is done. If "rightly" is one of them, it is waited
+// for: when it has come, so has what was sent before.
 func sniff(t *testing.T, where doer, link string, marks []string, during func()) map[string]bool {
 	t.Helper()
 	in, _ := packetSocket(t, where, link)
@@ -20,10 +22,13 @@ func sniff(t *testing.T, where doer, link string, marks []string, during func())
 	during()
 	seen := map[string]bool{}
 	buf := make([]byte, 2048)
-	for deadline := time.Now().Add(250 * time.Millisecond); ; {
+	least, most := time.Now().Add(250*time.Millisecond), time.Now().Add(time.Minute)
+	for {
 		n, sender, err := unix.Recvfrom(in, buf, 0)
-		if err != nil && time.Now().After(deadline) { // what has come is read first, however late it has become
-			break
+		now := time.Now()
+		waiting := slices.Contains(marks, "rightly") && !seen["rightly"] && now.Before(most)
+		if err != nil && now.After(least) && !waiting { // what has come is read first, however late it has become
+			return seen
 		}
 		if l, ok := sender.(*unix.SockaddrLinklayer); err != nil || ok && l.Pkttype == unix.PACKET_OUTGOING {
 			continue
@@ -34,7 +39,6 @@ func sniff(t *testing.T, where doer, link string, marks []string, during func())
 			}
 		}
 	}
-	return seen
 }
 
 // throw puts frames on a link as they are.

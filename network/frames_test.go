@@ -34,8 +34,20 @@ func packetSocket(t *testing.T, where doer, link string) (fd int, address *unix.
 
 func htons(v uint16) uint16 { return v<<8 | v>>8 }
 
-// crossing sends frames from one box and says which of them come out at the other.
-func crossing(t *testing.T, from, to box, frames map[string][]byte) map[string]bool {
+// arrives says which frames come out at the other box, all of which should: it has patience, and ends with the last of them.
+func arrives(t *testing.T, from, to box, frames map[string][]byte) map[string]bool {
+	t.Helper()
+	return crossing(t, from, to, frames, time.Minute)
+}
+
+// slips is for frames of which none should come out, so that all of the time passes.
+func slips(t *testing.T, from, to box, frames map[string][]byte) map[string]bool {
+	t.Helper()
+	return crossing(t, from, to, frames, 300*time.Millisecond)
+}
+
+// crossing sends frames from one box and says which of them come out at the other within a time.
+func crossing(t *testing.T, from, to box, frames map[string][]byte, patience time.Duration) map[string]bool {
 	t.Helper()
 	out, at := packetSocket(t, from, "eth0")
 	in, _ := packetSocket(t, to, "eth0")
@@ -48,7 +60,7 @@ func crossing(t *testing.T, from, to box, frames map[string][]byte) map[string]b
 	buf := make([]byte, 2048)
 	tv := unix.NsecToTimeval(int64(100 * time.Millisecond))
 	unix.SetsockoptTimeval(in, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	for deadline := time.Now().Add(300 * time.Millisecond); ; {
+	for deadline := time.Now().Add(patience); len(seen) < len(frames); {
 		n, sender, err := unix.Recvfrom(in, buf, 0)
 		if err != nil {
 			if time.Now().After(deadline) { // what has come is read first, however late it has become

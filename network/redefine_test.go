@@ -167,7 +167,7 @@ func inSync(t *testing.T, m *Manager) {
 // answersPing asserts that an address answers from within a container.
 func answersPing(t *testing.T, from box, address string) {
 	t.Helper()
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if _, err := ask(from, "udp", address+":9", time.Second); err != nil && strings.Contains(err.Error(), "refused") {
 			return

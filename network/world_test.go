@@ -235,7 +235,32 @@ func start(t testing.TB, m *Manager, name, network string, ports ...string) box 
 		t.Fatal(err)
 	}
 	t.Cleanup(b.closeHeld)
+	awaitCable(t, b)
 	return b
+}
+
+// awaitCable waits until both ends of a cable pass frames on, which the kernel sees to in the background: until then it drops single ones.
+func awaitCable(t testing.TB, b box) {
+	t.Helper()
+	if b.HostLink == "" {
+		return
+	}
+	for where, name := range map[doer]string{hostDoer{}: b.HostLink, b.Sandbox: b.Interface} {
+		var link *net.Interface
+		for tries := 0; ; tries++ {
+			err := where.Do(func() (err error) { link, err = net.InterfaceByName(name); return err })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if link.Flags&net.FlagRunning != 0 {
+				break
+			}
+			if tries == 6000 {
+				t.Fatalf("link %s does not come up", name)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
 }
 
 func tryStart(m *Manager, name, network string, ports ...string) (box, error) {

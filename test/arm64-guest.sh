@@ -78,6 +78,11 @@ same "rm" "$(mydocker rm web fat; mydocker ps -aq | wc -l)" "web
 fat
 0"
 mydocker network rm own
+tries=0
+while ls /sys/class/net | grep -q veth && [ $tries -lt 600 ]; do # the kernel takes a cable down in the background
+    tries=$((tries + 1))
+    sleep 0.1
+done
 same "nothing is left" "$(ls /sys/class/net | grep -c veth)" 0
 
 echo "--- the tests of the runtime: the last program, seccomp's tables, the known attacks"

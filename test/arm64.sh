@@ -66,7 +66,7 @@ build() {
 
 # boot says how the guest's tests ended: the last line on the console.
 boot() {
-    timeout -k 5 "${ARM64_TIMEOUT:-2400}" qemu-system-aarch64 -M virt -accel tcg,thread=multi -cpu max,pauth-impdef=on -smp 2 -m 2048 -nodefaults -no-user-config \
+    timeout -k 5 "${ARM64_TIMEOUT:-3600}" qemu-system-aarch64 -M virt -accel tcg,thread=multi -cpu max,pauth-impdef=on -smp 2 -m 2048 -nodefaults -no-user-config \
         -display none -no-reboot -kernel "$cache/vmlinuz" -initrd "$work/initrd" -append "console=ttyAMA0 quiet panic=-1" \
         -serial "file:$work/console" </dev/null &
     local qemu=$! status=0

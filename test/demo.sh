@@ -120,7 +120,7 @@ title "4. Its page, through this host's loopback and through this host's own add
 fetch() { # the server may need a moment until it listens
     local try
     printf '$ curl http://%s/\n' "$1"
-    for try in 1 2 3 4 5 6 7 8 9 10; do
+    for try in $(seq 300); do
         page "$1" 2>/dev/null && return
         sleep 0.2
     done
@@ -128,7 +128,7 @@ fetch() { # the server may need a moment until it listens
 }
 page() {
     if command -v curl >/dev/null; then
-        curl -fsS --noproxy '*' --max-time 3 "http://$1/"
+        curl -fsS --noproxy '*' --max-time 30 "http://$1/"
     else # bash can open a connection itself
         exec 3<>"/dev/tcp/${1/:/\/}" && printf 'GET / HTTP/1.0\r\n\r\n' >&3 && sed '1,/^\r$/d' <&3 && exec 3>&-
     fi
@@ -156,8 +156,8 @@ show mydocker rmi busybox
 show mydocker gc
 rm -rf --one-file-system "$work/lib" "$work/run"
 
-# The kernel takes a namespace and its cable down in the background, some milliseconds after the last user is gone.
-for try in 1 2 3 4 5 6 7 8 9 10; do
+# The kernel takes a namespace and its cable down in the background, some milliseconds after the last user is gone; more when it is busy.
+for try in $(seq 600); do
     host_state >"$work/after"
     cmp -s "$work/before" "$work/after" && break
     sleep 0.1

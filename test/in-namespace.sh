@@ -64,7 +64,7 @@ clean_outside() {
     for group in ${groups[@]+"${groups[@]}"}; do
         # What is frozen there (a paused container) dies when it is let go on.
         find "$group" -name freezer.state -exec sh -c 'for f; do echo THAWED >"$f"; done' - {} + 2>/dev/null || :
-        for try in 1 2 3 4 5 6 7 8 9 10; do # the kernel empties a group a moment after its last process died
+        for try in $(seq 100); do # the kernel empties a group a moment after its last process died
             find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || :
             [[ -d $group ]] || break
             sleep 0.1

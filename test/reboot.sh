@@ -41,7 +41,7 @@ first_boot() {
     systemctl add-wants multi-user.target run-in-vm.service
     systemctl set-default multi-user.target
     systemctl reboot
-    sleep 60 # we are killed here
+    sleep 900 # we are killed here, however long the containers take to end
     die "the machine does not reboot"
 }
 

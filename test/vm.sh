@@ -90,7 +90,7 @@ labels() {
     same "--network container:two" "$(run --network container:two busybox sh -c 'echo x >>/etc/hosts && echo written')" written
     echo 100000:100000:65536 | tee -a /etc/subuid >>/etc/subgid
     ./mydocker run -d --name mapped --userns-remap 100000 busybox sh -c 'echo x >/file && sleep 1000'
-    same "with a user namespace" "$(./mydocker exec mapped cat /file /proc/self/attr/current | tr -d '\0' | sed 's/:s0:.*//')" $'x\nu:r:container_t'
+    same "with a user namespace" "$(./mydocker exec mapped sh -c 'until [ -s /file ]; do sleep 0.1; done; cat /file /proc/self/attr/current' | tr -d '\0' | sed 's/:s0:.*//')" $'x\nu:r:container_t'
     same "what is made for a copy" "$(./mydocker commit one copy >/dev/null && run copy cat /file)" mine
     ./mydocker rm -f one two owner mapped
     same "nothing is left" "$(./mydocker ps -aq | wc -l)" 0
@@ -118,7 +118,7 @@ rootless() { # WHAT COMMAND...
     delegated)
         same "$what: notes" "$notes" mine
         same "$what: a limit" "$(host mydocker run --rm -m 64m busybox cat /sys/fs/cgroup/memory.max)" 67108864
-        same "$what: pids" "$(host mydocker run --rm --pids-limit 3 busybox sh -c 'for i in 1 2 3 4 5; do sleep 1 & done' 2>&1 | grep -c "can't fork")" 1
+        same "$what: pids" "$(host mydocker run --rm --pids-limit 3 busybox sh -c 'for i in 1 2 3 4 5; do sleep 60 & done' 2>&1 | grep -c "can't fork")" 1
         same "$what: another user" "$(host mydocker run --rm -u 7 busybox id -u)" 7
         same "$what: pause" "$(host sh -c 'mydocker pause web; mydocker inspect -f {{.State.Status}} web; mydocker unpause web')" $'web\npaused\nweb'
         ;;

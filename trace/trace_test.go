@@ -79,8 +79,10 @@ func newPlaceOf(t *testing.T, backend string, net network.CreateOptions) *place 
 			t.Cleanup(func() { h.File.Close() })
 		}
 	}
-	for tries := 0; ; tries++ { // the kernel tries each IPv6 address before it is used
-		out, err := exec.Command("bash", "-c", "for n in '' '-n web' '-n db'; do ip $n -o -6 addr show tentative || exit; done").Output()
+	// The kernel sees to a cable in the background, and tries each IPv6 address before it is used: what is sent before is lost.
+	const onTheWay = `for n in '' '-n web' '-n db'; do ip $n -o -6 addr show tentative || exit; ip $n -o link show up | grep -v -e LOOPBACK -e 'state UP' || :; done`
+	for tries := 0; ; tries++ {
+		out, err := exec.Command("bash", "-c", onTheWay).Output()
 		if err == nil && len(out) == 0 {
 			break
 		}

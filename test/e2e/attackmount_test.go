@@ -21,7 +21,7 @@ while :; do mv d r; mv l d; mv d l; mv r d; done`, dir))
 	must(t, "create", "--name", "copied", "--mount", mount, "busybox", "true")
 	t.Cleanup(func() { my(t, "rm", "copied") })
 	seen, runs := map[string]int{}, 0
-	for end := time.Now().Add(patience(20 * time.Second)); time.Now().Before(end) && (runs < 8 || seen["direct\n"] == 0 || seen["direct\n"] == 3*runs); runs++ {
+	for end := time.Now().Add(patience(2 * time.Minute)); time.Now().Before(end) && (runs < 8 || seen["direct\n"] == 0 || seen["direct\n"] == 3*runs); runs++ {
 		seen[my(t, "run", "--rm", "--net", "none", "--mount", mount, "busybox", "cat", "/s/file").out]++
 		seen[my(t, "run", "--rm", "--net", "none", "--init", "--mount", mount+",readonly", "busybox", "cat", "/s/file").out]++
 		my(t, "cp", "copied:/s/file", dir+"/copy")

@@ -37,7 +37,7 @@ func TestEventsOfEverything(t *testing.T) {
 	must(t, "update", "--pids-limit", "50", "told2")
 	must(t, "commit", "-m", "why", "told2", "told-image:1")
 	must(t, "export", "-o", dir+"/told.tar", "told2")
-	must(t, "restart", "-t", "5", "told2")
+	must(t, "restart", "-t", "60", "told2")
 	must(t, "kill", "-s", "KILL", "told2")
 	must(t, "rm", "told2")
 	must(t, "tag", "told-image:1", "told-image:2")

@@ -72,6 +72,7 @@ func TestKilledCommands(t *testing.T) {
 			}
 			began := time.Now()
 			cmd := exec.Command(binary, filledIn(in.command, dir, n)...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -83,6 +84,12 @@ func TestKilledCommands(t *testing.T) {
 				t.Fatalf("%s: %v", in.command, err)
 			}
 			took = max(took, time.Since(began))
+			eventually(t, func() string { // a program that it had just started (iptables-restore) ends by itself
+				if syscall.Kill(-cmd.Process.Pid, 0) == nil {
+					return in.command + " was killed, and a child of it goes on"
+				}
+				return ""
+			})
 		}
 		gc := must(t, "gc")
 		settle(t)

@@ -75,7 +75,7 @@ func TestLimitsOutOfMemory(t *testing.T) {
 // More processes than allowed: fork fails inside, nothing else happens.
 func TestLimitsForkBomb(t *testing.T) {
 	cleanHost(t)
-	r := my(t, "run", "--rm", "--pids-limit", "10", "busybox", "sh", "-c", "for i in $(seq 30); do sleep 5 & done; echo never")
+	r := my(t, "run", "--rm", "--pids-limit", "10", "busybox", "sh", "-c", "for i in $(seq 30); do sleep 60 & done; echo never")
 	if strings.Contains(r.out, "never") || !strings.Contains(r.err, "fork") {
 		t.Errorf("30 processes under a limit of 10: %+v", r)
 	}

@@ -50,7 +50,7 @@ func TestPipe(t *testing.T) {
 		if !bytes.Equal([]byte(r.out), data) {
 			t.Errorf("from %s through cat: %d bytes came back, not the %d that were sent", name, len(r.out), len(data))
 		}
-		c := start(t, "pipe-exec", "-net", "none", "busybox", "sleep", "100")
+		c := start(t, "pipe-exec", "-net", "none", "busybox", "sleep", "3600")
 		r = myWith(t, in(), nil, "exec", "-i", c.name, "cat")
 		if !bytes.Equal([]byte(r.out), data) {
 			t.Errorf("from %s through exec: %d bytes came back, not the %d that were sent", name, len(r.out), len(data))
@@ -60,7 +60,7 @@ func TestPipe(t *testing.T) {
 	equal(t, "the first end closes first", sh(t, "yes | "+binary+" run --rm -i -net none busybox head -n 2"), "y\ny")
 	equal(t, "the last end closes first", sh(t, binary+" run --rm -net none busybox yes 2>/dev/null | head -n 2"), "y\ny")
 	equal(t, "no input at all", sh(t, binary+" run --rm -i -net none busybox cat </dev/null; echo $?"), "0")
-	equal(t, "an input that stays open", sh(t, "sleep 2 | (timeout 10 "+binary+" run --rm -i -net none busybox true; echo $?)"), "0")
+	equal(t, "an input that stays open", sh(t, "sleep 2 | (timeout 120 "+binary+" run --rm -i -net none busybox true; echo $?)"), "0")
 }
 
 // Whoever is attached and does not read, or is dead without having said so, does not stall the container; and one that reads
