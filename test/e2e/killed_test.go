@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -127,6 +128,21 @@ func worksAgain(t *testing.T, command, name string) {
 	}
 	must(t, "restart", "-t", "0", name)
 	equal(t, command+": exec in "+name, must(t, "exec", name, "echo", "alive"), "alive")
+}
+
+// commit lets its container go on before it starts the process that writes the image to the disk: that has the container's lock open too
+// while it is being started, and if commit were killed then, gc would not see that somebody has to let the container go on.
+func TestCommitLetsGoFirst(t *testing.T) {
+	cleanHost(t)
+	c := sleeper(t, "committed")
+	t.Cleanup(func() { my(t, "rmi", "committed:1") })
+	file := filepath.Join(t.TempDir(), "calls")
+	sh(t, "strace -f -qq -s 200 -e trace=execve,unlinkat,exit_group -o "+file+" "+binary+" commit "+c.name+" committed:1")
+	calls := read(t, file)
+	goesOn, settles := strings.LastIndex(calls, `/unfinished"`), strings.Index(calls, `"image", "settle"`)
+	if goesOn < 0 || settles < goesOn {
+		t.Errorf("the container is let go at byte %d, the process begins at byte %d of\n%s", goesOn, settles, calls)
+	}
 }
 
 // Whoever looks after a container is killed, in each state of the container, with it or without: it can still be used, and started anew.
