@@ -168,7 +168,7 @@ func (x *exam) reaches(n *world.Namespace, a netip.Addr) bool {
 		r := n.RouteTo(a)
 		return r != nil && r.Type == "unicast"
 	}
-	if a == netip.AddrFrom4([4]byte{127, 0, 0, 11}) && slices.Contains(n.Tables, "ip mydocker-dns") {
+	if a == netip.AddrFrom4([4]byte{127, 0, 0, 11}) && slices.Contains(n.Tables, world.DNSTable) {
 		// Its port is rewritten on the way (network/dnsredirect.go).
 		return slices.ContainsFunc(n.Sockets, func(s world.Socket) bool { return s.Proto == "udp" && s.Address.Addr() == a })
 	}

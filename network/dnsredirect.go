@@ -13,11 +13,15 @@ import (
 
 // Port 53 on 127.0.0.11 is a fiction: the container may run a name server of its own on port 53 of all addresses, so the
 // resolver's sockets have other ports, and the port numbers are rewritten on the way. Not by NAT: that would make the
-// kernel follow every connection of the container. On loopback, rewriting the number in each packet is enough.
+// kernel follow every connection of the container. On loopback, rewriting the number in each packet is enough. The hook is where
+// packets come in by lo (NF_NETDEV_INGRESS, Linux 4.2): what goes out by eth0 meets no rule of ours in the container.
+
+// redirectTable is in the family of nftables whose hooks belong to a device.
+const redirectTable, redirectFamily = "mydocker-dns", nftables.TableFamilyNetdev
 
 // redirectScript is the rules in nft's words.
 func redirectScript(udpPort, tcpPort string) string {
-	s := "table ip mydocker-dns {\n\tchain out {\n\t\ttype filter hook output priority raw\n\t\toif != \"lo\" accept\n"
+	s := "table netdev " + redirectTable + " {\n\tchain in {\n\t\ttype filter hook ingress device \"lo\" priority filter\n"
 	for _, p := range [][2]string{{"udp", udpPort}, {"tcp", tcpPort}} {
 		s += fmt.Sprintf("\t\tip daddr %s %s dport 53 %s dport set %s\n", EmbeddedResolver, p[0], p[0], p[1])
 		s += fmt.Sprintf("\t\tip saddr %s %s sport %s %s sport set 53\n", EmbeddedResolver, p[0], p[1], p[0])
@@ -31,21 +35,15 @@ func redirectDNS(udpPort, tcpPort uint16) error {
 	if err != nil {
 		return fmt.Errorf("open a netfilter socket: %w", err)
 	}
-	table := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "mydocker-dns"}
+	table := &nftables.Table{Family: redirectFamily, Name: redirectTable}
 	if old, err := c.ListTableOfFamily(table.Name, table.Family); err == nil && old != nil {
 		c.DelTable(table) // not always: taking a table away makes the kernel wait for everybody who reads rules
 	}
 	c.AddTable(table)
 	chain := c.AddChain(&nftables.Chain{
-		Name: "out", Table: table, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw,
+		Name: "in", Table: table, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookIngress, Priority: nftables.ChainPriorityFilter, Device: "lo",
 	})
-	// What the container sends to others is looked at no further. In every namespace, lo is link 1.
-	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyOIF, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(1)},
-		&expr.Verdict{Kind: expr.VerdictAccept},
-	}})
 	const source, destination = 12, 16 // in the IPv4 header: RFC 791, 3.1
 	for _, p := range []struct {
 		proto    byte
@@ -66,6 +64,8 @@ func redirectDNS(udpPort, tcpPort uint16) error {
 func rewritePort(address uint32, proto byte, portOffset uint32, from, to uint16, checksum uint32) []expr.Any {
 	resolver := netip.MustParseAddr(EmbeddedResolver).As4()
 	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1}, // this hook sees everything that lo carries
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.BigEndian.PutUint16(unix.ETH_P_IP)},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: address, Len: 4},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: resolver[:]},
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},

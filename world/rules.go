@@ -156,10 +156,13 @@ func (w *World) Rules(ctx context.Context, n *Namespace) (*Ruleset, error) {
 	return r, nil
 }
 
+// DNSTable leads a container's questions for names to mydocker's resolver (network/dnsredirect.go).
+const DNSTable = "netdev mydocker-dns"
+
 // Quiet says that a namespace has no rules, or only those with which mydocker leads names to its resolver: there is nothing to read.
 func (n *Namespace) Quiet() bool {
 	for _, t := range n.Tables {
-		if t != "ip mydocker-dns" {
+		if t != DNSTable {
 			return false
 		}
 	}
@@ -230,7 +233,7 @@ func isIPTablesTable(t string) bool {
 }
 
 func (n *Namespace) nativeTables() []string {
-	return slices.DeleteFunc(slices.Clone(n.Tables), func(t string) bool { return isIPTablesTable(t) || t == "ip mydocker-dns" })
+	return slices.DeleteFunc(slices.Clone(n.Tables), func(t string) bool { return isIPTablesTable(t) || t == DNSTable })
 }
 
 func (n *Namespace) hasLegacy(family string) bool {
