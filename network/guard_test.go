@@ -184,8 +184,10 @@ func TestGuardWords(t *testing.T) {
 	if n := strings.Count(want, "[ lookup "); n != 14 {
 		t.Errorf("%d lookups in\n%s", n, want)
 	}
-	if !strings.Contains(run(t, "nft", "list", "set", "bridge", "mydocker", "addresses"), fmt.Sprintf("%q . %s", web.HostLink, web.Address.Addr())) {
-		t.Error(run(t, "nft", "list", "set", "bridge", "mydocker", "addresses"))
+	for set, element := range map[string]string{"addresses": fmt.Sprintf("%q . %s", web.HostLink, web.Address.Addr()), "links": fmt.Sprintf("%q", web.HostLink)} {
+		if shown := run(t, "nft", "list", "set", "bridge", "mydocker", set); !strings.Contains(shown, element) {
+			t.Errorf("set %s does not show %s: %s", set, element, shown)
+		}
 	}
 	run(t, "nft", "delete", "table", "bridge", "mydocker")
 	script := guardTable().Command() + "\n" + guardLink{append(guardElements(web.Endpoint), guardElements(open.Endpoint)...)}.Command() + "\n"

@@ -67,7 +67,11 @@ func nftMaps(f nftFamily) []nftMap {
 }
 
 func (s nftMap) set(t *nftables.Table) *nftables.Set {
-	return &nftables.Set{Table: t, Name: s.name, IsMap: s.data.Name != "", Concatenation: strings.Contains(s.key.Name, " . "), KeyType: s.key, DataType: s.data, Size: s.size}
+	x := &nftables.Set{Table: t, Name: s.name, IsMap: s.data.Name != "", Concatenation: strings.Contains(s.key.Name, " . "), KeyType: s.key, DataType: s.data, Size: s.size}
+	if s.key.Name == nftables.TypeIFName.Name {
+		x.KeyByteOrder = binaryutil.NativeEndian // nft would show the names as empty: it reads a lone name from its last byte on
+	}
+	return x
 }
 
 // nftNetworkRules are the rules for these networks in one family; rules.go says why each is there.
