@@ -159,8 +159,10 @@ func removeDir(w plan.Watcher, path string) error {
 		for wait := 200 * time.Microsecond; ; wait *= 2 {
 			err := unix.Rmdir(path)
 			switch err {
-			case nil, unix.ENOENT:
+			case nil:
 				return nil
+			case unix.ENOENT:
+				return plan.ErrNothing
 			case unix.EBUSY, unix.ENOTEMPTY:
 			default:
 				return &fs.PathError{Op: "rmdir", Path: path, Err: err}

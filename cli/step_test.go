@@ -152,6 +152,7 @@ func TestStepThroughARun(t *testing.T) {
 			if code != 130 || out != "" || !strings.HasSuffix(errs, "Stopped; everything is undone.\n") || len(prompts(errs)) != n+1 {
 				t.Fatalf("%v quit at %d: status %d, asked about %d\n%s%s", mode, n, code, len(prompts(errs)), out, errs)
 			}
+			undoneWasDone(t, errs)
 			settledHost(t, fmt.Sprintf("%v quit at %d", mode, n), before)
 		}
 	}
@@ -160,6 +161,20 @@ func TestStepThroughARun(t *testing.T) {
 	refused(t, 125, `--lang: invalid language "fr": en or zh`, "step", "--lang", "fr", "ps")
 	if _, errs, code := stepping(t, "", "step", "--lang", "zh", "version"); code != 0 || !strings.Contains(errs, "没有可以单步执行的内容") {
 		t.Errorf("a command without operations: %d %s", code, errs)
+	}
+}
+
+// undoneWasDone holds each operation that is shown as an undoing against those that were let pass: all but the last that was asked about.
+func undoneWasDone(t *testing.T, errs string) {
+	t.Helper()
+	heads := regexp.MustCompile(`(?m)^ *\d+  `).FindAllStringIndex(errs, -1)
+	done := errs[:heads[len(heads)-1][0]]
+	inverse := strings.NewReplacer("rmdir ", "mkdir -p ", "link del ", "link add ", "netns del ", "netns add ", "'delete element", "'add element", "-D MYDOCKER ", "-I MYDOCKER 1 ")
+	for line := range strings.Lines(errs) {
+		undo, ok := strings.CutPrefix(strings.TrimSpace(line), "undo: ")
+		if made := inverse.Replace(undo); ok && made != undo && !strings.Contains(done, made) {
+			t.Errorf("shown as undone, and never done: %s", line)
+		}
 	}
 }
 
@@ -341,8 +356,11 @@ func TestStepUndoesOnlyWhatWasDone(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	_, errs, code := stepping(t, "q\n", "step", "network", "create", "--subnet", "10.88.0.0/24", "slow")
+	_, errs, code := stepping(t, "n\nq\n", "step", "network", "create", "--subnet", "10.88.0.0/24", "slow")
 	if code != 130 || !strings.Contains(errs, "undo: ip link del slow") || strings.Contains(errs, "forwarding") {
+		t.Error(code, errs)
+	}
+	if _, errs, code := stepping(t, "q\n", "step", "network", "create", "--subnet", "10.88.0.0/24", "slow"); code != 130 || strings.Contains(errs, "undo: ") {
 		t.Error(code, errs)
 	}
 	if value, err := os.ReadFile(key); err != nil || string(value) != "1\n" {

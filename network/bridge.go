@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // addBridge makes a bridge: a switch inside the kernel. One that is there already is left as it is.
@@ -56,14 +58,14 @@ func (o deleteLink) Why() string     { return "take it away; of a cable, both en
 func (o deleteLink) apply(_ context.Context, k *kernel) error {
 	l, h, err := k.link("", o.Name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return plan.ErrNothing
 	}
 	if err != nil {
 		return err
 	}
 	err = h.LinkDel(l)
 	if errors.Is(err, unix.ENODEV) {
-		return nil
+		return plan.ErrNothing
 	}
 	return wrap(err, "delete link %s", o.Name)
 }

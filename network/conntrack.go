@@ -11,6 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // The kernel asks the NAT rules once for each flow and then remembers. A TCP flow begins with a SYN, but a UDP flow has no
@@ -57,6 +59,9 @@ func (o forgetAddress) Command() string {
 func (o forgetAddress) Why() string { return "no flow leads to a container that is gone" }
 
 func (o forgetAddress) apply(context.Context, *kernel) error {
+	if n, err := countFlows(); err == nil && n == 0 {
+		return plan.ErrNothing
+	}
 	ip := net.IP(o.Address.AsSlice())
 	which := flowFilter(func(f *netlink.ConntrackFlow) bool { return f.Reverse.SrcIP.Equal(ip) })
 	if o.Address.Is6() { // Linux 6.18 and before take the IPv6 address of a filter for the one that is not wanted

@@ -13,6 +13,8 @@ import (
 
 	goiptables "github.com/coreos/go-iptables/iptables"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // ipTables is the backend that learners can see with `iptables -t nat -nvL`. Starting the program costs more than what it
@@ -324,6 +326,9 @@ func (o deletePortRules) apply(ctx context.Context, k *kernel) error {
 			return err
 		}
 		rules = slices.DeleteFunc(there, func(r string) bool { return endpointOf(r) != o.endpoint })
+	}
+	if len(rules) == 0 {
+		return plan.ErrNothing
 	}
 	var errs []error
 	for _, r := range rules {

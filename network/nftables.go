@@ -15,6 +15,8 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // nfTables is the backend that needs no program: tables of our own, one transaction for each change, and published ports in
@@ -106,7 +108,7 @@ func (o nftTableOp) apply(context.Context, *kernel) error {
 		c.DelTable(table)
 		err := c.Flush()
 		if errors.Is(err, unix.ENOENT) {
-			err = nil
+			return plan.ErrNothing
 		}
 		return wrap(err, "delete nftables table %s %s", o.family.name, nftTable)
 	}

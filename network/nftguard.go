@@ -12,6 +12,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // The guard stands at the bridge's ports and lets a frame pass only if its sender is who it says it is: a container has one
@@ -273,10 +275,17 @@ func (o freeLink) apply(context.Context, *kernel) error {
 		return nil
 	}
 	var errs []error
+	absent := 0
 	for _, x := range o.elements {
-		if err := changeSets(false, []nftElement{x}); err != nil && !errors.Is(err, unix.ENOENT) && !noBridgeFamily(err) {
+		switch err := changeSets(false, []nftElement{x}); {
+		case errors.Is(err, unix.ENOENT) || noBridgeFamily(err):
+			absent++
+		default:
 			errs = append(errs, err)
 		}
+	}
+	if absent == len(o.elements) {
+		return plan.ErrNothing
 	}
 	return wrap(errors.Join(errs...), "forget link %s", linkOf(o.elements[0]))
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // nftElement is one published port: an element of a map.
@@ -130,8 +132,11 @@ func (o nftUnpublish) Why() string { return "the host's ports are its own again"
 // apply takes those out that are still the endpoint's: a next container may have the port already.
 func (o nftUnpublish) apply(context.Context, *kernel) error {
 	there, err := placesTaken(o.elements, func(mine nftElement, comment string) bool { return mine.comment == comment })
-	if err != nil || len(there) == 0 {
+	if err != nil {
 		return err
+	}
+	if len(there) == 0 {
+		return plan.ErrNothing
 	}
 	return removeElements(there)
 }

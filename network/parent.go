@@ -13,6 +13,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // Macvlan and ipvlan networks have no bridge of their own: their containers are on the wire of a link of the host's, the
@@ -323,7 +325,7 @@ func (o deleteInner) Why() string     { return "the container leaves the wire" }
 func (o deleteInner) apply(_ context.Context, k *kernel) error {
 	l, h, err := k.link(o.Path, o.Link)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return plan.ErrNothing
 	}
 	if err != nil {
 		return err

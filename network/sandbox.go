@@ -270,6 +270,9 @@ func (o unpinNamespace) Why() string {
 	return "the namespace dies with the last process in it, and its links with it"
 }
 func (o unpinNamespace) apply(context.Context, *kernel) error {
+	if _, err := os.Lstat(o.Sandbox.Path); errors.Is(err, fs.ErrNotExist) {
+		return plan.ErrNothing
+	}
 	return unmountNamespace(o.Sandbox.Path)
 }
 

@@ -7,7 +7,10 @@
 // It is a leaf: it imports nothing of ours.
 package plan
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // Op is one kernel operation, as data.
 type Op interface {
@@ -38,15 +41,31 @@ type Remote interface {
 // the same.
 type Speaker interface{ Language() string }
 
+// ErrNothing is what an operation that takes something away returns where there was nothing to take. Do makes success of it.
+var ErrNothing = errors.New("there is nothing to take away")
+
+// Undoer is a watcher that shows what is undone. It is told when an operation has found nothing to take away; others see success.
+type Undoer interface{ Nothing(Op) error }
+
 // Do performs one operation under the eyes of w. A nil watcher sees nothing and costs nothing.
 func Do(w Watcher, op Op, do func() error) error {
 	if w == nil {
-		return do()
+		if err := do(); err != ErrNothing {
+			return err
+		}
+		return nil
 	}
 	if err := w.Before(op); err != nil {
 		return err
 	}
-	return w.After(op, do())
+	err := do()
+	if err == ErrNothing {
+		if u, ok := w.(Undoer); ok {
+			return u.Nothing(op)
+		}
+		err = nil
+	}
+	return w.After(op, err)
 }
 
 // Step is the plainest operation: two strings. It serves where the effect itself is a function call elsewhere.

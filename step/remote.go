@@ -30,6 +30,7 @@ type question struct {
 	Final          bool   `json:",omitempty"`
 	Done           bool   `json:",omitempty"` // it has been done
 	Error          string `json:",omitempty"` // with this result
+	Nothing        bool   `json:",omitempty"` // there was nothing to take away
 }
 
 type verdict struct {
@@ -67,7 +68,11 @@ func (s *Stepper) serve(conn net.Conn) {
 			if q.Error != "" {
 				err = errors.New(q.Error)
 			}
-			_ = s.After(op, err) // the result is the monitor's own
+			if q.Nothing {
+				_ = s.Nothing(op)
+			} else {
+				_ = s.After(op, err) // the result is the monitor's own
+			}
 			err = nil
 		} else {
 			err = s.before(op, q.Kind)
@@ -116,6 +121,11 @@ func (r *Remote) After(op plan.Op, result error) error {
 		r.hangUp()
 	}
 	return errors.Join(result, err)
+}
+
+// Nothing tells that there was nothing to take away.
+func (r *Remote) Nothing(op plan.Op) error {
+	return r.ask(question{Kind: kindOf(op), Cmd: op.Command(), Why: op.Why(), Done: true, Nothing: true})
 }
 
 func (r *Remote) ask(q question) error {

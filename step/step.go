@@ -58,6 +58,8 @@ type Stepper struct {
 	until  *mark // replaying: where to ask again
 	again  bool  // leaving in order to come back
 	asked  bool  // ever
+	// undoing are the commands that were begun in order to undo: each is shown when it turns out that there was something to undo.
+	undoing map[string]int
 }
 
 // mode is what happens at the next operation.
@@ -82,7 +84,7 @@ type mark struct {
 
 // New makes a stepper that asks on in and shows on out.
 func New(in *os.File, out io.Writer, color, reversible bool, texts *lang.Catalogue) *Stepper {
-	return &Stepper{in: in, out: out, color: color, reversible: reversible, texts: texts}
+	return &Stepper{in: in, out: out, color: color, reversible: reversible, texts: texts, undoing: map[string]int{}}
 }
 
 // Before shows an operation and waits for the answer.
@@ -99,7 +101,9 @@ func (s *Stepper) before(op plan.Op, kind string) error {
 		s.show(op, number)
 		return nil
 	case undo:
-		s.say("step.undone", "command", strings.ReplaceAll(strings.TrimRight(op.Command(), "\n"), "\n", "\n     "))
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.undoing[op.Command()]++
 		return nil
 	case refuseAll:
 		return ErrQuit
@@ -144,11 +148,33 @@ func (s *Stepper) After(op plan.Op, result error) error {
 		s.mode = goOn
 	}
 	quiet := s.mode == undo || s.mode == refuseAll
+	undone := s.ended(op)
 	s.mu.Unlock()
+	if undone && result == nil {
+		s.say("step.undone", "command", strings.ReplaceAll(strings.TrimRight(op.Command(), "\n"), "\n", "\n     "))
+	}
 	if result != nil && !quiet {
 		s.say("step.failed", "error", strings.ReplaceAll(result.Error(), "\n", "; "))
 	}
 	return result
+}
+
+// Nothing is for what there was nothing to undo of: it was never done, or is undone already.
+func (s *Stepper) Nothing(op plan.Op) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended(op)
+	return nil
+}
+
+// ended says whether an operation that is over was begun in order to undo.
+func (s *Stepper) ended(op plan.Op) bool {
+	command := op.Command()
+	if s.undoing[command] == 0 {
+		return false
+	}
+	s.undoing[command]--
+	return true
 }
 
 // Outcome says how the run ended that is over now, and gets ready for the next.
