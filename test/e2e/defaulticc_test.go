@@ -36,7 +36,7 @@ func TestDefaultNetworkIsClosed(t *testing.T) {
 		equal(t, "a port from before", must(t, "port", one.name), "80/tcp -> 0.0.0.0:8080")
 		equal(t, "a port from now on", must(t, "port", late.name), "80/tcp -> 127.0.0.1:8081")
 		equal(t, "it is published", mustGet(t, "http://127.0.0.1:8081/"), "page of "+late.name)
-		equal(t, "so is the one from before", neighbour(t, "wget -qO- http://10.99.0.1:8080/"), "page of "+one.name)
+		equal(t, "so is the one from before", neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8080/"), "page of "+one.name)
 		equal(t, "nothing is left to be done", must(t, "network", "sync", "--dry-run"), "")
 		configure("")
 		must(t, "restart", "-t", "0", late.name)

@@ -29,7 +29,7 @@ func TestPortsFollowTheDefaultRoute(t *testing.T) {
 				for _, host := range []string{"127.0.0.1", "[::1]", "10.99.0.1"} {
 					equal(t, "from the host by "+host, mustGet(t, "http://"+host+":8100/"), "page of mover")
 				}
-				equal(t, "from the LAN", neighbour(t, "wget -qO- http://10.99.0.1:8100/"), "page of mover")
+				equal(t, "from the LAN", neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8100/"), "page of mover")
 				match(t, "network plan", must(t, "network", "plan", map[bool]string{true: "back", false: "front"}[want[:5] == "10.83"]), "8100")
 			}
 			published("")
@@ -70,7 +70,7 @@ func TestPortsOnIPv6ComeBack(t *testing.T) {
 				equal(t, "the other port", mustGet(t, "http://10.99.0.1:8100/"), "page of mover")
 			}
 			if six {
-				equal(t, "from the LAN", neighbour(t, "wget -qO- http://[fd99::1]:8101/"), "page of mover")
+				equal(t, "from the LAN", neighbour(t, "curl -sSg --max-time 60 http://[fd99::1]:8101/"), "page of mover")
 			} else {
 				unreachable(t, "[fd99::1]:8101")
 			}
