@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mydocker/mydocker/network"
 )
@@ -24,6 +25,45 @@ func TestStartMeetsTheFormerRelease(t *testing.T) {
 		if code, err := e.Wait(ctx, "again"); code != 0 || err != nil {
 			t.Fatalf("wait %d: %d, %v", i, code, err)
 		}
+	}
+	if err := e.Remove(ctx, "again", RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whoever gives a container the name of one that is just being removed, and in no list any more, waits until it is gone.
+func TestNameOfOneThatIsBeingRemoved(t *testing.T) {
+	e := newHost(t, nil)
+	ctx := context.Background()
+	o := CreateOptions{Name: "again", Image: "busybox", Args: []string{"true"}, Network: "none"}
+	id, _, err := e.Create(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := e.Create(ctx, o); err == nil || !strings.Contains(err.Error(), "conflict") {
+		t.Fatalf("two of one name: %v", err)
+	}
+	if err := os.Rename(e.path(id, definitionFile), e.path(id, removingFile)); err != nil { // as forgetRecords begins
+		t.Fatal(err)
+	}
+	if all, err := e.definitions(); err != nil || len(all) > 0 {
+		t.Fatalf("it is still in the list: %v, %v", all, err)
+	}
+	made := make(chan error, 1)
+	go func() {
+		_, _, err := e.Create(ctx, o)
+		made <- err
+	}()
+	select {
+	case err := <-made:
+		t.Fatalf("while the first is there: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := os.RemoveAll(e.Root.Container(id)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-made; err != nil {
+		t.Fatal(err)
 	}
 	if err := e.Remove(ctx, "again", RemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)

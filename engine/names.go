@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -82,7 +83,7 @@ func (e *Engine) claimGivenName(name, id string) error {
 	if !errors.As(err, &taken) {
 		return err
 	}
-	if _, statErr := os.Stat(e.Root.Container(taken.Owner)); errors.Is(statErr, fs.ErrNotExist) {
+	if e.isGone(taken.Owner) {
 		// Left over from a removal that was cut short: the directory is made before the name is claimed.
 		if err := state.Unclaim(taken.Path, taken.Owner); err != nil {
 			return err
@@ -91,6 +92,25 @@ func (e *Engine) claimGivenName(name, id string) error {
 	}
 	return fmt.Errorf("conflict: the container name %q is already in use by container %s; remove it (mydocker rm %s), rename it, or use another --name",
 		name, ShortID(taken.Owner), name)
+}
+
+// isGone says whether there is nothing left of a container. One that is just being removed is in no list any more, so whoever wants its
+// name waits for it: ten seconds, for its remover may have been killed, and then gc ends it. One without a definition may also be one
+// that is just being made, or whose making was cut short.
+func (e *Engine) isGone(id string) bool {
+	for try := range 1000 {
+		if _, err := os.Stat(e.Root.Container(id)); errors.Is(err, fs.ErrNotExist) {
+			return true
+		}
+		if _, err := os.Stat(e.path(id, definitionFile)); err == nil {
+			return false
+		}
+		if _, err := os.Stat(e.path(id, removingFile)); err != nil && try > 100 {
+			return false
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
 }
 
 func randomName() string {
