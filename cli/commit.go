@@ -208,7 +208,9 @@ func historyToRow(l image.Layer, human, trunc bool) historyRow {
 		row.CreatedAt = l.Created.Format(time.RFC3339)
 		row.CreatedSince = units.HumanDuration(time.Since(l.Created)) + " ago"
 	}
-	if human {
+	if !human {
+		row.CreatedSince = row.CreatedAt
+	} else {
 		row.Size = units.HumanSizeWithPrecision(float64(l.Size), 3)
 	}
 	if trunc {

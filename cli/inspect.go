@@ -127,6 +127,10 @@ func (s *session) inspect(c *urfave.Context, kind string) error {
 	if err != nil {
 		return &usageError{s.verb, err.Error(), 64} // Docker's status for a template
 	}
+	inOne := c.String("format") == "json"
+	if inOne {
+		show = nil // Docker's is a list of all objects, too
+	}
 	var found []any
 	var out bytes.Buffer
 	failed := s.each(c.Args().Slice(), func(ref string) error {
@@ -150,7 +154,11 @@ func (s *session) inspect(c *urfave.Context, kind string) error {
 		if found == nil {
 			found = []any{}
 		}
-		if err := writeIndented(&out, found); err != nil {
+		write := writeIndented
+		if inOne {
+			write = writeOneLine
+		}
+		if err := write(&out, found); err != nil {
 			return err
 		}
 	}
@@ -160,19 +168,22 @@ func (s *session) inspect(c *urfave.Context, kind string) error {
 	return failed
 }
 
+// writeOneLine writes a value as JSON, and the end of the line.
+func writeOneLine(w io.Writer, v any) error {
+	line, err := toJSON(v)
+	if err == nil {
+		_, err = fmt.Fprintln(w, line)
+	}
+	return err
+}
+
 // inspectPrinter is what --format asks for, or nil for the usual indented list.
 func inspectPrinter(format string) (func(io.Writer, any) error, error) {
 	switch format {
 	case "":
 		return nil, nil
 	case "json":
-		return func(w io.Writer, v any) error {
-			line, err := toJSON(v)
-			if err == nil {
-				_, err = fmt.Fprintln(w, line)
-			}
-			return err
-		}, nil
+		return writeOneLine, nil
 	}
 	t, err := parseTemplate(format, templateFunctions())
 	if err != nil {

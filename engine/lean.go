@@ -37,6 +37,7 @@ type leanState struct {
 	DNS                              []int                `json:",omitempty"` // UDP, TCP
 	Upstream                         []netip.Addr
 	Parts                            map[string][]byte `json:",omitempty"` // unfinished lines of the log
+	Journal                          *journalPlace     `json:",omitempty"`
 }
 
 // leanDelay is how long the change waits: who starts many containers one after the other has better use for the processors
@@ -143,6 +144,9 @@ func (m *monitor) passOn(l *live, sock *os.File, s *leanState) (err error) {
 	}
 	if m.log != nil {
 		s.Parts = m.log.part
+		if m.log.journal != nil {
+			s.Journal = &m.log.journal.place
+		}
 	}
 	letter, err := leaveLetter(s)
 	if err != nil {
@@ -253,6 +257,9 @@ func (e *Engine) resume(s *leanState) (*monitor, *live, error) {
 	}
 	if m.log != nil && s.Parts != nil {
 		m.log.part = s.Parts
+	}
+	if s.Journal != nil {
+		m.log.journal.place = *s.Journal
 	}
 	if len(s.DNS) == 2 {
 		if l.dns, err = e.networks.ResumeDNS(m.sandbox(), d.ID, inherited(s.DNS[0], "dns"), inherited(s.DNS[1], "dns"), s.Upstream...); err != nil {

@@ -205,7 +205,7 @@ func (l *logWriter) endLines() {
 func (l *logWriter) Close() error {
 	l.endLines()
 	if l.journal != nil {
-		return errors.Join(l.err, l.journal.conn.Close())
+		return errors.Join(l.err, l.journal.Close())
 	}
 	return errors.Join(l.err, l.f.Close())
 }

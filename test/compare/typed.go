@@ -58,6 +58,9 @@ DOCKER inspect --type nonsense web
 DOCKER inspect --type volume vol1 -f '{{.Name}}'
 DOCKER inspect --type network net1 -f '{{.Name}}'
 DOCKER inspect vol1 net1 web -f '{{json .Name}}'
+DOCKER inspect -f json web nonsense gone | tr , '\n' | grep -c '"Id"'
+DOCKER inspect -f json nonsense
+DOCKER network inspect -f json none | cut -c1-7
 DOCKER inspect -s gone | grep -c Size
 DOCKER inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Destination}} {{end}}' web
 DOCKER inspect -f '{{index .Config.Labels "color"}} {{.NetworkSettings.Networks.net1.IPPrefixLen}}' web
@@ -108,6 +111,7 @@ DOCKER images busybox other
 DOCKER image inspect nonsense busybox -f '{{.Os}}'
 DOCKER image inspect
 DOCKER history -q busybox | wc -l
+DOCKER history -H=false --format '{{.CreatedSince}} {{.CreatedAt}}' busybox
 DOCKER history --format json busybox | tr , '\n' | cut -d: -f1 | sort
 DOCKER tag busybox 'BAD NAME'
 DOCKER tag busybox UPPER:x

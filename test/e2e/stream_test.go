@@ -193,6 +193,29 @@ func TestLogsFollowRestarts(t *testing.T) {
 func TestJournald(t *testing.T) {
 	cleanHost(t)
 	refused(t, 125, []string{"journald", "/run/systemd/journal/socket"}, "run", "--log-driver", "journald", "busybox", "true")
+	next := listenAsJournal(t)
+	must(t, "run", "--rm", "--name", "journal", "-net", "none", "--log-driver", "journald", "busybox", "sh", "-c", `echo out; printf 'a\001b\n' >&2; printf unfinished`)
+	entries := map[string]map[string]string{} // by message: the two streams are two pipes, and which is read first is nobody's promise
+	for range 3 {
+		entry := next()
+		entries[entry["MESSAGE"]] = entry
+	}
+	for _, want := range []map[string]string{
+		{"MESSAGE": "out", "PRIORITY": "6", "CONTAINER_NAME": "journal", "IMAGE_NAME": "busybox", "CONTAINER_PARTIAL_MESSAGE": "", "CONTAINER_PARTIAL_ID": ""},
+		{"MESSAGE": "a\x01b", "PRIORITY": "3", "CONTAINER_PARTIAL_MESSAGE": ""},
+		{"MESSAGE": "unfinished", "PRIORITY": "6", "CONTAINER_PARTIAL_MESSAGE": "true", "CONTAINER_PARTIAL_ORDINAL": "1", "CONTAINER_PARTIAL_LAST": "false"},
+	} {
+		got := entries[want["MESSAGE"]]
+		for key, value := range want {
+			equal(t, fmt.Sprintf("entry %q: %s", want["MESSAGE"], key), got[key], value)
+		}
+		equal(t, "the short id is the beginning of the long one", fmt.Sprintf("%.12s", got["CONTAINER_ID_FULL"]), got["CONTAINER_ID"])
+	}
+}
+
+// listenAsJournal plays systemd's journal; next waits for an entry.
+func listenAsJournal(t testing.TB) (next func() map[string]string) {
+	t.Helper()
 	t.Cleanup(func() { os.RemoveAll("/run/systemd") })
 	if err := os.MkdirAll("/run/systemd/journal", 0o755); err != nil {
 		t.Fatal(err)
@@ -201,30 +224,44 @@ func TestJournald(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	must(t, "run", "--rm", "--name", "journal", "-net", "none", "--log-driver", "journald", "busybox", "sh", "-c", `echo out; printf 'a\001b\n' >&2; printf unfinished`)
-	entries := map[string]map[string]string{} // by message: the two streams are two pipes, and which is read first is nobody's promise
-	for range 3 {
+	t.Cleanup(func() { conn.Close() })
+	return func() map[string]string {
+		t.Helper()
 		conn.SetReadDeadline(time.Now().Add(patience(time.Minute)))
 		buf := make([]byte, 64<<10)
 		n, err := conn.Read(buf)
 		if err != nil {
-			t.Fatalf("after %d entries: %v", len(entries), err)
+			t.Fatalf("no more entries: %v", err)
 		}
-		entry := journalEntry(t, buf[:n])
-		entries[entry["MESSAGE"]] = entry
+		return journalEntry(t, buf[:n])
 	}
-	for _, want := range []map[string]string{
-		{"MESSAGE": "out", "PRIORITY": "6", "CONTAINER_NAME": "journal", "IMAGE_NAME": "busybox", "CONTAINER_PARTIAL_MESSAGE": ""},
-		{"MESSAGE": "a\x01b", "PRIORITY": "3", "CONTAINER_PARTIAL_MESSAGE": ""},
-		{"MESSAGE": "unfinished", "PRIORITY": "6", "CONTAINER_PARTIAL_MESSAGE": "true"},
-	} {
-		got := entries[want["MESSAGE"]]
-		for key, value := range want {
-			equal(t, fmt.Sprintf("entry %q: %s", want["MESSAGE"], key), got[key], value)
+}
+
+// A long line comes in pieces that belong together, also when the container's monitor has replaced itself in the middle of it.
+func TestJournaldPieces(t *testing.T) {
+	cleanHost(t)
+	next := listenAsJournal(t)
+	c := start(t, "pieces", "-net", "none", "--log-driver", "journald", "busybox", "sh", "-c",
+		`head -c 17000 /dev/zero | tr '\0' x; until [ -e /go ]; do sleep 0.05; done; echo`)
+	first := next()
+	monitor := parentOf(t, c.pid())
+	eventually(t, func() string {
+		if line := read(t, fmt.Sprintf("/proc/%d/cmdline", monitor)); !strings.Contains(line, c.id) { // mydocker monitor ID FD
+			return fmt.Sprintf("the monitor has not replaced itself: %q", line)
 		}
-		equal(t, "the short id is the beginning of the long one", fmt.Sprintf("%.12s", got["CONTAINER_ID_FULL"]), got["CONTAINER_ID"])
+		return ""
+	})
+	c.sh("touch /go")
+	last := next()
+	for key, want := range map[string]string{"CONTAINER_PARTIAL_ORDINAL": "1 2", "CONTAINER_PARTIAL_LAST": "false true", "CONTAINER_PARTIAL_MESSAGE": "true ",
+		"CONTAINER_LOG_ORDINAL": "1 2"} {
+		equal(t, key, first[key]+" "+last[key], want)
 	}
+	for _, key := range []string{"CONTAINER_PARTIAL_ID", "CONTAINER_LOG_EPOCH"} {
+		match(t, key, first[key], "^[0-9a-f]{64}$")
+		equal(t, key, last[key], first[key])
+	}
+	equal(t, "the line", len(first["MESSAGE"]+last["MESSAGE"]), 17000)
 }
 
 // journalEntry reads https://systemd.io/JOURNAL_NATIVE_PROTOCOL.
