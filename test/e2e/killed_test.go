@@ -1,14 +1,17 @@
 package e2e
 
 import (
+	endian "encoding/binary" // binary is the program under test
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // interrupted are commands that are killed, with what has to be there for them: ; parts its commands. See filledIn for @, SUBNET and DIR.
@@ -136,13 +139,40 @@ func TestCommitLetsGoFirst(t *testing.T) {
 	cleanHost(t)
 	c := sleeper(t, "committed")
 	t.Cleanup(func() { my(t, "rmi", "committed:1") })
-	file := filepath.Join(t.TempDir(), "calls")
-	sh(t, "strace -f -qq -s 200 -e trace=execve,unlinkat,exit_group -o "+file+" "+binary+" commit "+c.name+" committed:1")
-	calls := read(t, file)
-	goesOn, settles := strings.LastIndex(calls, `/unfinished"`), strings.Index(calls, `"image", "settle"`)
-	if goesOn < 0 || settles < goesOn {
-		t.Errorf("the container is let go at byte %d, the process begins at byte %d of\n%s", goesOn, settles, calls)
+	eventually(t, func() string { // a second after the start the monitor begins anew, and opens the program, too; then it tells its container
+		return sh(t, "pgrep -f 'monito[r] "+c.id+"' >/dev/null || echo the monitor has not replaced itself")
+	})
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer unix.Close(fd)
+	for file, what := range map[string]uint32{binary: unix.IN_OPEN, "/var/lib/mydocker/containers/" + c.id: unix.IN_MOVED_TO | unix.IN_CREATE | unix.IN_DELETE} {
+		if _, err := unix.InotifyAddWatch(fd, file, what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(t, "commit", c.name, "committed:1")
+	buf := make([]byte, 1<<16)
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for data := buf[:n]; len(data) >= unix.SizeofInotifyEvent; {
+		length := endian.NativeEndian.Uint32(data[12:])
+		name := strings.TrimRight(string(data[unix.SizeofInotifyEvent:unix.SizeofInotifyEvent+length]), "\x00")
+		switch mask := endian.NativeEndian.Uint32(data[4:]); {
+		case mask&unix.IN_OPEN != 0:
+			order = append(order, "program")
+		case name == "unfinished" && mask&unix.IN_DELETE != 0:
+			order = append(order, "goes on")
+		case name == "unfinished":
+			order = append(order, "paused")
+		}
+		data = data[unix.SizeofInotifyEvent+length:]
+	}
+	equal(t, "order", strings.Join(slices.Compact(order), ", "), "program, paused, goes on, program")
 }
 
 // Whoever looks after a container is killed, in each state of the container, with it or without: it can still be used, and started anew.
