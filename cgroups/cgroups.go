@@ -49,6 +49,8 @@ type Manager interface {
 	OOMKills() (uint64, error)
 	// Delete kills what is left and removes the group. Absent is success.
 	Delete() error
+
+	completed(*specs.LinuxResources) (*specs.LinuxResources, error) // complete.go
 }
 
 // Stats is what a group has used.

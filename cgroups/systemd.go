@@ -206,6 +206,9 @@ func (g *SystemdGroup) Set(r *specs.LinuxResources) error {
 		return nil
 	}
 	v2, err := IsV2()
+	if err == nil {
+		r, err = g.completed(r)
+	}
 	if err != nil {
 		return err
 	}

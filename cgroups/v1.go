@@ -118,6 +118,10 @@ func (g *v1Group) Set(r *specs.LinuxResources) error {
 	if r == nil {
 		return nil
 	}
+	r, err := g.completed(r)
+	if err != nil {
+		return err
+	}
 	settings, err := V1Values(r)
 	if err == nil {
 		err = checkUsage(r.Memory, filepath.Join(g.dir("memory"), "memory.usage_in_bytes"))

@@ -134,14 +134,16 @@ func (l *settings) v1CPU(c *specs.LinuxCPU) {
 		l.add("cpu", "cpu.cfs_period_us", utoa(*c.Period), "the period of the quota, in microseconds")
 	}
 	l.number("cpu", "cpu.cfs_quota_us", c.Quota, "CPU time in a period, in microseconds")
-	if c.Burst != nil && *c.Burst != 0 {
+	if c.Burst != nil {
 		l.add("cpu", "cpu.cfs_burst_us", utoa(*c.Burst), "unused CPU time that may be saved up")
 	}
 	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
 		l.add("cpu", "cpu.rt_period_us", utoa(*c.RealtimePeriod), "the period of real-time scheduling")
 	}
 	l.number("cpu", v1RealTime, c.RealtimeRuntime, "real-time CPU time in a period")
-	l.number("cpu", "cpu.idle", c.Idle, "run only when nobody else wants to")
+	if c.Idle != nil {
+		l.add("cpu", "cpu.idle", strconv.FormatInt(*c.Idle, 10), "run only when nobody else wants to")
+	}
 	if c.Cpus != "" {
 		l.add("cpuset", "cpuset.cpus", c.Cpus, "the CPUs it may run on")
 	}

@@ -99,6 +99,10 @@ func (g *v2Group) Set(r *specs.LinuxResources) error {
 	if r == nil {
 		return nil
 	}
+	r, err := g.completed(r)
+	if err != nil {
+		return err
+	}
 	list, err := V2Values(r)
 	if err == nil {
 		err = checkUsage(r.Memory, filepath.Join(g.dir(), "memory.current"))

@@ -93,7 +93,7 @@ func (l *settings) v2CPU(c *specs.LinuxCPU) error {
 	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 || c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 {
 		return fmt.Errorf("resources.cpu.realtime*: cgroup v2 cannot do that: %w", ErrUnavailable)
 	}
-	if c.Idle != nil && *c.Idle != 0 {
+	if c.Idle != nil {
 		l.add("cpu", "cpu.idle", strconv.FormatInt(*c.Idle, 10), "run only when nobody else wants to")
 	}
 	if c.Shares != nil && *c.Shares != 0 {
@@ -109,7 +109,7 @@ func (l *settings) v2CPU(c *specs.LinuxCPU) error {
 		}
 		l.add("cpu", "cpu.max", quota+" "+period, "CPU time in a period, in microseconds")
 	}
-	if c.Burst != nil && *c.Burst != 0 {
+	if c.Burst != nil {
 		l.add("cpu", "cpu.max.burst", utoa(*c.Burst), "unused CPU time that may be saved up")
 	}
 	if c.Cpus != "" {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ type ociSession struct {
 
 func (o *ociSession) app(version string) *urfave.App {
 	return &urfave.App{
-		Name: ociProgram, Usage: "an OCI runtime", HideVersion: true, HideHelpCommand: true,
+		Name: ociProgram, Usage: "an OCI runtime", HideVersion: true,
 		UsageText:                 ociProgram + " [global options] command [command options] [arguments]",
 		DisableSliceFlagSeparator: true,
 		Writer:                    o.out, ErrWriter: o.err,
@@ -63,7 +64,8 @@ func (o *ociSession) app(version string) *urfave.App {
 			&urfave.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
 			&urfave.BoolFlag{Name: "debug", Usage: "taken for compatibility; every failure is told anyway"},
 			&urfave.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups; linux.cgroupsPath is SLICE:PREFIX:NAME"},
-			&urfave.StringFlag{Name: "rootless", Value: "auto", Usage: "taken for compatibility"},
+			&urfave.StringFlag{Name: "rootless", Value: "auto", Usage: "taken for compatibility: true, false or auto"},
+			&urfave.StringFlag{Name: "criu", Hidden: true}, // runc's old name of a program for checkpoints, which are refused
 			&urfave.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version"},
 		},
 		Before: o.before,
@@ -77,7 +79,7 @@ func (o *ociSession) app(version string) *urfave.App {
 			}
 			return urfave.ShowAppHelp(c)
 		},
-		Commands: append(o.lifecycleCommands(), append(o.processCommands(), o.infoCommands(version)...)...),
+		Commands: slices.Concat(o.lifecycleCommands(), o.processCommands(), o.infoCommands(version), refusedCommands()),
 	}
 }
 
@@ -95,6 +97,9 @@ func (o *ociSession) before(c *urfave.Context) error {
 		o.json = true
 	default:
 		return fmt.Errorf("unknown log-format %q", c.String("log-format"))
+	}
+	if text := c.String("rootless"); text != "true" && text != "false" && text != "auto" {
+		return fmt.Errorf("--rootless %s: it is true, false or auto", text)
 	}
 	o.systemd = c.Bool("systemd-cgroup")
 	root, err := filepath.Abs(c.String("root"))
@@ -141,6 +146,19 @@ func ociCommand(name, usage, arguments string, least, most int, flags []urfave.F
 			return run(c)
 		},
 	}
+}
+
+// refusedCommands are those of runc that are not here. Engines ask `checkpoint --help` whether a runtime can do it: that fails, too.
+func refusedCommands() (list []*urfave.Command) {
+	for _, name := range []string{"checkpoint", "restore"} {
+		list = append(list, &urfave.Command{
+			Name: name, Hidden: true, SkipFlagParsing: true, HideHelp: true,
+			Action: func(*urfave.Context) error {
+				return fmt.Errorf("%s: the state of processes is not written to files here: a runtime with criu does that (runc, crun)", name)
+			},
+		})
+	}
+	return list
 }
 
 // load finds the container that the first argument names.

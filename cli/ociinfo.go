@@ -4,17 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
-	"github.com/docker/go-units"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 	urfave "github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/container"
 )
@@ -30,6 +31,7 @@ func (o *ociSession) infoCommands(version string) []*urfave.Command {
 		}, o.list),
 		ociCommand("spec", "write a config.json to start from", "", 0, 0, []urfave.Flag{
 			&urfave.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "directory for it"},
+			&urfave.BoolFlag{Name: "rootless", Usage: "for a user who is not root: a user namespace, no network namespace, no limits"},
 		}, o.spec),
 		ociCommand("features", "print what this runtime can do as JSON", "", 0, 0, nil, func(*urfave.Context) error {
 			return o.print(ociFeatures(version))
@@ -61,12 +63,28 @@ type ociState struct {
 	Owner       string            `json:"owner"`
 }
 
-func describe(c *container.Container) ociState {
+func (o *ociSession) describe(c *container.Container) ociState {
 	s, recorded := c.OCIState(), c.State()
 	return ociState{
 		Version: s.Version, ID: s.ID, Pid: s.Pid, Status: string(c.Status()), Bundle: s.Bundle, Rootfs: recorded.Rootfs,
-		Created: recorded.Created, Annotations: s.Annotations, Owner: "root",
+		Created: recorded.Created, Annotations: s.Annotations, Owner: o.owner(s.ID),
 	}
+}
+
+// owner is the user who made a container: the owner of its record.
+func (o *ociSession) owner(id string) string {
+	var st unix.Stat_t
+	if unix.Stat(filepath.Join(o.runtime.Root, id), &st) != nil {
+		return "" // deleted meanwhile
+	}
+	if st.Uid == 0 {
+		return "root"
+	}
+	uid := strconv.FormatUint(uint64(st.Uid), 10)
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return "#" + uid
 }
 
 func (o *ociSession) state(c *urfave.Context) error {
@@ -74,7 +92,7 @@ func (o *ociSession) state(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	return o.print(describe(found))
+	return o.print(o.describe(found))
 }
 
 func (o *ociSession) list(c *urfave.Context) error {
@@ -84,7 +102,7 @@ func (o *ociSession) list(c *urfave.Context) error {
 	}
 	states := make([]ociState, 0, len(all))
 	for _, found := range all {
-		states = append(states, describe(found))
+		states = append(states, o.describe(found))
 	}
 	if c.Bool("quiet") {
 		for _, s := range states {
@@ -115,6 +133,9 @@ func (o *ociSession) spec(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("rootless") {
+		container.Rootless(s, uint32(os.Geteuid()), uint32(os.Getegid()))
+	}
 	data, err := json.MarshalIndent(s, "", "\t")
 	if err != nil {
 		return err
@@ -131,6 +152,7 @@ func (o *ociSession) spec(c *urfave.Context) error {
 // ociFeatures tells the truth: runtime-spec, features-linux.md.
 func ociFeatures(version string) features.Features {
 	yes, no := true, false
+	modes, flags := container.MemoryPolicies()
 	return features.Features{
 		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
 		Hooks:        []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
@@ -154,6 +176,7 @@ func ociFeatures(version string) features.Features {
 			Selinux:         &features.Selinux{Enabled: &yes},
 			IntelRdt:        &features.IntelRdt{Enabled: &no},
 			NetDevices:      &features.NetDevices{Enabled: &yes},
+			MemoryPolicy:    &features.MemoryPolicy{Modes: modes, Flags: flags},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: &yes}},
 		},
 	}
@@ -164,84 +187,4 @@ func seccompArchs() []string {
 		return []string{"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"}
 	}
 	return []string{"SCMP_ARCH_X86", "SCMP_ARCH_X86_64"}
-}
-
-func updateFlags() []urfave.Flag {
-	return []urfave.Flag{
-		&urfave.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "file with linux.resources as JSON; - is standard input"},
-		&urfave.StringFlag{Name: "memory", Usage: "bytes, or with k, m, g; -1 is unlimited"},
-		&urfave.StringFlag{Name: "memory-swap", Usage: "memory and swap together"},
-		&urfave.StringFlag{Name: "memory-reservation", Usage: "bytes"},
-		&urfave.Uint64Flag{Name: "cpu-period", Usage: "microseconds"},
-		&urfave.Int64Flag{Name: "cpu-quota", Usage: "microseconds"},
-		&urfave.Uint64Flag{Name: "cpu-share", Usage: "share"},
-		&urfave.StringFlag{Name: "cpuset-cpus", Usage: "0-2,7"},
-		&urfave.StringFlag{Name: "cpuset-mems", Usage: "0-2,7"},
-		&urfave.IntFlag{Name: "blkio-weight", Usage: "10 to 1000"},
-		&urfave.Int64Flag{Name: "pids-limit", Usage: "-1 is unlimited"},
-	}
-}
-
-func (o *ociSession) update(c *urfave.Context) error {
-	found, err := o.load(c)
-	if err != nil {
-		return err
-	}
-	r, err := updateResources(c)
-	if err != nil {
-		return err
-	}
-	if s := found.Status(); s == container.Stopped {
-		return fmt.Errorf("update container %s: %w", found.ID(), container.ErrNotRunning)
-	}
-	return found.Update(r)
-}
-
-func updateResources(c *urfave.Context) (*specs.LinuxResources, error) {
-	r := &specs.LinuxResources{}
-	if path := c.String("resources"); path != "" {
-		in := io.Reader(os.Stdin)
-		if path != "-" {
-			f, err := os.Open(path)
-			if err != nil {
-				return nil, err
-			}
-			defer f.Close()
-			in = f
-		}
-		err := json.NewDecoder(in).Decode(r)
-		return r, err
-	}
-	cpu, memory := &specs.LinuxCPU{Cpus: c.String("cpuset-cpus"), Mems: c.String("cpuset-mems")}, &specs.LinuxMemory{}
-	for name, to := range map[string]**int64{"memory": &memory.Limit, "memory-swap": &memory.Swap, "memory-reservation": &memory.Reservation} {
-		text := c.String(name)
-		if text == "" {
-			continue
-		}
-		n := int64(-1)
-		if text != "-1" {
-			var err error
-			if n, err = units.RAMInBytes(text); err != nil {
-				return nil, fmt.Errorf("invalid value %q for --%s", text, name)
-			}
-		}
-		*to = &n
-	}
-	if n := c.Uint64("cpu-period"); n != 0 {
-		cpu.Period = &n
-	}
-	if n := c.Int64("cpu-quota"); n != 0 {
-		cpu.Quota = &n
-	}
-	if n := c.Uint64("cpu-share"); n != 0 {
-		cpu.Shares = &n
-	}
-	if n := uint16(c.Int("blkio-weight")); n != 0 {
-		r.BlockIO = &specs.LinuxBlockIO{Weight: &n}
-	}
-	if n := c.Int64("pids-limit"); n != 0 {
-		r.Pids = &specs.LinuxPids{Limit: &n}
-	}
-	r.CPU, r.Memory = cpu, memory
-	return r, nil
 }

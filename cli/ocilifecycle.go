@@ -18,6 +18,7 @@ func bundleFlags() []urfave.Flag {
 	return []urfave.Flag{
 		&urfave.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "directory of config.json"},
 		&urfave.StringFlag{Name: "console-socket", Usage: "unix socket that is sent the terminal"},
+		&urfave.StringFlag{Name: "pidfd-socket", Usage: "unix socket that is sent a descriptor of the process"},
 		&urfave.StringFlag{Name: "pid-file", Usage: "file for the process id"},
 		&urfave.BoolFlag{Name: "no-pivot", Usage: "change the root by chroot"},
 		&urfave.BoolFlag{Name: "no-new-keyring", Usage: "keep the caller's session keyring"},
@@ -67,7 +68,7 @@ func (o *ociSession) lifecycleCommands() []*urfave.Command {
 func (o *ociSession) createOptions(c *urfave.Context) (container.CreateOptions, error) {
 	opts := container.CreateOptions{
 		ID: c.Args().First(), Bundle: c.String("bundle"), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		PidFile: c.String("pid-file"), ConsoleSocket: c.String("console-socket"),
+		PidFile: c.String("pid-file"), ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"),
 		KeepConfig: true, Systemd: o.systemd, NoPivot: c.Bool("no-pivot"), NoNewKeyring: c.Bool("no-new-keyring"),
 	}
 	spec, err := container.LoadSpec(opts.Bundle)

@@ -19,6 +19,7 @@ import (
 func (o *ociSession) processCommands() []*urfave.Command {
 	run := ociCommand("exec", "run one more process in a container", "ID COMMAND [ARGUMENT...]", 1, -1, []urfave.Flag{
 		&urfave.StringFlag{Name: "console-socket", Usage: "unix socket that is sent the terminal"},
+		&urfave.StringFlag{Name: "pidfd-socket", Usage: "unix socket that is sent a descriptor of the process"},
 		&urfave.StringFlag{Name: "cwd", Usage: "working directory"},
 		&urfave.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "NAME=value"},
 		&urfave.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "with a terminal"},
@@ -61,7 +62,7 @@ func (o *ociSession) exec(c *urfave.Context) error {
 	detach := c.Bool("detach")
 	opts := container.ExecOptions{
 		Process: process, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		ConsoleSocket: c.String("console-socket"), PidFile: c.String("pid-file"), IgnorePaused: c.Bool("ignore-paused"),
+		ConsoleSocket: c.String("console-socket"), PidfdSocket: c.String("pidfd-socket"), PidFile: c.String("pid-file"), IgnorePaused: c.Bool("ignore-paused"),
 	}
 	if opts.Cgroup, err = subCgroups(c.StringSlice("cgroup")); err != nil {
 		return err
@@ -127,7 +128,9 @@ func (o *ociSession) execProcess(c *urfave.Context, found *container.Container) 
 	p := *spec.Process
 	p.Args, p.Terminal = c.Args().Slice()[1:], c.Bool("tty")
 	p.Env = slices.Concat(p.Env, c.StringSlice("env"))
-	p.NoNewPrivileges = p.NoNewPrivileges || c.Bool("no-new-privs")
+	if c.IsSet("no-new-privs") {
+		p.NoNewPrivileges = c.Bool("no-new-privs")
+	}
 	if cwd := c.String("cwd"); cwd != "" {
 		p.Cwd = cwd
 	}
@@ -140,9 +143,16 @@ func (o *ociSession) execProcess(c *urfave.Context, found *container.Container) 
 	if err := execUser(c, &p); err != nil {
 		return nil, err
 	}
-	if more := c.StringSlice("cap"); len(more) > 0 && p.Capabilities != nil {
-		caps := *p.Capabilities
-		for _, set := range []*[]string{&caps.Bounding, &caps.Effective, &caps.Permitted} {
+	if more := c.StringSlice("cap"); len(more) > 0 {
+		caps := specs.LinuxCapabilities{}
+		if p.Capabilities != nil {
+			caps = *p.Capabilities
+		}
+		sets := []*[]string{&caps.Bounding, &caps.Effective, &caps.Permitted}
+		if len(caps.Inheritable) > 0 {
+			sets = append(sets, &caps.Ambient) // which cannot be without the inheritable one
+		}
+		for _, set := range sets {
 			*set = slices.Concat(*set, more)
 		}
 		p.Capabilities = &caps

@@ -201,6 +201,9 @@ func (e *execJob) awaitExec(ctx context.Context, p *ExecProcess) error {
 }
 
 func (e *execJob) handOver(p *ExecProcess) error {
+	if err := sendPidfd(e.options.PidfdSocket, p.pid, "setns"); err != nil {
+		return err
+	}
 	if e.options.PidFile != "" {
 		if err := state.Replace(e.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile); err != nil {
 			return wrap("write the pid file", err)

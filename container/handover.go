@@ -53,6 +53,9 @@ func (j *createJob) handOver() error {
 			}
 		}
 	}
+	if err := sendPidfd(j.options.PidfdSocket, p.pid, "standard"); err != nil {
+		return err
+	}
 	if j.options.PidFile != "" {
 		return wrap("write the pid file", state.Replace(j.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile))
 	}
@@ -61,13 +64,29 @@ func (j *createJob) handOver() error {
 
 // sendConsole passes a terminal's master side to a listening unix socket, with its name as the message.
 func sendConsole(path string, console *os.File) error {
+	return wrap("console socket", sendDescriptor(path, console.Name(), int(console.Fd())))
+}
+
+// sendPidfd passes a descriptor of a process, which stays the process's when its number is another's, to a listening unix socket.
+// The message is runc's: "standard" is a container's first process, "setns" one of exec. Without a path nothing is sent.
+func sendPidfd(path string, pid int, message string) error {
+	if path == "" {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("pidfd socket: pidfd_open %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	return wrap("pidfd socket", sendDescriptor(path, message, fd))
+}
+
+func sendDescriptor(path, message string, fd int) error {
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return fmt.Errorf("console socket: %w", err)
+		return err
 	}
 	defer conn.Close()
-	if _, _, err := conn.WriteMsgUnix([]byte(console.Name()), unix.UnixRights(int(console.Fd())), nil); err != nil {
-		return fmt.Errorf("console socket: %w", err)
-	}
-	return nil
+	_, _, err = conn.WriteMsgUnix([]byte(message), unix.UnixRights(fd), nil)
+	return err
 }

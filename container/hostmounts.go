@@ -128,7 +128,7 @@ func (h HostFilesystem) Mount(dir string) error {
 		return mountRefused(h, err)
 	}
 	defer unix.Close(mount)
-	if err := setAttributes(mount, o.setRec, 0, 0, true); err != nil {
+	if err := setAttributes(mount, o.below.set, o.below.clear, 0, true); err != nil {
 		return err
 	}
 	if err := unix.MoveMount(mount, "", unix.AT_FDCWD, dir, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {

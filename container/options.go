@@ -1,7 +1,6 @@
 package container
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,9 +9,9 @@ import (
 
 // mountOptions is what the words of a mount's options mean to the kernel.
 type mountOptions struct {
-	set, clear  uint64 // MOUNT_ATTR_ bits of the mount itself
-	setRec      uint64 // … and of everything below it
-	propagation uint64 // MS_ bits
+	set, clear  uint64    // MOUNT_ATTR_ bits of the mount itself
+	below       attribute // … and of everything below it
+	propagation uint64    // MS_ bits
 	bind        bool
 	recursive   bool
 	remount     bool
@@ -24,6 +23,28 @@ type mountOptions struct {
 }
 
 type attribute struct{ set, clear uint64 }
+
+// then is one change of attributes and after it another: the later word wins.
+func (a attribute) then(b attribute) attribute {
+	return attribute{set: a.set&^b.clear | b.set, clear: a.clear&^b.set | b.clear}
+}
+
+// pack puts both into one number of a step: the kernel's bits stay below 32.
+func (a attribute) pack() uint64 { return a.set | a.clear<<32 }
+
+func unpack(n uint64) attribute { return attribute{set: n & (1<<32 - 1), clear: n >> 32} }
+
+// recursiveAttribute is mountAttribute for the words with an r in front, which count for all that is mounted below, too.
+func recursiveAttribute(word string) (attribute, bool) {
+	word, recursive := strings.CutPrefix(word, "r")
+	if !recursive {
+		return attribute{}, false
+	}
+	if word == "norelatime" || word == "nostrictatime" {
+		return attribute{clear: unix.MOUNT_ATTR__ATIME}, true // back to what the kernel does anyway, as runc does it
+	}
+	return mountAttribute(word)
+}
 
 // mountAttribute maps a word to bits of mount_setattr(2). The access-time words exclude each other, so each clears them all.
 func mountAttribute(word string) (attribute, bool) {
@@ -91,16 +112,13 @@ func parseMountOptions(words []string) (mountOptions, error) {
 			continue
 		}
 		if a, ok := mountAttribute(word); ok {
-			o.clear = o.clear&^a.set | a.clear
-			o.set = o.set&^a.clear | a.set
+			own := attribute{o.set, o.clear}.then(a)
+			o.set, o.clear = own.set, own.clear
 			o.readonly = o.set&unix.MOUNT_ATTR_RDONLY != 0
 			continue
 		}
-		if a, ok := mountAttribute(strings.TrimPrefix(word, "r")); ok && strings.HasPrefix(word, "r") {
-			if a.set == 0 && a.clear != 0 || a.clear == unix.MOUNT_ATTR__ATIME {
-				return o, fmt.Errorf("mount option %q is not supported", word)
-			}
-			o.setRec |= a.set
+		if a, ok := recursiveAttribute(word); ok {
+			o.below = o.below.then(a)
 			continue
 		}
 		switch word {
@@ -128,14 +146,23 @@ func parseMountOptions(words []string) (mountOptions, error) {
 // optionText is " -o a,b,c" for a step that mounts.
 func optionText(s step) string {
 	var words []string
+	below := unpack(s.Num[numAttrBelow])
 	for _, w := range []string{"ro", "nosuid", "nodev", "noexec", "nosymfollow", "nodiratime", "noatime", "strictatime"} {
 		a, _ := mountAttribute(w)
-		if a.set != 0 && s.Num[numAttrSet]&a.set == a.set {
+		if s.Num[numAttrSet]&a.set == a.set {
 			words = append(words, w)
 		}
-		if a.set != 0 && s.Num[numAttrSetRec]&a.set == a.set {
+		if below.set&a.set == a.set {
 			words = append(words, "r"+w)
 		}
+	}
+	for _, w := range []string{"rw", "suid", "dev", "exec", "symfollow", "diratime"} {
+		if a, _ := mountAttribute(w); below.clear&a.clear == a.clear {
+			words = append(words, "r"+w)
+		}
+	}
+	if below.clear&unix.MOUNT_ATTR__ATIME != 0 && below.set&unix.MOUNT_ATTR__ATIME == 0 {
+		words = append(words, "rrelatime")
 	}
 	if p := s.Num[numPropagation]; p != 0 {
 		words = append(words, propagationName(p))
@@ -150,9 +177,13 @@ func optionText(s step) string {
 func major(dev uint64) uint32 { return unix.Major(dev) }
 func minor(dev uint64) uint32 { return unix.Minor(dev) }
 
-// MountOptions are the words that the runtime understands itself; others are handed to the file system.
+// MountOptions are the words that the runtime understands itself, and those that the kernel understands for every file system; others
+// are handed to the file system.
 func MountOptions() []string {
-	list := []string{"bind", "rbind", "remount", "tmpcopyup", "defaults", "async", "nolazytime", "silent", "loud", "norelatime", "nostrictatime", "nomand", "noiversion", "idmap", "ridmap"}
+	list := []string{
+		"bind", "rbind", "remount", "tmpcopyup", "defaults", "async", "nolazytime", "silent", "loud", "norelatime", "nostrictatime", "nomand",
+		"noiversion", "idmap", "ridmap", "rnorelatime", "rnostrictatime", "sync", "dirsync", "lazytime", "mand",
+	}
 	for _, w := range []string{"private", "slave", "shared", "unbindable"} {
 		list = append(list, w, "r"+w)
 	}
@@ -160,10 +191,7 @@ func MountOptions() []string {
 		"ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "nosymfollow", "symfollow", "nodiratime", "diratime",
 		"noatime", "strictatime", "relatime", "atime",
 	} {
-		list = append(list, w)
-		if o, err := parseMountOptions([]string{"r" + w}); err == nil && o.setRec != 0 {
-			list = append(list, "r"+w)
-		}
+		list = append(list, w, "r"+w)
 	}
 	slices.Sort(list)
 	return slices.Compact(list)

@@ -283,10 +283,9 @@ func (in *initializer) bind(s step) error {
 
 // attach puts a detached mount on its place, with what holds for everything below it and its propagation.
 func (in *initializer) attach(mount, target int, s step) error {
-	if set := s.Num[numAttrSetRec]; set != 0 {
-		if err := setAttributes(mount, set, 0, 0, true); err != nil {
-			return err
-		}
+	below := unpack(s.Num[numAttrBelow])
+	if err := setAttributes(mount, below.set, below.clear, 0, true); err != nil {
+		return err
 	}
 	if err := unix.MoveMount(mount, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH); err != nil {
 		return err
@@ -320,7 +319,14 @@ func (in *initializer) remount(s step) error {
 	if len(s.Data) > 0 {
 		return fmt.Errorf("option %q of a file system cannot be changed afterwards", s.Data[0])
 	}
-	return setAttributes(fd, s.Num[numAttrSet], s.Num[numAttrClear], 0, false)
+	if err := setAttributes(fd, s.Num[numAttrSet], s.Num[numAttrClear], 0, false); err != nil {
+		return err
+	}
+	below, p := unpack(s.Num[numAttrBelow]), s.Num[numPropagation]
+	if err := setAttributes(fd, below.set, below.clear, 0, true); err != nil {
+		return err
+	}
+	return setAttributes(fd, 0, 0, p&^unix.MS_REC, p&unix.MS_REC != 0)
 }
 
 func (in *initializer) makeCwd(s step) error {

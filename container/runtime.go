@@ -54,6 +54,8 @@ type CreateOptions struct {
 	ExtraFiles []*os.File
 	// ConsoleSocket, if any, is a unix socket to which the terminal's master side is sent, as runc does.
 	ConsoleSocket string
+	// PidfdSocket, if any, is a unix socket to which a descriptor of the process is sent: pidfd_open(2).
+	PidfdSocket string
 	// KeepConfig keeps a copy of the configuration beside the record: for bundles of others, who may change config.json
 	// although that must not affect the container.
 	KeepConfig bool
@@ -107,6 +109,7 @@ type ExecOptions struct {
 	// ExtraFiles are handed over as descriptors 3, 4, …
 	ExtraFiles    []*os.File
 	ConsoleSocket string
+	PidfdSocket   string
 	PidFile       string
 	// Cgroup names groups below the container's that the process is to join instead, by controller (version 1) or for all by "".
 	Cgroup map[string]string

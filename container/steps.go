@@ -70,7 +70,7 @@ const (
 	numAttrClear   = 1 // MOUNT_ATTR_ bits to clear
 	numPropagation = 2 // MS_ bits, with MS_REC
 	numRecursive   = 3 // bind with what is mounted below
-	numAttrSetRec  = 4 // MOUNT_ATTR_ bits to set on the whole tree
+	numAttrBelow   = 4 // what to set and to clear on the whole tree: attribute.pack
 	numFlags       = 5
 )
 

@@ -163,7 +163,7 @@ func (b *builder) mount(m specs.Mount) error {
 		return fmt.Errorf("destination is missing")
 	}
 	s := step{Target: filepath.Clean("/" + m.Destination), Source: m.Source, Type: m.Type, Reason: mountReason(m)}
-	s.Num[numAttrSet], s.Num[numAttrClear], s.Num[numPropagation], s.Num[numAttrSetRec] = o.set, o.clear, o.propagation, o.setRec
+	s.Num[numAttrSet], s.Num[numAttrClear], s.Num[numPropagation], s.Num[numAttrBelow] = o.set, o.clear, o.propagation, o.below.pack()
 	switch {
 	case o.remount:
 		s.Kind, s.Data = stepRemount, o.data

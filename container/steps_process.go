@@ -162,17 +162,37 @@ func kernelFaces(p *specs.Process, linux *specs.Linux) (list []step, err error) 
 	return list, nil
 }
 
-// memoryPolicy says on which nodes the process gets its memory: set_mempolicy(2).
-func memoryPolicy(m *specs.LinuxMemoryPolicy) (step, error) {
-	mode, ok := map[specs.MemoryPolicyModeType]uint64{
+// memoryPolicies are the modes and flags of set_mempolicy(2).
+func memoryPolicies() (modes map[specs.MemoryPolicyModeType]uint64, flags map[specs.MemoryPolicyFlagType]uint64) {
+	return map[specs.MemoryPolicyModeType]uint64{
 		specs.MpolDefault: 0, specs.MpolPreferred: 1, specs.MpolBind: 2, specs.MpolInterleave: 3, specs.MpolLocal: 4,
 		specs.MpolPreferredMany: 5, specs.MpolWeightedInterleave: 6,
-	}[m.Mode]
+	}, map[specs.MemoryPolicyFlagType]uint64{specs.MpolFStaticNodes: 1 << 15, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFNumaBalancing: 1 << 13}
+}
+
+// MemoryPolicies are the words that a config may say of memory policies.
+func MemoryPolicies() (modes, flags []string) {
+	m, f := memoryPolicies()
+	for mode := range m {
+		modes = append(modes, string(mode))
+	}
+	for flag := range f {
+		flags = append(flags, string(flag))
+	}
+	slices.Sort(modes)
+	slices.Sort(flags)
+	return modes, flags
+}
+
+// memoryPolicy says on which nodes the process gets its memory: set_mempolicy(2).
+func memoryPolicy(m *specs.LinuxMemoryPolicy) (step, error) {
+	modes, flags := memoryPolicies()
+	mode, ok := modes[m.Mode]
 	if !ok {
 		return step{}, fmt.Errorf("unknown mode %q", m.Mode)
 	}
 	for _, f := range m.Flags {
-		bit, ok := map[specs.MemoryPolicyFlagType]uint64{specs.MpolFStaticNodes: 1 << 15, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFNumaBalancing: 1 << 13}[f]
+		bit, ok := flags[f]
 		if !ok {
 			return step{}, fmt.Errorf("unknown flag %q", f)
 		}
