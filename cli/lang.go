@@ -45,9 +45,9 @@ func (s *session) meaning(err error) []string {
 
 // sayError tells of an error, and what it means.
 func (s *session) sayError(err error) {
-	fmt.Fprintf(s.streams.Err, "mydocker: %v%s\n", err, makeRoom(err))
+	fmt.Fprintf(s.streams.Err, "mydocker: %s%s\n", printable(err.Error()), makeRoom(err))
 	for _, sentence := range s.meaning(err) {
-		fmt.Fprintf(s.streams.Err, "mydocker: %s\n", sentence)
+		fmt.Fprintf(s.streams.Err, "mydocker: %s\n", printable(sentence))
 	}
 }
 

@@ -112,13 +112,13 @@ func (o *ociSession) before(c *urfave.Context) error {
 
 // report tells a failure where engines look for it: in the log, in its format, and on standard error.
 func (o *ociSession) report(err error) int {
-	fmt.Fprintf(o.err, "%s: %v\n", ociProgram, err)
+	fmt.Fprintf(o.err, "%s: %s\n", ociProgram, printable(err.Error()))
 	o.write("error", err)
 	return max(o.failure, 1)
 }
 
 func (o *ociSession) warn(err error) {
-	fmt.Fprintf(o.err, "%s: warning: %v\n", ociProgram, err)
+	fmt.Fprintf(o.err, "%s: warning: %s\n", ociProgram, printable(err.Error()))
 	o.write("warning", err)
 }
 

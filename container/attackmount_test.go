@@ -127,3 +127,63 @@ func consoleOutput(t *testing.T, r *Runtime, bundle string, spec *specs.Spec) st
 	must(t, err)
 	return text.String()
 }
+
+// TestAttackNoID: 4294967295 is -1 for setresuid(2), which then leaves the id as it is: root's. It is refused, by its name.
+func TestAttackNoID(t *testing.T) {
+	c := start(t, shell("sleep 1000"))
+	for name, u := range map[string]specs.User{
+		"uid": {UID: noID, GID: 5}, "gid": {UID: 5, GID: noID}, "additionalGids": {UID: 5, GID: 5, AdditionalGids: []uint32{7, noID}},
+	} {
+		spec, err := NewSpec(shell("id"))
+		must(t, err)
+		spec.Process.User = u
+		if res, err := runSpec(t, newRuntime(t), newBundle(t), spec); err == nil || !strings.Contains(err.Error(), "process.user."+name+": 4294967295") {
+			t.Errorf("%s: %s %v", name, res.out, err)
+		}
+		if res, err := execIn(t, c, specs.Process{Args: []string{"id"}, User: u}); err == nil || !strings.Contains(err.Error(), "process.user."+name+": 4294967295") {
+			t.Errorf("exec, %s: %s %v", name, res.out, err)
+		}
+	}
+}
+
+// TestAttackMountInProc: a config (an image's volume, say) mounts something over /proc, or inside it, also by way of a link of the image's.
+// All is refused but another proc file system, and the files that lxcfs makes.
+func TestAttackMountInProc(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, []byte("made up\n"), 0o644))
+	for _, one := range []struct {
+		m       specs.Mount
+		refused string
+	}{
+		{specs.Mount{Destination: "/proc", Type: "tmpfs", Source: "tmpfs"}, "it is /proc"},
+		{specs.Mount{Destination: "/proc/.", Type: "bind", Source: t.TempDir(), Options: []string{"bind"}}, "it is /proc"},
+		{specs.Mount{Destination: "/link", Type: "tmpfs", Source: "tmpfs"}, "it is /proc"},
+		{specs.Mount{Destination: "/proc/sys/kernel", Type: "tmpfs", Source: "tmpfs"}, "inside /proc"},
+		{specs.Mount{Destination: "/link/sys", Type: "bind", Source: t.TempDir(), Options: []string{"bind"}}, "inside /proc"},
+		{specs.Mount{Destination: "/link/version", Type: "bind", Source: file, Options: []string{"bind"}}, "inside /proc"},
+		{specs.Mount{Destination: "/proc/sys", Type: "bind", Source: "/proc/sys", Options: []string{"rbind"}}, "inside /proc"},
+		{specs.Mount{Destination: "/proc/cpuinfo", Type: "bind", Source: file, Options: []string{"bind"}}, ""},
+		{specs.Mount{Destination: "/proc/sys/kernel/ns_last_pid", Type: "bind", Source: file, Options: []string{"bind"}}, ""},
+		{specs.Mount{Destination: "/proc", Type: "bind", Source: "/proc", Options: []string{"rbind"}}, ""},
+		{specs.Mount{Destination: "/elsewhere", Type: "bind", Source: "/proc", Options: []string{"rbind"}}, ""},
+	} {
+		bundle := newBundle(t)
+		must(t, os.Symlink("proc", filepath.Join(bundle, "rootfs", "link")))
+		spec, err := NewSpec(shell("cat " + one.m.Destination))
+		must(t, err)
+		spec.Mounts = append(spec.Mounts, one.m) // after the proc file system that covers /proc already
+		res, err := runSpec(t, newRuntime(t), bundle, spec)
+		switch {
+		case one.refused == "" && (err != nil || one.m.Source == file && res.out != "made up\n"):
+			t.Errorf("%+v: %q %v", one.m, res.out, err)
+		case one.refused != "" && (err == nil || !strings.Contains(err.Error(), one.refused)):
+			t.Errorf("%+v: %q %v", one.m, res.out, err)
+		}
+		if one.m.Destination == "/proc" && one.m.Type == "tmpfs" {
+			spec.Mounts = []specs.Mount{one.m} // and where it is the only one
+			if _, err := runSpec(t, newRuntime(t), bundle, spec); err == nil || !strings.Contains(err.Error(), one.refused) {
+				t.Errorf("nothing but %+v: %v", one.m, err)
+			}
+		}
+	}
+}

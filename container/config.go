@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -118,9 +119,17 @@ func unsupported(s *specs.Spec) error {
 	})
 }
 
+// noID is -1 for setresuid(2): the id stays as it is.
+const noID = 1<<32 - 1
+
 func unsupportedProcess(p *specs.Process) error {
 	if profile := p.ApparmorProfile; profile != "" && profile != "unconfined" && !hasAppArmor() {
 		return fmt.Errorf("process.apparmorProfile: %q cannot be enforced: this host has no AppArmor: %w", profile, errors.ErrUnsupported)
+	}
+	for name, ids := range map[string][]uint32{"uid": {p.User.UID}, "gid": {p.User.GID}, "additionalGids": p.User.AdditionalGids} {
+		if slices.Contains(ids, noID) {
+			return fmt.Errorf("process.user.%s: %d is no id: to the kernel it means that the id stays, which is root's", name, noID)
+		}
 	}
 	if a := p.ExecCPUAffinity; a != nil {
 		for name, list := range map[string]string{"initial": a.Initial, "final": a.Final} {

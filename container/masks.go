@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,6 +28,41 @@ func (in *initializer) readonlyPath(s step) error {
 		return err
 	}
 	return in.attach(tree, fd, step{})
+}
+
+// guardProc refuses what a config mounts over /proc, unless that is a proc file system too, and inside it, but for the files that
+// lxcfs makes: runc's rule. Behind anything else the masks would cover nothing, and what is read there would be the image's word.
+// It asks the place itself, and not its path, which may lead there by links.
+func guardProc(mount, target int, path string) error {
+	var place, what unix.Statfs_t
+	if err := unix.Fstatfs(target, &place); err != nil {
+		return err
+	}
+	inside := place.Type == unix.PROC_SUPER_MAGIC
+	if !inside && path != "/proc" {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := errors.Join(unix.Fstat(target, &st), unix.Fstatfs(mount, &what)); err != nil {
+		return err
+	}
+	const rootOfProc = 1 // the number of its inode, in all of them
+	switch {
+	case what.Type == unix.PROC_SUPER_MAGIC && (!inside || st.Ino == rootOfProc):
+		return nil
+	case !inside || st.Ino == rootOfProc:
+		return errors.New("it is /proc, and cannot be anything else than a proc file system")
+	case slices.Contains(lxcfsFiles(), path):
+		return nil
+	}
+	return errors.New("it is inside /proc, where only files of lxcfs can be mounted (/proc/cpuinfo and the like)")
+}
+
+func lxcfsFiles() []string {
+	return []string{
+		"/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/slabinfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+		"/proc/sys/crypto/fips_enabled", "/proc/sys/kernel/ns_last_pid",
+	}
 }
 
 // maskPath hides a file behind /dev/null and a directory behind an empty one. The null device is the host's, opened

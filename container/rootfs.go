@@ -180,7 +180,10 @@ func (in *initializer) mountFilesystem(s step) error {
 			return fmt.Errorf("copy what was there: %w", err)
 		}
 	}
-	if err := in.attach(mount, target, s); err != nil {
+	if err = guardProc(mount, target, s.Target); err == nil {
+		err = in.attach(mount, target, s)
+	}
+	if err != nil {
 		unix.Close(mount)
 		return err
 	}
@@ -272,6 +275,9 @@ func (in *initializer) bind(s step) error {
 	}
 	defer unix.Close(target)
 	if err := setAttributes(tree, s.Num[numAttrSet], s.Num[numAttrClear], 0, false); err != nil {
+		return err
+	}
+	if err := guardProc(tree, target, s.Target); err != nil {
 		return err
 	}
 	err = in.attach(tree, target, s)

@@ -216,6 +216,12 @@ func lookupUser(rootfs *os.File, spec string, groupAdd []string) (a account, err
 		}
 		gids = append(gids, more...)
 	}
+	for _, id := range append([]int{u.Uid, u.Gid}, gids...) {
+		// The image's files may say anything: to the kernel -1 would mean root, and so might what is left of a larger number.
+		if id < 0 || id > 1<<31-1 {
+			return a, fmt.Errorf("user %q of the container: uids and gids must be in range 0-2147483647: /etc/passwd or /etc/group of the image says %d", spec, id)
+		}
+	}
 	// The main group is one of the groups too (CVE-2022-29162 and its kin: a process without it could drop out of it).
 	seen := map[uint32]bool{}
 	for _, g := range append([]int{u.Gid}, gids...) {
