@@ -19,13 +19,13 @@ mount -t tmpfs tmpfs "$work"
 cd "$work" || exit 2 # conmon leaves a file "oom" where it stands
 failed=0 passed=0
 
-# expect NAME STATUS PATTERN COMMAND...: the command's exit status and its output.
+# expect NAME STATUS PATTERN COMMAND...: the command's exit status (a pattern, too) and its output.
 expect() {
 	label=$1 status=$2 pattern=$3
 	shift 3
 	output=$("$@" 2>&1 </dev/null)
 	got=$?
-	if [ "$got" = "$status" ] && printf '%s\n' "$output" | grep -q -e "$pattern"; then
+	if printf '%s\n' "$got" | grep -qx "$status" && printf '%s\n' "$output" | grep -q -e "$pattern"; then
 		echo "ok   $label"
 		passed=$((passed + 1))
 	else
@@ -71,6 +71,29 @@ engine() {
 	expect "$name: no new privileges" 0 '1$' "$@" run $limits --rm --security-opt no-new-privileges img grep NoNewPrivs /proc/self/status
 	expect "$name: seccomp" 0 '2$' "$@" run $limits --rm img grep Seccomp: /proc/self/status
 	expect "$name: read-only" 1 'Read-only file system' "$@" run $limits --rm --read-only img sh -c 'echo x > /x'
+	daily "$@"
+}
+
+# daily is what people do with an engine all day, besides running and stopping.
+daily() {
+	expect "$name: device" 0 '1, *3' "$@" run $limits --rm --device /dev/null:/dev/other img busybox ls -l /dev/other
+	expect "$name: tmpfs, sysctl, hostname" 0 '^noexec 9 abc$' "$@" run $limits --rm --tmpfs /t:size=1m,noexec --sysctl net.ipv4.ip_default_ttl=9 --hostname abc \
+		img sh -c 'echo $(grep " /t " /proc/mounts | busybox grep -o noexec) $(cat /proc/sys/net/ipv4/ip_default_ttl) $(busybox hostname)'
+	expect "$name: a volume is kept" 0 '' "$@" run $limits --rm -v vol:/v img sh -c 'echo kept > /v/x'
+	expect "$name: a volume, read-only" 0 '^kept$' "$@" run $limits --rm -v vol:/v:ro img sh -c 'cat /v/x; ! echo x > /v/y'
+	expect "$name: nothing lies over /proc" '12[56]' 'it is /proc' "$@" run $limits --rm -v vol:/proc img id
+	expect "$name: run -d with a signal's handler" 0 '' "$@" run $limits -d --name c2 img sh -c 'trap "echo usr; exit 3" USR1; echo ready; while :; do sleep 0.1; done'
+	expect "$name: exec -it" 0 'a terminal' script -qec "$* exec -it c2 sh -c 'test -t 0 && echo a terminal'" /dev/null
+	expect "$name: exec -d" 0 '' "$@" exec -d c2 sh -c 'echo made > /made.new; busybox mv /made.new /made'
+	for _ in $(seq 600); do "$@" exec c2 test -f /made && break; sleep 0.1; done
+	expect "$name: exec -d has worked" 0 '^made$' "$@" exec c2 cat /made
+	expect "$name: another in its pid namespace" 0 'USR1' "$@" run $limits --rm --pid container:c2 img ps
+	expect "$name: update" 0 '' "$@" update --memory 64m --memory-swap 64m c2
+	expect "$name: restart" 0 '' "$@" restart -t 0 c2
+	for _ in $(seq 600); do [ "$("$@" logs c2 2>&1 | grep -c ready)" = 2 ] && break; sleep 0.1; done
+	expect "$name: kill -s" 0 '' "$@" kill -s USR1 c2
+	expect "$name: wait" 0 '^3$' "$@" wait c2
+	expect "$name: rm" 0 '' "$@" rm c2
 }
 
 podman_test() {
@@ -80,6 +103,15 @@ podman_test() {
 	engine podman 127 "$@"
 	expect "podman: user namespace" 0 '0 *100000 *1000' "$@" run --ulimit nofile=1000:1000 --ulimit nproc=500:500 --network none --rm \
 		--uidmap 0:100000:1000 --gidmap 0:100000:1000 img cat /proc/self/uid_map
+	expect "podman: health check" 0 '' "$@" run $limits -d --name h1 --health-cmd true --health-interval disable img sleep 1000
+	expect "podman: healthy" 0 '' "$@" healthcheck run h1
+	expect "podman: checkpoint is refused" 125 'checkpoint' "$@" container checkpoint h1
+	expect "podman: rm -f" 0 '' "$@" rm -f -t 0 h1
+	expect "podman: pod create" 0 '' "$@" pod create --name p1 --network none --infra-image img --infra-command 'sleep 1000' --share ipc,net,uts,pid
+	expect "podman: in the pod" 0 'sleep 1000' "$@" run --ulimit nofile=1000:1000 --ulimit nproc=500:500 --rm --pod p1 img ps
+	expect "podman: pod pause" 0 '' "$@" pod pause p1
+	expect "podman: pod unpause" 0 '' "$@" pod unpause p1
+	expect "podman: pod rm" 0 '' "$@" pod rm -f -t 0 p1
 }
 
 # await SOCKET: an engine's daemon needs a moment.
@@ -148,6 +180,11 @@ X
 	expect "containerd: paused" 0 'a3 .*PAUSED' "$@" task ls
 	expect "containerd: resume" 0 '' "$@" task resume a3
 	expect "containerd: metrics" 0 'memory.usage_in_bytes\|memory.usage ' "$@" task metrics a3
+	expect "containerd: exec -d" 0 '' "$@" task exec -d --exec-id e3 a3 sh -c 'sleep 1000'
+	expect "containerd: ps" 0 'e3' "$@" task ps a3
+	expect "containerd: exec with a terminal" 0 'a terminal' script -qec "$* task exec -t --exec-id e4 a3 sh -c 'test -t 0 && echo a terminal'" /dev/null
+	expect "containerd: kill of the exec" 0 '' "$@" task kill --exec-id e3 -s KILL a3
+	expect "containerd: checkpoint is refused" 1 'checkpoint' "$@" task checkpoint a3
 	expect "containerd: kill" 0 '' "$@" task kill -s KILL a3
 	for _ in $(seq 600); do "$@" task ls | grep -q 'a3 .*STOPPED' && break; sleep 0.1; done
 	expect "containerd: delete" 0 "exit code 137" "$@" task rm a3
