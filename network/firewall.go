@@ -39,14 +39,34 @@ type Firewall interface {
 	Withdraw(e *Endpoint) []operation
 	// Unpublish looks for the rules of endpoints, which are named by the first 12 digits of their ids, and removes them.
 	Unpublish(ctx context.Context, endpoints ...string) ([]operation, error)
-	// Published names the endpoints that have rules, and how many.
-	Published(ctx context.Context) (map[string]int, error)
-	// Count is how many of them an endpoint should have.
-	Count(e *Endpoint) int
+	// Published names the endpoints that have rules, and which.
+	Published(ctx context.Context) (map[string]portsThere, error)
+	// Mend makes up the difference between the rules that an endpoint has and those that it should have.
+	Mend(e *Endpoint, there portsThere) []operation
 	// CheckIPv6 says what the host lacks for rules of networks with IPv6.
 	CheckIPv6() error
 	// Fresh makes the rules of networks on a host that has none of ours. It looks at nothing.
 	Fresh(networks ...*Network) []operation
+}
+
+// portsThere are the rules of one endpoint's ports as one of the backends has them in the kernel.
+type portsThere struct {
+	rules    map[bool][]string // of iptables, by whether they are for IPv6
+	elements []nftElement
+}
+
+// without are those that others do not have, by what is the same in both.
+func without[T any](some, others []T, key func(T) string) (left []T) {
+	have := map[string]int{}
+	for _, o := range others {
+		have[key(o)]++
+	}
+	for _, s := range some {
+		if have[key(s)]--; have[key(s)] < 0 {
+			left = append(left, s)
+		}
+	}
+	return left
 }
 
 // firewall is the backend of that name; "" is the default.

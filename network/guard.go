@@ -158,6 +158,9 @@ func (s *syncer) guard(live []*Network) error {
 		return err
 	}
 	if !same {
+		if op, err = op.lacking(c); err != nil {
+			return err
+		}
 		if err := s.do(op); err != nil {
 			return err
 		}

@@ -161,21 +161,38 @@ func firstLine(s string) string {
 // chains back and tries again. With nft, checking would read every rule of the table: Intact asks the kernel.
 func (t *ipTables) Publish(e *Endpoint) (ops []operation) {
 	for _, tool := range []*ipTool{t.v4, t.v6} {
-		change := tableChange{table: "nat"}
-		for _, r := range portRules(e, tool.v6) {
-			change.commands = append(change.commands, "-I MYDOCKER 1 "+r)
+		if rules := portRules(e, tool.v6); len(rules) > 0 {
+			ops = append(ops, tool.publish(rules))
 		}
-		if len(change.commands) == 0 {
-			continue
+	}
+	return ops
+}
+
+func (t *ipTool) publish(rules []string) operation {
+	change := tableChange{table: "nat"}
+	for _, r := range rules {
+		change.commands = append(change.commands, "-I MYDOCKER 1 "+r)
+	}
+	o := iptablesBatch{tool: t, tables: []tableChange{change}, reason: "who asks for the host's port is led to the container"}
+	for _, h := range portHooks(t.v6) {
+		if !t.legacy {
+			break
 		}
-		o := iptablesBatch{tool: tool, tables: []tableChange{change}, reason: "who asks for the host's port is led to the container"}
-		for _, h := range portHooks(tool.v6) {
-			if !tool.legacy {
-				break
-			}
-			o.checks = append(o.checks, h.chain+" "+h.rule)
+		o.checks = append(o.checks, h.chain+" "+h.rule)
+	}
+	return o
+}
+
+// Mend knows rules by their comments, which name port and endpoint: how iptables writes the rest differs between its versions.
+func (t *ipTables) Mend(e *Endpoint, there portsThere) (ops []operation) {
+	for _, tool := range []*ipTool{t.v4, t.v6} {
+		want, have := portRules(e, tool.v6), there.rules[tool.v6]
+		if old := without(have, want, commentOf); len(old) > 0 {
+			ops = append(ops, deletePortRules{tool: tool, rules: old})
 		}
-		ops = append(ops, o)
+		if missing := without(want, have, commentOf); len(missing) > 0 {
+			ops = append(ops, tool.publish(missing))
+		}
 	}
 	return ops
 }
@@ -206,24 +223,26 @@ func (t *ipTables) Unpublish(_ context.Context, endpoints ...string) (ops []oper
 }
 
 // Published reads the ids in the comments.
-func (t *ipTables) Published(context.Context) (map[string]int, error) {
-	ids := map[string]int{}
+func (t *ipTables) Published(context.Context) (map[string]portsThere, error) {
+	ids := map[string]portsThere{}
 	for _, tool := range t.tools() {
 		rules, err := tool.portRulesThere()
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range rules {
-			if id := endpointOf(r); id != "" {
-				ids[id]++
+			id := endpointOf(r)
+			if id == "" {
+				continue
 			}
+			if ids[id].rules == nil {
+				ids[id] = portsThere{rules: map[bool][]string{}}
+			}
+			ids[id].rules[tool.v6] = append(ids[id].rules[tool.v6], r)
 		}
 	}
 	return ids, nil
 }
-
-// Count is how many rules an endpoint has.
-func (t *ipTables) Count(e *Endpoint) int { return len(portRules(e, false)) + len(portRules(e, true)) }
 
 // Fresh is the difference to nothing.
 func (t *ipTables) Fresh(networks ...*Network) (ops []operation) {
@@ -281,12 +300,21 @@ func (t *ipTool) portRulesThere() ([]string, error) {
 	return rules, err
 }
 
+// commentOf is a rule's comment if it is one of ours, without what all of ours begin with.
+func commentOf(rule string) string {
+	_, rest, _ := strings.Cut(rule, `--comment "`+commentMark)
+	text, _, closed := strings.Cut(rest, `"`)
+	if !closed {
+		return ""
+	}
+	return text
+}
+
 // endpointOf is the last word of a port rule's comment: the first 12 digits of the endpoint's id.
 func endpointOf(rule string) string {
-	_, rest, found := strings.Cut(rule, `--comment "`+commentMark)
-	text, _, closed := strings.Cut(rest, `"`)
+	text := commentOf(rule)
 	id := text[strings.LastIndex(text, " ")+1:]
-	if !found || !closed || len(id) != 12 || strings.Trim(id, "0123456789abcdef") != "" {
+	if len(id) != 12 || strings.Trim(id, "0123456789abcdef") != "" {
 		return ""
 	}
 	return id

@@ -107,20 +107,61 @@ func (d *differ) makeChains() {
 	}
 }
 
-// fillChains writes a chain anew as soon as it differs: the order of rules matters, too.
+// fillChains mends chains. The order of rules matters, too: where it is another, or rules both came and went, a chain is written anew.
 func (d *differ) fillChains() {
 	for _, c := range d.want.chains {
 		rules, decided := d.want.rules[c]
 		if c.table != d.table || !decided || slices.Equal(d.current[c], rules) {
 			continue
 		}
-		if len(d.current[c]) > 0 {
-			d.say("-F %s", c.name)
+		if d.takeOut(c, rules) || d.putIn(c, rules) {
+			continue
 		}
+		d.say("-F %s", c.name)
 		for _, r := range rules {
 			d.say("-A %s %s", c.name, r)
 		}
 	}
+}
+
+// takeOut removes rules of somebody else's, if without them the chain is what is wanted.
+func (d *differ) takeOut(c chain, want []string) bool {
+	var theirs, ours []string
+	for _, r := range d.current[c] {
+		if slices.Contains(want, r) {
+			ours = append(ours, r)
+		} else {
+			theirs = append(theirs, r)
+		}
+	}
+	if !slices.Equal(ours, want) {
+		return false
+	}
+	for _, r := range theirs {
+		d.say("-D %s %s", c.name, r)
+	}
+	return true
+}
+
+// putIn adds rules that are missing, if with them the chain is what is wanted.
+func (d *differ) putIn(c chain, want []string) bool {
+	left := d.current[c]
+	var commands []string
+	for i, r := range want {
+		switch {
+		case len(left) > 0 && left[0] == r:
+			left = left[1:]
+		case len(left) > 0:
+			commands = append(commands, fmt.Sprintf("-I %s %d %s", c.name, i+1, r))
+		default:
+			commands = append(commands, fmt.Sprintf("-A %s %s", c.name, r))
+		}
+	}
+	if len(left) > 0 {
+		return false
+	}
+	d.commands = append(d.commands, commands...)
+	return true
 }
 
 func (d *differ) addShared() {

@@ -92,8 +92,12 @@ func (o nftTableOp) Command() string {
 			fmt.Fprintf(&b, "flush chain %s %s %s\n", o.family.name, nftTable, c.name)
 		}
 	}
-	for _, r := range o.rules {
-		fmt.Fprintf(&b, "add rule %s %s %s %s\n", o.family.name, nftTable, r.chain, r.text)
+	for i, r := range o.rules {
+		mark := ""
+		if i == 0 {
+			mark = fmt.Sprintf(" comment %q", nftMark(o.rules))
+		}
+		fmt.Fprintf(&b, "add rule %s %s %s %s%s\n", o.family.name, nftTable, r.chain, r.text, mark)
 	}
 	return strings.TrimSpace(b.String()) + "'"
 }
@@ -166,6 +170,9 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 			return nil, err
 		}
 		if !same {
+			if want, err = want.lacking(c); err != nil {
+				return nil, err
+			}
 			ops = append(ops, want)
 		}
 		pass := nftPassFor(f, networks)
@@ -190,6 +197,13 @@ func (t *nfTables) Fresh(networks ...*Network) (ops []operation) {
 		}
 	}
 	return ops
+}
+
+// lacking leaves out the sets that are there: nft would refuse to make them once more, as it marks sets in another way than the library.
+func (o nftTableOp) lacking(c *nftables.Conn) (nftTableOp, error) {
+	present, err := nftMapsThere(c, o.family)
+	o.sets = slices.DeleteFunc(slices.Clone(o.sets), func(s nftMap) bool { return slices.Contains(present, s.name) })
+	return o, err
 }
 
 // done says whether the kernel has it already.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -54,8 +55,13 @@ func TestNFTablesSync(t *testing.T) {
 		"nft flush ruleset",
 		"nft flush chain ip mydocker forward",
 		"nft flush map ip mydocker ports",
+		"nft delete element ip mydocker ports '{ tcp . 8080 }'",
+		"nft delete element ip6 mydocker ports '{ tcp . 8080 }'; nft add element ip6 mydocker ports '{ tcp . 8080 : fd00::9 . 80 }'",
+		`nft delete element ip mydocker ports '{ tcp . 8080 }'; nft add element ip mydocker ports "{ tcp . 8080 comment \"mydocker web 0.0.0.0:8080->80/tcp $ID\" : 192.0.2.1 . 80 }"`,
 		"nft insert rule ip mydocker forward drop",
 		"nft delete chain ip6 mydocker raw",
+		"nft flush chain bridge mydocker sender",
+		"nft flush set bridge mydocker links",
 		"ip link del br0",
 		"ip link set br0 down; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
 		"ip link del $(ip -o link show master br0 | grep -o 'veth[0-9a-f]*' | head -1)",
@@ -65,18 +71,29 @@ func TestNFTablesSync(t *testing.T) {
 			create(t, m, CreateOptions{Name: "br0", EnableIPv6: true})
 			web := start(t, m, "web", "br0", "8080:80")
 			serve(t, web, "tcp", ":80", "web")
+			t.Setenv("ID", short(web.Endpoint.ID))
 			run(t, "bash", "-euc", harm)
 			shown, err := m.Sync(context.Background(), true)
 			if err != nil || (len(shown) == 0) != (harm == "true") {
 				t.Errorf("%q, %v", shown, err)
 			}
-			if _, err := m.Sync(context.Background(), false); err != nil {
-				t.Fatal(err)
+			if done, err := m.Sync(context.Background(), false); err != nil || !slices.Equal(done, shown) {
+				t.Fatalf("%v; shown: %q; done: %q", err, shown, done)
 			}
 			answers(t, lan(), "tcp4", "10.99.0.1:8080", "web")
 			answers(t, lan(), "tcp6", "[fd99::1]:8080", "web")
 			if again, err := m.Sync(context.Background(), true); err != nil || len(again) > 0 {
 				t.Errorf("a difference is left: %q, %v", again, err)
+			}
+			if strings.Contains(harm, "bridge mydocker") || strings.Contains(harm, "fd00::9") {
+				return // nft knows no types of the guard's sets, and puts no element in the place of another
+			}
+			// A person who types what is shown mends it, too.
+			run(t, "bash", "-euc", harm)
+			run(t, "bash", "-euc", strings.Join(shown, "\n"))
+			answers(t, lan(), "tcp4", "10.99.0.1:8080", "web")
+			if again, err := m.Sync(context.Background(), true); err != nil || len(again) > 0 {
+				t.Errorf("typed by hand, a difference is left: %q, %v", again, err)
 			}
 		})
 	}

@@ -59,6 +59,17 @@ func newElement(f nftFamily, e *Endpoint, p PortMapping, to netip.Addr, port, in
 	return x
 }
 
+// keyText is a published port's key as nft writes it: what the kernel lists has no text.
+func (x nftElement) keyText() string {
+	ports := x.key[len(x.key)-8:]
+	proto := map[byte]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp", unix.IPPROTO_SCTP: "sctp"}[ports[0]]
+	text := fmt.Sprintf("%s . %d", proto, binary.BigEndian.Uint16(ports[4:]))
+	if ip, ok := netip.AddrFromSlice(x.key[:len(x.key)-8]); ok {
+		text = ip.String() + " . " + text
+	}
+	return text
+}
+
 // place is what two elements cannot share.
 func (x nftElement) place() string { return x.family.name + " " + x.set + " " + string(x.key) }
 
@@ -123,7 +134,7 @@ type nftUnpublish struct{ elements []nftElement }
 func (o nftUnpublish) Command() string {
 	var lines []string
 	for _, x := range o.elements {
-		lines = append(lines, fmt.Sprintf("nft delete element %s %s %s # %s", x.family.name, nftTable, x.set, x.comment))
+		lines = append(lines, fmt.Sprintf("nft 'delete element %s %s %s { %s }' # %s", x.family.name, nftTable, x.set, x.keyText(), x.comment))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -293,14 +304,26 @@ func (t *nfTables) Unpublish(_ context.Context, endpoints ...string) ([]operatio
 }
 
 // Published reads the ids in the comments.
-func (t *nfTables) Published(context.Context) (map[string]int, error) {
-	ids := map[string]int{}
+func (t *nfTables) Published(context.Context) (map[string]portsThere, error) {
+	ids := map[string]portsThere{}
 	all, err := elementsThere(func(nftElement) bool { return true })
 	for _, x := range all {
-		ids[x.endpoint()]++
+		p := ids[x.endpoint()]
+		p.elements = append(p.elements, x)
+		ids[x.endpoint()] = p
 	}
 	return ids, err
 }
 
-// Count is how many elements an endpoint has.
-func (t *nfTables) Count(e *Endpoint) int { return len(nftElements(e)) }
+// Mend knows elements by all of their content.
+func (t *nfTables) Mend(e *Endpoint, there portsThere) (ops []operation) {
+	content := func(x nftElement) string { return x.place() + " " + string(x.val) + x.comment }
+	want := nftElements(e)
+	if old := without(there.elements, want, content); len(old) > 0 {
+		ops = append(ops, nftUnpublish{old})
+	}
+	if missing := without(want, there.elements, content); len(missing) > 0 {
+		ops = append(ops, nftPublish{missing})
+	}
+	return ops
+}

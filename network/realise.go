@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mydocker/mydocker/state"
@@ -34,9 +35,10 @@ func (m *Manager) backendOf(n *Network) string {
 	return m.chosen()
 }
 
-// liveNetworks are those that are in the kernel, by the backend of their rules.
+// liveNetworks are those that are in the kernel, the oldest first, by the backend of their rules.
 func (m *Manager) liveNetworks() (map[string][]*Network, error) {
 	live, err := recordedNetworks(filepath.Join(m.root.Run, "networks"))
+	slices.SortStableFunc(live, func(a, b *Network) int { return a.Created.Compare(b.Created) }) // so rules come back in the order that they had
 	by := map[string][]*Network{}
 	for _, n := range live {
 		if n.bridged() { // the others have no rules

@@ -117,59 +117,88 @@ func TestScriptMakesTheSameNetwork(t *testing.T) {
 
 // After all kinds of harm, sync first shows the difference and then makes it up, under running containers.
 func TestSync(t *testing.T) {
-	for name, harm := range map[string]string{
-		"nothing":            "true",
-		"flush":              "iptables -F; iptables -t nat -F; iptables -t raw -F; ip6tables -F; ip6tables -t nat -F",
-		"flush and delete":   "for i in iptables ip6tables; do for t in raw nat filter; do $i -t $t -F; $i -t $t -X; done; done",
-		"flush ruleset":      "nft flush ruleset",
-		"one port rule":      "iptables -t nat -D MYDOCKER 1",
-		"another first rule": "iptables -I MYDOCKER-IN 1 -j DROP",
-		"stale masquerade":   `iptables -t nat -A POSTROUTING -s 9.9.9.0/24 -m comment --comment "mydocker old: x" -j MASQUERADE`,
-		"bridge gone":        "ip link del br0",
-		"bridge down":        "ip link set br0 down",
-		"bridge address":     "ip addr del 172.20.0.1/16 dev br0",
-		"cable down":         "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v down; done",
-		"cable pulled":       "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v nomaster; done",
-		"cable gone":         "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link del $v; done",
-		"inner end down":     "ip -n web link set eth0 down; ip -n peer link set eth0 down",
-		"inner address":      "ip -n web addr flush dev eth0",
-		"inner route":        "ip -n web route del default; ip -n web -6 route del default",
-		"no forwarding":      "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv4.conf.br0.route_localnet=0",
-	} {
-		t.Run(name, func(t *testing.T) {
-			m := newManager(t)
-			ctx := context.Background()
-			create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", EnableIPv6: true})
-			web := start(t, m, "web", "br0", "8080:80", "127.0.0.1:8443:443")
-			peer := start(t, m, "peer", "br0")
-			serve(t, web, "tcp", ":80", "web")
-			want := settled(t)
-			run(t, "bash", "-euc", harm)
-			harmed := snapshot(t)
-			commands, err := m.Sync(ctx, true)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if (len(commands) == 0) != (name == "nothing") {
-				t.Errorf("the difference is shown as %q", commands)
-			}
-			if after := snapshot(t); after != harmed {
-				t.Errorf("a look has changed:\n%s", lineDiff(harmed, after))
-			}
-			if _, err := m.Sync(ctx, false); err != nil {
-				t.Fatal(err)
-			}
-			if got := eventually(t, want); got != want {
-				t.Errorf("not mended:\n%s", lineDiff(want, got))
-			}
-			answers(t, lan(), "tcp4", "10.99.0.1:8080", "web")
-			answers(t, lan(), "tcp6", "[fd99::1]:8080", "web")
-			answers(t, hostDoer{}, "tcp4", "127.0.0.1:8080", "web")
-			answers(t, peer, "tcp4", "172.20.0.2:80", "web")
-			if again, err := m.Sync(ctx, true); err != nil || len(again) > 0 {
-				t.Errorf("a difference is left: %q, %v", again, err)
-			}
-		})
+	for name, harm := range harms() {
+		t.Run(name, func(t *testing.T) { checkSync(t, name, harm, FirewallIPTables) })
+		if strings.Contains(name, "flush") && name != "flush ruleset" || strings.Contains(name, "less") {
+			harm = regexp.MustCompile(`ip6?tables`).ReplaceAllString(harm, "$0-legacy")
+			t.Run(name+" of iptables-legacy", func(t *testing.T) { checkSync(t, name, harm, firewallIPTablesLegacy) })
+		}
+	}
+}
+
+func harms() map[string]string {
+	return map[string]string{
+		"nothing":                "true",
+		"flush":                  "iptables -F; iptables -t nat -F; iptables -t raw -F; ip6tables -F; ip6tables -t nat -F",
+		"flush and delete":       "for i in iptables ip6tables; do for t in raw nat filter; do $i -t $t -F; $i -t $t -X; done; done",
+		"flush ruleset":          "nft flush ruleset",
+		"a rule less":            "iptables -t nat -D MYDOCKER 1",
+		"a rule twice":           `iptables -t nat -S MYDOCKER | sed -n 's/^-A MYDOCKER \(.*--dport 8443.*\)/-t nat -A MYDOCKER \1/p' | xargs iptables`,
+		"another first rule":     "iptables -I MYDOCKER-IN 1 -j DROP",
+		"a rule of a chain less": "iptables -D MYDOCKER-IN 2",
+		"another order":          "r=$(iptables -S MYDOCKER-IN 1 | cut -d' ' -f3-); iptables -D MYDOCKER-IN 1; eval iptables -A MYDOCKER-IN $r",
+		"stale masquerade":       `iptables -t nat -A POSTROUTING -s 9.9.9.0/24 -m comment --comment "mydocker old: x" -j MASQUERADE`,
+		"bridge gone":            "ip link del br0",
+		"bridge down":            "ip link set br0 down",
+		"bridge address":         "ip addr del 172.20.0.1/16 dev br0",
+		"cable down":             "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v down; done",
+		"cable pulled":           "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link set $v nomaster; done",
+		"cable gone":             "for v in $(ip -o link show type veth | grep -o 'veth[0-9a-f]*' | sort -u); do ip link del $v; done",
+		"inner end down":         "ip -n web link set eth0 down; ip -n peer link set eth0 down",
+		"inner address":          "ip -n web addr flush dev eth0",
+		"inner route":            "ip -n web route del default; ip -n web -6 route del default",
+		"no forwarding":          "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv4.conf.br0.route_localnet=0",
+	}
+}
+
+// orderedRules are all rules of iptables, of both kinds, in the order that they have in each table.
+func orderedRules(t *testing.T) string {
+	t.Helper()
+	return run(t, "bash", "-c", "for i in ip{,6}tables-{nft,legacy}; do $i-save 2>/dev/null | awk '/^[*]/ { t = $1 } /^-A/ { print t, $0 }' | sort -s -k1,1; done")
+}
+
+func checkSync(t *testing.T, name, harm, firewall string) {
+	m := newManager(t, func(o *Options) { o.Firewall = firewall })
+	ctx := context.Background()
+	create(t, m, CreateOptions{Name: "br1"})
+	create(t, m, CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", EnableIPv6: true})
+	start(t, m, "last", "br1", "8081:80")
+	web := start(t, m, "web", "br0", "8080:80", "127.0.0.1:8443:443")
+	peer := start(t, m, "peer", "br0")
+	serve(t, web, "tcp", ":80", "web")
+	want, wantRules := settled(t), orderedRules(t)
+	run(t, "bash", "-euc", harm)
+	harmed := snapshot(t)
+	commands, err := m.Sync(ctx, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := strings.Contains(name, "a rule") || strings.Contains(name, "first rule")
+	if (len(commands) == 0) != (name == "nothing") || one && (len(commands) != 1 || strings.Contains(commands[0], "\n")) {
+		t.Errorf("the difference is shown as %q", commands)
+	}
+	if after := snapshot(t); after != harmed {
+		t.Errorf("a look has changed:\n%s", lineDiff(harmed, after))
+	}
+	done, err := m.Sync(ctx, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(done, commands) {
+		t.Errorf("shown:\n%s\ndone:\n%s", strings.Join(commands, "\n"), strings.Join(done, "\n"))
+	}
+	if got := eventually(t, want); got != want {
+		t.Errorf("not mended:\n%s", lineDiff(want, got))
+	}
+	if got := orderedRules(t); got != wantRules && name != "a rule less" && name != "a rule twice" {
+		t.Errorf("the rules were\n%s\nand are now\n%s", wantRules, got)
+	}
+	answers(t, lan(), "tcp4", "10.99.0.1:8080", "web")
+	answers(t, lan(), "tcp6", "[fd99::1]:8080", "web")
+	answers(t, hostDoer{}, "tcp4", "127.0.0.1:8080", "web")
+	answers(t, peer, "tcp4", "172.20.0.2:80", "web")
+	if again, err := m.Sync(ctx, true); err != nil || len(again) > 0 {
+		t.Errorf("a difference is left: %q, %v", again, err)
 	}
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -22,12 +24,10 @@ import (
 func (m *Manager) Sync(ctx context.Context, dryRun bool) (commands []string, err error) {
 	x := m.executor()
 	defer x.close()
-	s := &syncer{m: m, ctx: ctx, x: x, dryRun: dryRun, k: &kernel{root: m.root}, rules: map[string]map[string]int{}}
+	s := &syncer{m: m, ctx: ctx, x: x, dryRun: dryRun, k: &kernel{root: m.root}, rules: map[string]map[string]portsThere{}, told: map[string]bool{}}
 	defer s.k.close()
 	live, err := s.networks()
-	for _, n := range live {
-		err = errors.Join(err, s.endpoints(n))
-	}
+	err = errors.Join(err, s.endpoints(live))
 	return s.commands, err
 }
 
@@ -46,11 +46,12 @@ func (s *syncer) networks() (live []*Network, err error) {
 	}
 	backends, liveErr := s.m.liveNetworks()
 	err = errors.Join(err, liveErr)
-	for name, networks := range backends {
+	// iptables comes before nftables, which lets its bridges through in iptables' FORWARD if there is one.
+	for _, name := range slices.Sorted(maps.Keys(backends)) {
 		fw, fwErr := s.m.firewall(name)
 		if fwErr == nil {
 			var ops []operation
-			if ops, fwErr = fw.Networks(s.ctx, networks); fwErr == nil {
+			if ops, fwErr = fw.Networks(s.ctx, backends[name]); fwErr == nil {
 				fwErr = s.do(ops...)
 			}
 		}
@@ -65,14 +66,17 @@ type syncer struct {
 	x        executor
 	k        *kernel // looks only
 	dryRun   bool
-	rules    map[string]map[string]int // how many rules an endpoint has, by backend
+	rules    map[string]map[string]portsThere // what endpoints have, by backend
 	commands []string
+	told     map[string]bool // several networks may lack the same
 }
 
 // do notes operations, and does them unless only a look was asked for.
 func (s *syncer) do(ops ...operation) error {
 	for _, op := range ops {
-		s.commands = append(s.commands, op.Command())
+		if command := op.Command(); !s.told[command] {
+			s.commands, s.told[command] = append(s.commands, command), true
+		}
 	}
 	if s.dryRun {
 		return nil
@@ -88,7 +92,7 @@ func (s *syncer) network(n *Network) error {
 	l, _, err := s.k.link("", n.Bridge)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = s.do(bridgePlan(n)...)
+		err = s.do(slices.DeleteFunc(bridgePlan(n), forwards)...)
 	case err == nil:
 		err = s.bridge(n, l)
 	}
@@ -123,8 +127,7 @@ func (s *syncer) bridge(n *Network, l netlink.Link) error {
 			v, err := readSysctl(op.Key)
 			there = v == op.Value || op.Optional && errors.Is(err, fs.ErrNotExist)
 		case forwarding:
-			v, err := readSysctl(op.Key)
-			there = err == nil && v == "1"
+			there = forwards(op)
 		}
 		if !there {
 			if err := s.do(op); err != nil {
@@ -133,6 +136,16 @@ func (s *syncer) bridge(n *Network, l netlink.Link) error {
 		}
 	}
 	return nil
+}
+
+// forwards says whether the operation lets the host forward packets, and it does so already.
+func forwards(op operation) bool {
+	o, ok := op.(forwarding)
+	if !ok {
+		return false
+	}
+	v, err := readSysctl(o.Key)
+	return err == nil && v == "1"
 }
 
 // linkHas says whether a link has the address, or is up, as the operation makes it; of other operations it says yes.
@@ -150,23 +163,49 @@ func sameNet(a *net.IPNet, p netip.Prefix) bool { return a != nil && a.String() 
 
 // endpoints looks at the cables that are plugged into a bridge, and at what they publish. Those of containers that somebody is just
 // starting or rewiring come last: until then a cable that is missing is one that is still to be made.
-func (s *syncer) endpoints(n *Network) error {
-	eps, err := s.m.Endpoints(n.ID)
-	var busy []*Endpoint
-	for _, e := range eps {
-		held, endpointErr := s.held(n, e, false)
+func (s *syncer) endpoints(live []*Network) error {
+	all, err := s.plugged(live)
+	var busy []plugged
+	for _, p := range all {
+		held, endpointErr := s.held(p.n, p.e, false)
 		if err = errors.Join(err, endpointErr); !held {
-			busy = append(busy, e)
+			busy = append(busy, p)
 		}
 	}
-	for _, e := range busy {
-		_, endpointErr := s.held(n, e, true)
+	for _, p := range busy {
+		_, endpointErr := s.held(p.n, p.e, true)
 		err = errors.Join(err, endpointErr)
 	}
-	if err == nil && len(eps) > 0 {
-		err = s.large(bridgeLarge(n)...)
+	for _, n := range live {
+		if slices.ContainsFunc(all, func(p plugged) bool { return p.n == n }) {
+			err = errors.Join(err, s.large(bridgeLarge(n)...))
+		}
 	}
 	return err
+}
+
+// plugged is an endpoint on its network.
+type plugged struct {
+	n     *Network
+	e     *Endpoint
+	since time.Time
+}
+
+// plugged lists the endpoints of networks, the oldest first: so the rules come back in the order that they had.
+func (s *syncer) plugged(live []*Network) (all []plugged, err error) {
+	for _, n := range live {
+		eps, endpointsErr := s.m.Endpoints(n.ID)
+		err = errors.Join(err, endpointsErr)
+		for _, e := range eps {
+			p := plugged{n: n, e: e}
+			if info, err := os.Stat(s.m.endpointPath(n.ID, e.ContainerID)); err == nil { // it has just ended, else
+				p.since = info.ModTime()
+			}
+			all = append(all, p)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b plugged) int { return a.since.Compare(b.since) })
+	return all, err
 }
 
 // held looks at an endpoint while its container is held, if it can be.
@@ -270,23 +309,14 @@ func (s *syncer) published(e *Endpoint) error {
 			return err
 		}
 	}
-	id, want := short(e.ID), fw.Count(e)
-	if s.rules[e.Firewall][id] == want {
+	id := short(e.ID)
+	if len(fw.Mend(e, s.rules[e.Firewall][id])) == 0 {
 		return nil
 	}
 	// Seen before the container was held, it may have been just started.
 	there, err := fw.Published(s.ctx)
-	if err != nil || there[id] == want {
+	if err != nil {
 		return err
 	}
-	if there[id] > 0 {
-		old, err := fw.Unpublish(s.ctx, id)
-		if err != nil {
-			return err
-		}
-		if err := s.do(old...); err != nil {
-			return err
-		}
-	}
-	return s.do(fw.Publish(e)...)
+	return s.do(fw.Mend(e, there[id])...)
 }
