@@ -76,7 +76,9 @@ func (r *journalReader) show(ctx context.Context, more ...string) (done bool, er
 	}
 	done, err = r.entries(out)
 	ended := ctx.Err() != nil
-	stop()
+	if done || err != nil {
+		stop() // there may be more, which nobody wants
+	}
 	waitErr := cmd.Wait()
 	switch {
 	case ended && errors.Is(err, io.ErrUnexpectedEOF):

@@ -96,6 +96,59 @@ labels() {
     same "nothing is left" "$(./mydocker ps -aq | wc -l)" 0
 }
 
+# --log-driver journald with the real journal: what journalctl shows, by Docker's fields, and what `logs` reads back.
+journal() {
+    export LC_ALL=C
+    ./mydocker run -d --name spoken --log-driver journald --log-opt labels=tier --label tier=front busybox sh -c \
+        'echo one; echo two >&2; head -c 20000 /dev/zero | tr "\0" x; echo; printf unfinished' >id
+    ./mydocker wait spoken
+    same "journalctl" "$(journalctl -q -o cat CONTAINER_NAME=spoken MESSAGE=one + CONTAINER_NAME=spoken PRIORITY=3 | sort)" $'one\ntwo'
+    same "Docker's fields" "$(journalctl -q -o export CONTAINER_NAME=spoken MESSAGE=two | grep -aE '^(CONTAINER|IMAGE|PRIORITY|SYSLOG_ID|TIER)' | sed 's/EPOCH=.*/EPOCH/; s/ORDINAL=.$/ORDINAL/' | sort)" \
+        "CONTAINER_ID=$(cut -c-12 id)
+CONTAINER_ID_FULL=$(cat id)
+CONTAINER_LOG_EPOCH
+CONTAINER_LOG_ORDINAL
+CONTAINER_NAME=spoken
+CONTAINER_TAG=$(cut -c-12 id)
+IMAGE_NAME=busybox
+PRIORITY=3
+SYSLOG_IDENTIFIER=$(cut -c-12 id)
+TIER=front"
+    same "a long line is in pieces, and one without an end" "$(journalctl -q -o export CONTAINER_NAME=spoken | grep -aoE '^CONTAINER_PARTIAL_(LAST|MESS|ORD).*' | sort | uniq -c | tr -s ' ')" \
+        " 2 CONTAINER_PARTIAL_LAST=false
+ 1 CONTAINER_PARTIAL_LAST=true
+ 2 CONTAINER_PARTIAL_MESSAGE=true
+ 2 CONTAINER_PARTIAL_ORDINAL=1
+ 1 CONTAINER_PARTIAL_ORDINAL=2"
+    same "logs" "$(./mydocker logs spoken 2>/dev/null | tr -s x)" $'one\nx\nunfinished'
+    same "logs, the long line" "$(./mydocker logs spoken 2>/dev/null | wc -c)" 20015
+    same "logs, standard error" "$(./mydocker logs spoken 2>&1 >/dev/null)" two
+    same "logs -n" "$(./mydocker logs -n 1 spoken)" unfinished
+    same "logs --details" "$(./mydocker logs --details spoken 2>/dev/null | head -n 1)" "TIER=front one"
+
+    ./mydocker run -d --name talker --log-driver journald busybox sh -c 'echo 1; until [ -e /go ]; do sleep 0.1; done; echo 2; until [ -e /end ]; do sleep 0.1; done; echo 3; echo 4'
+    ./mydocker logs -f talker >followed &
+    until grep -q 1 followed; do sleep 0.2; done
+    systemctl restart systemd-journald # a container goes on telling the next one
+    ./mydocker exec talker touch /go
+    until grep -q 2 followed; do sleep 0.2; done
+    since=$(./mydocker logs -t talker | sed -n 's/ 2$//p')
+    ./mydocker exec talker touch /end
+    wait $!
+    same "one that said nothing" "$(./mydocker run --name mute --log-driver journald busybox true && ./mydocker logs mute 2>&1; echo $?)" 0
+    same "logs -f, to the end" "$(cat followed)" $'1\n2\n3\n4'
+    same "logs --since" "$(./mydocker logs --since "$since" talker)" $'2\n3\n4'
+    same "logs --until" "$(./mydocker logs --until "$since" talker)" $'1\n2'
+    ./mydocker start -a talker >/dev/null
+    same "after another start" "$(./mydocker logs talker | tr -d '\n')" 12341234
+    same "nothing is lost" "$(./mydocker run --name many --log-driver journald busybox seq 3000 >/dev/null; ./mydocker logs many | cksum)" "$(seq 3000 | cksum)"
+    same "one that has ended, and the follower" "$(./mydocker logs -f --tail 2 many 2>&1)" $'2999\n3000'
+    for _ in 1 2 3 4 5; do
+        same "the end of a log is no failure" "$(./mydocker logs --tail 1 many 2>&1; echo $?)" $'3000\n0'
+    done
+    ./mydocker rm spoken talker many mute
+}
+
 same() { # WHAT GOT WANT
     [[ $2 == "$3" ]] || { echo "vm.sh: $1: $2, not $3" >&2; exit 1; }
     echo "ok   $1"
@@ -136,6 +189,8 @@ if [[ ${1-} == systemd ]]; then
     [[ -d /run/systemd/system ]] || { echo "vm.sh: systemd does not run here" >&2; exit 1; }
     echo "--- AppArmor's default profile"
     apparmor
+    echo "--- the journal"
+    journal
     exec env MYDOCKER_TEST_SYSTEMD=1 ./container.test -test.timeout 15m -test.v -test.run 'Systemd|AppArmor'
 fi
 

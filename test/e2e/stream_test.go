@@ -264,6 +264,32 @@ func TestJournaldPieces(t *testing.T) {
 	equal(t, "the line", len(first["MESSAGE"]+last["MESSAGE"]), 17000)
 }
 
+// journalctl has said all before it ends: it is waited for, and not killed in between.
+func TestJournalIsReadToItsEnd(t *testing.T) {
+	cleanHost(t)
+	listenAsJournal(t)
+	must(t, "create", "--name", "told", "--log-driver", "journald", "busybox", "true")
+	t.Cleanup(func() { must(t, "rm", "told") })
+	dir := t.TempDir()
+	script := `#!/bin/sh
+[ "$1" != --sync ] || exit 0
+echo '{"MESSAGE":"said","PRIORITY":"6","TIER":"front","__CURSOR":"1"}'
+exec >&-
+sleep 0.2
+`
+	if err := os.WriteFile(dir+"/journalctl", []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	path := append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+	for _, flags := range []string{"logs told", "logs -f told", "logs --details told"} {
+		want := result{out: "said\n"}
+		if strings.Contains(flags, "--details") {
+			want.out = "TIER=front said\n"
+		}
+		equal(t, flags, myWith(t, nil, path, strings.Fields(flags)...), want)
+	}
+}
+
 // journalEntry reads https://systemd.io/JOURNAL_NATIVE_PROTOCOL.
 func journalEntry(t testing.TB, data []byte) map[string]string {
 	t.Helper()
