@@ -41,6 +41,9 @@ import (
 //	says: a part of the sentence that this mistake is answered with
 //	commands
 //	```
+//	```right
+//	commands of another way that is right, too
+//	```
 //	```setup
 //	commands that prepare the step
 //	```
@@ -53,7 +56,7 @@ const maxFile = 1 << 20
 
 // kinds are the blocks that a step may have, and what may stand at their heads.
 func kinds() map[string][]string {
-	return map[string][]string{"sh": nil, "check": {"fail"}, "hint": nil, "solution": {"answer"}, "wrong": {"says", "answer"}, "setup": nil}
+	return map[string][]string{"sh": nil, "check": {"fail"}, "hint": nil, "solution": {"answer"}, "wrong": {"says", "answer"}, "right": {"answer"}, "setup": nil}
 }
 
 // block is one fenced block.
@@ -169,6 +172,8 @@ func (s section) step(file string) (Step, error) {
 				return step, fault(file, b.line, "step %q has two solutions", s.title)
 			}
 			step.Solution = Answer{b.body, b.head["answer"]}
+		case "right":
+			step.Right = append(step.Right, Answer{b.body, b.head["answer"]})
 		case "wrong":
 			if b.head["says"] == "" {
 				return step, fault(file, b.line, "a mistake begins with \"says: \" and a part of the sentence that answers it")
@@ -182,8 +187,8 @@ func (s section) step(file string) (Step, error) {
 	switch {
 	case len(step.Checks) > 0 && step.Solution == (Answer{}):
 		return step, fault(file, s.line, "step %q has checks and no solution", s.title)
-	case len(step.Checks) == 0 && len(step.Wrong) > 0:
-		return step, fault(file, s.line, "step %q has mistakes and no check to find them", s.title)
+	case len(step.Checks) == 0 && len(step.Wrong)+len(step.Right) > 0:
+		return step, fault(file, s.line, "step %q has mistakes or other ways and no check to judge them", s.title)
 	}
 	return step, nil
 }

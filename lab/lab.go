@@ -53,6 +53,8 @@ type Step struct {
 	Solution Answer
 	// Wrong are the usual mistakes. The tests make them, and look for the sentence that answers each.
 	Wrong []Wrong
+	// Right are other ways than the solution that are as good: a check judges what is there, not what was typed.
+	Right []Answer
 }
 
 // Check passes when its script ends with status 0.
