@@ -44,14 +44,14 @@ func (x *exam) gateway(st *station) {
 		return // the address has gone with the switch: see bridge-down
 	}
 	if len(s.subnets()) == 0 {
-		address := netip.PrefixFrom(r.Via, st.prefix().Bits())
+		command := fmt.Sprintf("%saddr add %s dev %s", x.ip(s.router), netip.PrefixFrom(r.Via, st.prefix().Bits()), s.bridge.Name)
 		if st.endpoint != nil {
-			address = netip.PrefixFrom(st.gateway(), st.prefix().Bits())
+			command = x.give(s.bridge, netip.PrefixFrom(st.gateway(), st.prefix().Bits()))
 		}
 		x.add(Finding{ID: "bridge-without-address", Object: s.bridge.Name, About: append(s.about(), st.name()),
 			Values:   []any{"bridge", s.bridge.Name, "namespace", st.name(), "gateway", r.Via},
 			Evidence: []Evidence{{x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}, show},
-			Commands: []string{fmt.Sprintf("%saddr add %s dev %s", x.ip(s.router), address, s.bridge.Name)}})
+			Commands: []string{command}})
 		return
 	}
 	right := s.subnets()[0].Addr()

@@ -80,14 +80,19 @@ func has(l *world.Link, a netip.Addr) bool {
 	return slices.ContainsFunc(l.Addresses, func(have world.Address) bool { return have.Prefix.Addr() == a })
 }
 
+// give is the command by which mydocker gives an address. It is in our records, so nobody else has it, and no neighbour is asked (DAD).
+func (x *exam) give(l *world.Link, a netip.Prefix) string {
+	if a.Addr().Is6() {
+		return fmt.Sprintf("%saddr add %s dev %s nodad", x.ip(l.Namespace), a, l.Name)
+	}
+	return fmt.Sprintf("%saddr add %s broadcast + dev %s", x.ip(l.Namespace), a, l.Name)
+}
+
 // restore gives an address back, and the default route that went with it: the kernel takes away the routes that need it.
 func (x *exam) restore(l *world.Link, p place) (commands []string) {
 	n, six := l.Namespace, p.address.Addr().Is6()
 	if !has(l, p.address.Addr()) {
-		commands = append(commands, fmt.Sprintf("%saddr add %s dev %s", x.ip(n), p.address, l.Name))
-	}
-	if six && len(commands) > 0 {
-		commands[0] += " nodad" // it is in our records, so nobody else has it; and it works at once
+		commands = append(commands, x.give(l, p.address))
 	}
 	if p.gateway.IsValid() && n.DefaultRoute(six) == nil {
 		commands = append(commands, fmt.Sprintf("%s replace default via %s dev %s", x.route(n, six), p.gateway, l.Name))
