@@ -96,7 +96,7 @@ func TestBadFiles(t *testing.T) {
 		head + step + "```check\nfail: f\n\n```\n":                    "would always pass",
 		head + step + "```check\nfail: f\ntrue\n```\n":                "has checks and no solution",
 		head + step + check + "```wrong\nfalse\n```\n":                "a mistake begins with \"says: \"",
-		head + step + "```wrong\nsays: x\nfalse\n```\n":               "has mistakes and no check",
+		head + step + "```wrong\nsays: x\nfalse\n```\n":               "has mistakes or other ways and no check",
 		head + step + check + "```solution\ntrue\n```\n":              "has two solutions",
 		head + "```check\nfail: f\ntrue\n```\n" + step + check:        "a block check belongs to a step",
 		"---\ntitle: x\nabout: y\nhosts: 9\n---\n" + step + check:     `hosts is "9"`,
