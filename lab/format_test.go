@@ -90,7 +90,7 @@ func TestBadFiles(t *testing.T) {
 		"---\ntitle: x\n---\n" + step + check:    "title and about are needed",
 		head:                                     "there is no step",
 		head + step:                              "no step has a check",
-		head + step + "```chekc\n```\n":          `line 6: unknown kind of block "chekc": check, hint, setup, sh, solution, wrong`,
+		head + step + "```chekc\n```\n":          `line 6: unknown kind of block "chekc": check, hint, right, setup, sh, solution, wrong`,
 		head + step + "```check\nfail: f\ntrue\n":                     "line 6: the block check has no end",
 		head + step + "```check\ntrue\n```\n":                         "a check begins with \"fail: \"",
 		head + step + "```check\nfail: f\n\n```\n":                    "would always pass",
