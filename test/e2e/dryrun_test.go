@@ -15,6 +15,7 @@ import (
 const dump = `
 dump() {
 	local gone='del(.ifindex, .link_index, .link_netnsid, .link, .operstate, .stats64, .valid_life_time, .preferred_life_time, .promiscuity, .netns)'
+	for i in $(seq 600); do bridge link show | grep -q "state disabled" || break; sleep 0.1; done # until the kernel has seen that the cables are plugged in
 	ip -j -d link show | jq -cS ".[] | walk(if type == \"object\" then $gone else . end)
 		| if .linkinfo.info_kind == \"veth\" then del(.address) else . end
 		| if .linkinfo.info_data then .linkinfo.info_data |= with_entries(select(.key | test(\"timer|root_id|bridge_id\") | not)) else . end
@@ -55,8 +56,12 @@ func settled(text string) string {
 // What --dry-run prints, run by a person on a clean host, makes the same network as mydocker makes on another: by every
 // tool's account, with either backend.
 func TestDryRunMakesTheSameNetwork(t *testing.T) {
-	const network = `network create --subnet 10.88.0.0/24 --subnet fd00:88::/64 -o com.docker.network.bridge.enable_icc=false br0`
-	const place = `--name web --network name=br0,ip=10.88.0.7 --network name=br1,gw-priority=1,driver-opt=com.docker.network.endpoint.ifname=wan -p 8080:80 -p 127.0.0.1:8443:443 -p [fd99::1]:8081:80 -p 9000-9009:7000-7009/udp busybox sleep 3600`
+	const network = `network create --subnet 10.88.0.0/24 --gateway 10.88.0.254 --ip-range 10.88.0.64/26 --subnet fd00:88::/64 -o com.docker.network.driver.mtu=1400 -o com.docker.network.bridge.enable_icc=false br0`
+	const others = `m network create --subnet 10.89.0.0/24 -o com.docker.network.bridge.name=lan0 -o com.docker.network.bridge.enable_ip_masquerade=false -o mydocker.bridge.guard=false br1
+		m network create --internal --ipv6 --subnet 10.90.0.0/24 --subnet fd00:90::/64 in0
+		m network create -d macvlan --subnet 10.77.0.0/24 -o parent=eth0 mv0`
+	place := strings.Join(strings.Fields(`--name web --network name=br0,ip=10.88.0.7,mac-address=02:00:00:00:00:77 --network name=br1,gw-priority=1,driver-opt=com.docker.network.endpoint.ifname=wan --network in0 --network mv0 --net-rate 10mbit --net-burst 64k
+		-p 8080:80 -p 127.0.0.1:8443:443 -p [fd99::1]:8081:80 -p [::1]:8082:80 -p 9000-9009:7000-7009/udp busybox sleep 3600`), " ")
 	for _, backend := range []string{"iptables", "nftables"} {
 		t.Run(backend, func(t *testing.T) {
 			dir := t.TempDir()
@@ -71,12 +76,12 @@ func TestDryRunMakesTheSameNetwork(t *testing.T) {
 			on(`m image bootstrap >/dev/null; m ` + strings.Replace(network, "create", "create --dry-run", 1) + ` > network.sh
 				m ` + network + `
 				dump > network.made
-				m network create --subnet 10.89.0.0/24 br1
+				` + others + `
 				m run --dry-run ` + place + ` > run.sh
 				m run -d ` + place + `
 				dump > run.made; cp run.made plan.made
-				m network plan br0 br1 > plan.sh
-				m rm -f web; m network rm br0 br1`)
+				m network plan br0 br1 in0 mv0 > plan.sh
+				m rm -f web; m network rm br0 br1 in0 mv0`)
 			on(`sh network.sh; dump > network.scripted`)
 			on(`sh run.sh; dump > run.scripted`)
 			on(`sh plan.sh; dump > plan.scripted`)
