@@ -94,11 +94,11 @@ func checkDualStack(t *testing.T, use func(*Options)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	live, err := recordedNetworks(m.root.Run + "/networks")
+	live, err := m.liveNetworks()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ops, err := fw.Networks(context.Background(), live); len(ops) > 0 || err != nil {
+	if ops, err := fw.Networks(context.Background(), live[m.chosen()]); len(ops) > 0 || err != nil {
 		t.Errorf("%v, %v", ops, err)
 	}
 	run(t, "bash", "-c", "ip6tables -F; nft flush table ip6 mydocker 2>/dev/null; true")
