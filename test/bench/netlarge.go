@@ -46,6 +46,7 @@ func (s *site) probed(probe func() (float64, error)) (rate float64, err error) {
 		if err := ownRulesFirst(s.c.name); err != nil {
 			return 0, err
 		}
+		time.Sleep(probeTime / 4) // the kernel has thrown the old rules away
 	}
 	if !s.large {
 		return probe()
