@@ -90,7 +90,7 @@ func (s *Store) storeDiff(ctx context.Context, upper string) (Descriptor, error)
 	if err != nil {
 		return Descriptor{}, err
 	}
-	if err := WriteDiff(ctx, upper, w); err != nil {
+	if err := writeDiff(ctx, upper, w, false); err != nil {
 		return Descriptor{}, errors.Join(err, w.abort())
 	}
 	d := Descriptor{MediaType: mediaOCILayer, Size: w.size}
@@ -98,16 +98,16 @@ func (s *Store) storeDiff(ctx context.Context, upper string) (Descriptor, error)
 	return d, err
 }
 
-// WriteDiff archives what a container has changed, from its upper directory, as a layer: whiteouts for what is gone,
-// markers for directories through which nothing shines.
-func WriteDiff(ctx context.Context, upper string, w io.Writer) error {
+// writeDiff archives what a container has changed, from its upper directory, as a layer: whiteouts for what is gone,
+// markers for directories through which nothing shines. marked is as treeWriter's.
+func writeDiff(ctx context.Context, upper string, w io.Writer, marked bool) error {
 	fd, err := openDirectory(upper)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
 	t := newTreeWriter(ctx, w)
-	t.layer = true
+	t.layer, t.marked = true, marked
 	if err := t.writeTree(fd, ""); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,42 @@ func TestCommitIsWhatTheContainerSaw(t *testing.T) {
 	run(t, "umoci", "unpack", "--image", work+"/layout:x", work+"/bundle")
 	if theirs := list(t, work+"/bundle/rootfs"); theirs != want {
 		t.Errorf("umoci unpacks\n%s\nthe container saw\n%s", theirs, want)
+	}
+}
+
+// TestNamesThatMeanRemovals: what a container calls .wh.NAME would remove NAME from the image that is made of it.
+func TestNamesThatMeanRemovals(t *testing.T) {
+	for name, script := range map[string]string{
+		"/dir/.wh.a": "echo x > dir/.wh.a", "/.wh.keep": "mkdir .wh.keep", "/dir/.wh..wh..opq": "echo x > dir/.wh..wh..opq",
+		"/.wh..wh.plnk": "ln -s /etc .wh..wh.plnk", "/new/.wh.x": "mkdir new; echo x > new/.wh.x",
+	} {
+		s := newStore(t)
+		img, r, merged := container(t, s, script)
+		if _, err := s.Commit(context.Background(), CommitOptions{Rootfs: r, Base: img, Reference: "made:1"}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q cannot be part of an image", name)) {
+			t.Errorf("commit with %s: %v", name, err)
+		}
+		if images, err := s.List(); err != nil || len(images) != 1 {
+			t.Errorf("%s: %d images, %v; want the base alone", name, len(images), err)
+		}
+		changes, err := r.Diff()
+		if err != nil || !slices.Contains(changes, Change{'A', name}) || slices.ContainsFunc(changes, func(c Change) bool { return c.Kind == 'D' }) {
+			t.Errorf("diff with %s: %v, %v", name, changes, err)
+		}
+		// An archive of all files has it as a file; only who makes an image of that has to know.
+		var archive bytes.Buffer
+		if err := Export(context.Background(), merged, &archive); err != nil {
+			t.Fatal(err)
+		}
+		var warned []string
+		s.warn = func(m string) { warned = append(warned, m) }
+		imported, err := s.Import(context.Background(), &archive, ImportOptions{Reference: "flat:1"})
+		if err != nil || len(warned) != 1 || !strings.Contains(warned[0], strings.TrimPrefix(name, "/")) {
+			t.Errorf("import with %s: warned %q, %v", name, warned, err)
+			continue
+		}
+		if _, err := os.Stat(mounted(t, s, imported) + "dir/a"); err != nil {
+			t.Errorf("import with %s has removed another file: %v", name, err)
+		}
 	}
 }
 

@@ -143,7 +143,7 @@ func copyLayer(layer, to string) error {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		err := WriteDiff(context.Background(), layer, w)
+		err := writeDiff(context.Background(), layer, w, true)
 		w.CloseWithError(err)
 		done <- err
 	}()

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -8,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -103,17 +106,46 @@ func (s *Store) copyLayer(ctx context.Context, r io.Reader, kept *blobWriter) (D
 	}
 	defer plainText.Close()
 	sum := sha256.New()
-	var unpackedTo io.Writer = sum
+	names, removal := scanRemovals()
+	unpackedTo := io.MultiWriter(sum, names)
 	if !storable {
-		unpackedTo = io.MultiWriter(sum, kept)
+		unpackedTo = io.MultiWriter(sum, names, kept)
 	}
-	if _, err := io.CopyBuffer(onlyWriter{unpackedTo}, plainText, make([]byte, 256<<10)); err != nil {
+	_, err = io.CopyBuffer(onlyWriter{unpackedTo}, plainText, make([]byte, 256<<10))
+	names.Close()
+	first := <-removal
+	if err != nil {
 		return Descriptor{}, "", fmt.Errorf("read the archive: %w", err)
+	}
+	if first != "" {
+		s.tell("the archive has a file %q, and maybe more whose names begin with %s: in an image that means that another file is removed, so the image does not have it", first, whiteoutPrefix)
 	}
 	if _, err := io.Copy(io.Discard, asItCame); err != nil {
 		return Descriptor{}, "", fmt.Errorf("read the archive: %w", err)
 	}
 	return Descriptor{MediaType: mediaType}, Digest("sha256:" + hex.EncodeToString(sum.Sum(nil))), nil
+}
+
+// scanRemovals tells the first name of an archive, which is written to w, that an image takes for a removal: a root file
+// system may well have a file of that name, and `tar` puts it in. What is no archive is for the unpacker to say.
+func scanRemovals() (w *io.PipeWriter, first <-chan string) {
+	r, w := io.Pipe()
+	found := make(chan string, 1)
+	go func() {
+		name := ""
+		for archive := tar.NewReader(r); name == ""; {
+			h, err := archive.Next()
+			if err != nil {
+				break
+			}
+			if base := path.Base(h.Name); strings.HasPrefix(base, whiteoutPrefix) {
+				name = h.Name
+			}
+		}
+		io.Copy(io.Discard, r)
+		found <- name
+	}()
+	return w, found
 }
 
 // gatherMade gathers an image that is made here: its layers are in the blobs, its configuration is in memory.

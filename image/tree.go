@@ -23,6 +23,9 @@ type treeWriter struct {
 	buf  []byte
 	// layer reads overlay's own marks and writes them as whiteouts: the tree is the upper directory of an overlay.
 	layer bool
+	// marked says that the layer was unpacked here, and may have files that stand for overlay's marks (keepMarker). What a
+	// container calls so is a file like others, and no archive of a layer can have it.
+	marked bool
 	// owners says who the users of a container with a user namespace are on the host; empty: the same.
 	owners Owners
 	// resetOwner writes root as everybody's owner.
@@ -41,7 +44,7 @@ func (t *treeWriter) writeTree(dir int, prefix string) error {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
-		if t.layer && name == opaqueMarker {
+		if t.marked && name == opaqueMarker {
 			continue // written right behind its directory, before what is in it
 		}
 		if err := t.writeEntry(dir, name, path.Join(prefix, name)); err != nil {
@@ -85,6 +88,10 @@ func (t *treeWriter) writeEntry(dir int, base, name string) error {
 	}
 	if err != nil {
 		return fmt.Errorf("read %q: %w", name, err)
+	}
+	if t.layer && !t.marked && strings.HasPrefix(base, whiteoutPrefix) {
+		return fmt.Errorf("the file %q cannot be part of an image: a name that begins with %s means there that another file is removed "+
+			"(OCI image-spec, layer.md); give it another name, or keep it in a volume", "/"+name, whiteoutPrefix)
 	}
 	if t.layer && isWhiteout(&st) {
 		return t.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(path.Dir(name), whiteoutPrefix+base), Mode: 0o600, Format: tar.FormatPAX})
