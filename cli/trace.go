@@ -100,23 +100,17 @@ func (s *session) explainSilence(w *world.World, t *trace.Trace, texts *lang.Cat
 	if err != nil {
 		return err
 	}
-	said := map[string]bool{}
-	names := []string{t.Request.FromName, t.Request.ToName, fmt.Sprintf("%d/%s", t.Request.To.Port(), t.Request.Proto)}
-	for _, name := range names {
-		few, err := all.Only(w, name)
-		if err != nil {
-			continue // an address, "outside": the doctor knows no such thing
-		}
-		for _, f := range few.Findings {
-			if said[f.Key()] {
-				continue
-			}
-			if len(said) == 0 {
-				fmt.Fprintln(s.streams.Out, texts.Text("trace.faults"))
-			}
-			said[f.Key()] = true
-			fmt.Fprintf(s.streams.Out, "  %s %s: %s\n", f.ID, f.Object, f.Cause(texts))
-		}
+	way := t.Way()
+	on := doctor.Way{Names: way.Names, Targets: way.Targets, Start: way.Start, End: way.End, Six: t.Request.Six(), Beyond: way.Beyond, Routed: way.Routed, Out: way.Out}
+	if way.Host {
+		on.Ports = []string{doctor.PortName(t.Request.To.Port(), t.Request.Proto)}
+	}
+	found := all.On(w, on)
+	if len(found) > 0 {
+		fmt.Fprintln(s.streams.Out, texts.Text("trace.faults"))
+	}
+	for _, f := range found {
+		fmt.Fprintf(s.streams.Out, "  %s %s: %s\n", f.ID, f.Object, f.Cause(texts))
 	}
 	return nil
 }

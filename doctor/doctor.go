@@ -135,9 +135,9 @@ func concerned(w *world.World, ref string) ([]string, error) {
 		return names, nil
 	}
 	if port, proto, ok := portRef(ref); ok {
-		names = append(names, portName(port, proto))
+		names = append(names, PortName(port, proto))
 		for _, e := range w.Endpoints {
-			if slices.Contains(portNames(e), portName(port, proto)) {
+			if slices.Contains(portNames(e), PortName(port, proto)) {
 				names = append(names, e.ContainerName, e.NetworkName, e.Bridge)
 			}
 		}

@@ -363,7 +363,8 @@ const sync = "mydocker network sync"
 
 // Ports as they are called.
 
-func portName(port uint16, proto string) string { return fmt.Sprintf("port %d/%s", port, proto) }
+// PortName is how a port of a router is called in Finding.About.
+func PortName(port uint16, proto string) string { return fmt.Sprintf("port %d/%s", port, proto) }
 
 // portRef reads 8080 and 8080/udp.
 func portRef(s string) (port uint16, proto string, ok bool) {
@@ -378,7 +379,7 @@ func portRef(s string) (port uint16, proto string, ok bool) {
 func portNames(e *network.Endpoint) (names []string) {
 	for _, p := range e.Ports {
 		for i := range max(p.Count, 1) {
-			names = append(names, portName(p.HostPort+i, p.Proto))
+			names = append(names, PortName(p.HostPort+i, p.Proto))
 		}
 	}
 	return names

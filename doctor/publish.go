@@ -26,7 +26,7 @@ type publication struct {
 
 func (p *publication) six() bool { return p.target.Addr().Is6() }
 
-func (p *publication) name() string { return portName(p.port, p.proto) }
+func (p *publication) name() string { return PortName(p.port, p.proto) }
 
 func (p *publication) about() []string {
 	about := []string{p.name()}

@@ -152,7 +152,7 @@ func (x *exam) leakedRules(ids map[string]bool) error {
 					if e.Addr.IsValid() {
 						set = "addresses { " + e.Addr.String() + " . " + e.Proto
 					}
-					x.add(Finding{ID: "leaked-rule", Object: fmt.Sprintf("%s: %s . %d", c.Place(), e.Proto, e.Port), About: []string{"host", portName(e.Port, e.Proto)}, Values: []any{"rule", fmt.Sprintf("%s . %d : %s", e.Proto, e.Port, e.To), "chain", c.Place()},
+					x.add(Finding{ID: "leaked-rule", Object: fmt.Sprintf("%s: %s . %d", c.Place(), e.Proto, e.Port), About: []string{"host", PortName(e.Port, e.Proto)}, Values: []any{"rule", fmt.Sprintf("%s . %d : %s", e.Proto, e.Port, e.To), "chain", c.Place()},
 						Evidence: []Evidence{{"nft list table " + c.Family + " mydocker", e.Comment}}, Commands: []string{fmt.Sprintf("nft 'delete element %s mydocker %s . %d }'", c.Family, set, e.Port)}})
 				}
 			}

@@ -41,7 +41,7 @@ func (x *exam) services() error {
 		for _, m := range c.Wanted {
 			for _, s := range listeners(x.w.Host, m.Proto, m.HostPort) {
 				if m.HostPort != 0 && (!m.HostIP.IsValid() || m.HostIP.IsUnspecified() || s.Takes(m.HostIP)) {
-					x.taken(portName(m.HostPort, m.Proto), x.w.Host, s, []string{portName(m.HostPort, m.Proto), c.Name})
+					x.taken(PortName(m.HostPort, m.Proto), x.w.Host, s, []string{PortName(m.HostPort, m.Proto), c.Name})
 				}
 			}
 		}

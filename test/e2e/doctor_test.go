@@ -77,3 +77,48 @@ func TestDoctorAndTrace(t *testing.T) {
 	}
 	refused(t, 125, []string{"nobody"}, "trace", "db", "nobody")
 }
+
+// trace quotes the doctor where the packet goes, and nowhere else: not the sender's own ports, its other networks, the other family, or
+// what takes nothing from this packet.
+func TestTraceQuotesWhatIsOnTheWay(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "br0")
+	makeNetwork(t, "br1")
+	sleeper(t, "web", "-net", "br0", "-p", "8080:80", "-p", "8081:81") // nobody listens in it
+	sleeper(t, "db", "-net", "br0")
+	sh(t, binary+" network connect br1 db")
+	sleeper(t, "far", "-net", "br1", "-p", "9090:90")
+	for _, c := range []struct {
+		script, undo, from, to string
+		quotes                 []string
+	}{
+		{"", "", "web", "outside:9/udp", nil}, // refused there
+		{"", "", "db", "web:80", []string{"not-listening web port 8080/tcp"}},
+		{"", "", "outside", "host:8081", []string{"not-listening web port 8081/tcp"}},
+		{"", "", "outside", "host:7000", nil},
+		{"", "", "outside", "host:9090", []string{"not-listening far port 9090/tcp"}},
+		{"sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1", "db", "web:70", nil},
+		{"sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1", "web", "outside/icmp", []string{"ip-forward-off host"}},
+		{"iptables -t nat -F POSTROUTING", binary + " network sync", "web", "outside/icmp", []string{"masquerade-missing br0"}},
+		{"iptables -t nat -F POSTROUTING", binary + " network sync", "outside", "host:8080", []string{"not-listening web port 8080/tcp"}},
+		{"iptables -t nat -F POSTROUTING", binary + " network sync", "db", "host:8080", []string{"hairpin br0", "not-listening web port 8080/tcp"}},
+		{"ip link set br1 down", binary + " network sync", "db", "web:70", nil},
+		{"ip link set br1 down", binary + " network sync", "db", "far:70", []string{"bridge-down br1"}},
+		{"iptables -t nat -F MYDOCKER", binary + " network sync", "outside", "host:8081", []string{"dnat-missing port 8081/tcp"}},
+		{"ip -n db route del default", "ip -n db route add default via $(ip -n db -4 -o addr show eth0 | sed -E 's/.* ([0-9.]+)[.][0-9]+[/].*/\\1.1/')", "db", "far:70", nil},
+		{"ip -n db route del default", "ip -n db route add default via $(ip -n db -4 -o addr show eth0 | sed -E 's/.* ([0-9.]+)[.][0-9]+[/].*/\\1.1/')", "db", "outside/icmp", []string{"no-default-route db"}},
+	} {
+		sh(t, c.script+"\n:")
+		r := my(t, "trace", c.from, c.to)
+		sh(t, c.undo+"\n:")
+		_, quoted, _ := strings.Cut(r.out, "What the doctor says about it:\n")
+		var quotes []string
+		for line := range strings.Lines(quoted) {
+			object, _, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			quotes = append(quotes, object)
+		}
+		if r.code != 1 || !slices.Equal(quotes, c.quotes) {
+			t.Errorf("after %q, trace %s %s ends with %d and quotes %q, not %q:\n%s%s", c.script, c.from, c.to, r.code, quotes, c.quotes, r.out, r.err)
+		}
+	}
+}
