@@ -217,7 +217,9 @@ func TestInfoAndDiskUsage(t *testing.T) {
 	my(t, "run", "-d", "--name", "up", "-v", "data:/data", "busybox", "sh", "-c", "dd if=/dev/zero of=/data/x bs=1000 count=5; dd if=/dev/zero of=/y bs=1000 count=7; sleep 3600")
 	my(t, "create", "--name", "down", "busybox")
 	equal(t, "info -f", my(t, "info", "-f", "{{.Containers}} {{.ContainersRunning}} {{.ContainersStopped}} {{.Images}} {{.ServerVersion}}"), "2 1 1 1 1.2.3\n")
-	match(t, "info", my(t, "system", "info"), `(?m)^Containers: 2\n Running: 1\n[\s\S]*^Storage Driver: overlay2$[\s\S]*^Root Dir: /var/lib/mydocker$`)
+	match(t, "info", my(t, "system", "info"), `^Client: mydocker\n Version:    1.2.3\n Context:    default\n Debug Mode: false\n\nServer:\n Containers: 2\n  Running: 1\n`+
+		`  Paused: 0\n  Stopped: 1\n Images: 1\n Server Version: 1.2.3\n Storage Driver: overlay2\n [\s\S]*\n Plugins:\n  Volume: local\n  Network: bridge [\s\S]*\n Security Options:\n[\s\S]*`+
+		`  seccomp\n   Profile: builtin\n[\s\S]*\n Docker Root Dir: /var/lib/mydocker\n[\s\S]*\n Insecure Registries:\n  ::1/128\n  127.0.0.0/8\n`)
 	for try := 0; my(t, "exec", "up", "sh", "-c", "wc -c < /y || echo 0") != "7000\n"; try++ {
 		if try > 3000 {
 			t.Fatal("the container has not written its files")

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
+	"github.com/sirupsen/logrus"
 	urfave "github.com/urfave/cli/v2"
 
 	"github.com/mydocker/mydocker/cgroups"
@@ -59,12 +58,15 @@ type infoMore struct {
 	}
 	InitBinary string
 	Swarm      struct{ LocalNodeState string }
-	Isolation  string // of Windows
-	ClientInfo clientInfo
-	HTTPProxy  string `json:"HttpProxy"`
-	HTTPSProxy string `json:"HttpsProxy"`
-	NoProxy    string
-	OSVersion  string
+	// RegistryConfig is what /etc/mydocker/registries.json says.
+	RegistryConfig  registryConfig
+	FirewallBackend struct{ Driver string }
+	Isolation       string // of Windows
+	ClientInfo      clientInfo
+	HTTPProxy       string `json:"HttpProxy"`
+	HTTPSProxy      string `json:"HttpsProxy"`
+	NoProxy         string
+	OSVersion       string
 	// IndexServerAddress is where names without a host are looked for.
 	IndexServerAddress string
 	// LiveRestoreEnabled says that containers outlive the daemon: here they need none.
@@ -77,7 +79,7 @@ type infoMore struct {
 
 // clientInfo is the program, as a client.
 type clientInfo struct {
-	versionPart
+	versionClient
 	Debug    bool
 	Plugins  []struct{}
 	Warnings []string
@@ -90,10 +92,12 @@ func (s *session) more(v2 bool) infoMore {
 		SystemTime: time.Now().Format(time.RFC3339Nano), DriverStatus: [][2]string{}, Labels: []string{}, InitBinary: "mydocker",
 		Runtimes: map[string]struct {
 			Path string `json:"path"`
-		}{"mydocker": {"mydocker"}}, ClientInfo: clientInfo{versionPart: s.versions().Client, Plugins: []struct{}{}},
+		}{"mydocker": {"mydocker"}}, ClientInfo: clientInfo{versionClient: s.versions().Client, Plugins: []struct{}{}},
 		HTTPProxy: os.Getenv("HTTP_PROXY"), HTTPSProxy: os.Getenv("HTTPS_PROXY"), NoProxy: os.Getenv("NO_PROXY"),
 		OSVersion: osRelease("VERSION_ID"), IndexServerAddress: "https://index.docker.io/v1/", LiveRestoreEnabled: true,
 	}
+	m.Debug = logrus.IsLevelEnabled(logrus.DebugLevel)
+	m.ClientInfo.Debug = m.Debug
 	m.Swarm.LocalNodeState = "inactive"
 	there := func(file string) bool { _, err := os.Stat(filepath.Join(cgroups.Mount, file)); return err == nil }
 	if v2 {
@@ -165,7 +169,7 @@ func (s *session) info() (*infoJSON, error) {
 		return nil, err
 	}
 	i := &infoJSON{ServerVersion: s.version, Containers: len(containers), Images: len(images), Driver: driver, LoggingDriver: "json-file",
-		CgroupDriver: "cgroupfs", CgroupVersion: "1", DefaultRuntime: "mydocker", KernelVersion: s.versions().Client.KernelVersion,
+		CgroupDriver: "cgroupfs", CgroupVersion: "1", DefaultRuntime: "mydocker", KernelVersion: s.versions().Server.KernelVersion,
 		OperatingSystem: cmp.Or(osRelease("PRETTY_NAME"), "Linux"), OSType: runtime.GOOS, Architecture: s.machine(), NCPU: runtime.NumCPU(), MemTotal: hostMemory(),
 		Name: name, DockerRootDir: s.root.Lib, RunDir: s.root.Run}
 	if v2 {
@@ -189,7 +193,12 @@ func (s *session) info() (*infoJSON, error) {
 	if engine.LabelsContainers() {
 		i.SecurityOptions = slices.Insert(i.SecurityOptions, len(i.SecurityOptions)-1, "name=selinux") // before cgroupns, as Docker has it
 	}
-	if i.infoMore = s.more(v2); !i.IPv4Forwarding {
+	i.infoMore = s.more(v2)
+	i.FirewallBackend.Driver = e.Networks().FirewallBackend()
+	if i.RegistryConfig, err = readRegistryConfig("/etc/mydocker/registries.json"); err != nil {
+		i.Warnings = append(i.Warnings, err.Error())
+	}
+	if !i.IPv4Forwarding {
 		i.Warnings = append(i.Warnings, "IPv4 forwarding is disabled; the first network that needs it switches it on")
 	}
 	return i, nil
@@ -208,27 +217,4 @@ func osRelease(key string) string {
 		}
 	}
 	return ""
-}
-
-func (s *session) printInfo(i *infoJSON) error {
-	w := bufio.NewWriter(s.streams.Out)
-	for _, line := range []struct {
-		name  string
-		value any
-	}{
-		{"Containers", i.Containers}, {" Running", i.ContainersRunning}, {" Paused", i.ContainersPaused}, {" Stopped", i.ContainersStopped},
-		{"Images", i.Images}, {"Server Version", i.ServerVersion}, {"Storage Driver", i.Driver}, {"Logging Driver", i.LoggingDriver},
-		{"Cgroup Driver", i.CgroupDriver}, {"Cgroup Version", i.CgroupVersion}, {"Networks", strings.Join(i.Plugins.Network, " ")},
-		{"Security Options", strings.ReplaceAll(strings.Join(i.SecurityOptions, " "), "name=", "")},
-		{"Default Runtime", i.DefaultRuntime}, {"Kernel Version", i.KernelVersion}, {"Operating System", i.OperatingSystem},
-		{"OSType", i.OSType}, {"Architecture", i.Architecture}, {"CPUs", i.NCPU}, {"Total Memory", units.BytesSize(float64(i.MemTotal))},
-		{"Name", i.Name}, {"Root Dir", i.DockerRootDir}, {"Run Dir", i.RunDir},
-	} {
-		fmt.Fprintf(w, "%s: %v\n", line.name, line.value)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	s.warn(i.Warnings)
-	return nil
 }

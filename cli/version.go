@@ -4,28 +4,44 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
 
-// versionJSON is what a template of `version` may name. There is one program, which stands for Docker's client and server.
+// versionJSON is what a template of `version` may name, with Docker's keys. There is one program, which stands for Docker's client and
+// its server. It has no API, so there is no version of one.
 type versionJSON struct {
-	Client  versionPart
-	Server  versionPart
-	Version string
+	Client versionClient
+	Server versionServer
 }
 
+// versionPart is what both halves tell.
 type versionPart struct {
-	Platform                                    struct{ Name string }
-	Version, GoVersion, Os, Arch, KernelVersion string             //nolint:revive // Docker's keys
-	Context                                     string             `json:",omitempty"` // the client's
-	GitCommit, BuildTime                        string             `json:",omitempty"`
-	Components                                  []versionComponent `json:",omitempty"` // the server's
+	Platform            struct{ Name string }
+	Version             string
+	GitCommit           string `json:",omitempty"` // known of a program that was built from a repository
+	GoVersion, Os, Arch string //nolint:revive // Docker's keys
+	BuildTime           string `json:",omitempty"`
 }
 
-// versionComponent is a program that the server is made of: there is this one.
-type versionComponent struct{ Name, Version string }
+type versionClient struct {
+	versionPart
+	Context string
+}
+
+type versionServer struct {
+	versionPart
+	KernelVersion string
+	Components    []versionComponent
+}
+
+// versionComponent is a program that the server is made of: there is this one. Docker's has its facts here once more, as words.
+type versionComponent struct {
+	Name, Version string
+	Details       map[string]string
+}
 
 func versionVerb() *verb {
 	return &verb{
@@ -42,9 +58,7 @@ func versionVerb() *verb {
 			if show != nil {
 				return show(s.streams.Out, v)
 			}
-			p := v.Client
-			_, err = fmt.Fprintf(s.streams.Out, "mydocker:\n Version:    %s\n Go version: %s\n OS/Arch:    %s/%s\n Kernel:     %s\n",
-				p.Version, p.GoVersion, p.Os, p.Arch, p.KernelVersion)
+			_, err = s.streams.Out.WriteString(v.text())
 			return err
 		},
 	}
@@ -52,6 +66,7 @@ func versionVerb() *verb {
 
 func (s *session) versions() versionJSON {
 	p := versionPart{Version: s.version, GoVersion: runtime.Version(), Os: runtime.GOOS, Arch: runtime.GOARCH}
+	p.Platform.Name = "mydocker"
 	if build, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range build.Settings {
 			switch setting.Key {
@@ -62,15 +77,38 @@ func (s *session) versions() versionJSON {
 			}
 		}
 	}
+	v := versionJSON{Client: versionClient{p, "default"}, Server: versionServer{versionPart: p}}
 	var uts unix.Utsname
 	if err := unix.Uname(&uts); err == nil { // it fails only for a bad pointer
-		p.KernelVersion = unix.ByteSliceToString(uts.Release[:])
+		v.Server.KernelVersion = unix.ByteSliceToString(uts.Release[:])
 	}
-	p.Platform.Name = "mydocker"
-	server := p
-	server.Components = []versionComponent{{"mydocker", s.version}}
-	p.Context = "default"
-	return versionJSON{Client: p, Server: server, Version: s.version}
+	details := map[string]string{"Arch": p.Arch, "Experimental": "false", "GoVersion": p.GoVersion, "KernelVersion": v.Server.KernelVersion, "Os": p.Os}
+	for key, value := range map[string]string{"BuildTime": p.BuildTime, "GitCommit": p.GitCommit} {
+		if value != "" {
+			details[key] = value
+		}
+	}
+	v.Server.Components = []versionComponent{{"Engine", p.Version, details}}
+	return v
+}
+
+// text is the layout of Docker's `version`, with the lines that mean something here.
+func (v versionJSON) text() string {
+	var out strings.Builder
+	part := func(indent string, p versionPart, last ...string) {
+		facts := []string{"Version", p.Version, "Go version", p.GoVersion, "Git commit", p.GitCommit, "Built", p.BuildTime, "OS/Arch", p.Os + "/" + p.Arch}
+		facts = append(facts, last...)
+		for i := 0; i < len(facts); i += 2 {
+			if facts[i+1] != "" {
+				fmt.Fprintf(&out, "%s%-*s%s\n", indent, 20-len(indent), facts[i]+":", facts[i+1])
+			}
+		}
+	}
+	fmt.Fprintf(&out, "Client: %s\n", v.Client.Platform.Name)
+	part(" ", v.Client.versionPart, "Context", v.Client.Context)
+	fmt.Fprintf(&out, "\nServer: %s\n Engine:\n", v.Server.Platform.Name)
+	part("  ", v.Server.versionPart, "Experimental", "false")
+	return out.String()
 }
 
 // machine is the architecture as uname -m says it.

@@ -82,6 +82,9 @@ func (m *Manager) firewall(name string) (Firewall, error) {
 	return nil, fmt.Errorf("firewall %q is not known: iptables and nftables are", name)
 }
 
+// FirewallBackend names the backend that networks get which are not in the kernel yet.
+func (m *Manager) FirewallBackend() string { return m.chosen() }
+
 // chosen is the backend for networks that are not in the kernel yet: what the command line or the configuration asks for;
 // otherwise iptables, in the flavour of the host's rules; and nftables on a host without iptables.
 func (m *Manager) chosen() string {

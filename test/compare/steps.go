@@ -254,7 +254,8 @@ func errorSteps() (list []step) {
 
 func systemSteps() []step {
 	return []step{
-		see("version", status, "version"),
+		script("version", lines, "DOCKER version | sed 's/: .*//; s/:$//'"),
+		script("info", lines, "DOCKER info | sed 's/: .*//; s/:$//'"),
 		see("version json", keys, "version --format json"),
 		see("info json", keys, "info --format json"),
 		see("system df", columns, "system df"),

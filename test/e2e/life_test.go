@@ -382,5 +382,6 @@ func TestHelp(t *testing.T) {
 		}
 		match(t, verb+" --help", must(t, verb, "--help"), "(?m)^Usage:  mydocker "+verb)
 	}
-	match(t, "version", must(t, "version"), `(?i)version`)
+	match(t, "version", must(t, "version"), `^Client: mydocker\n Version:           \S+\n Go version:        go\S+\n(?: Git commit: .*\n Built: .*\n)? OS/Arch:           linux/\w+\n`+
+		` Context:           default\n\nServer: mydocker\n Engine:\n  Version:          \S+\n(?:  .*\n)+  Experimental:     false$`)
 }
