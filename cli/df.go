@@ -48,6 +48,7 @@ func df(s *session, c *urfave.Context) error {
 	l := listing[dfRow]{
 		header: dfRow{Active: "ACTIVE", Reclaimable: "RECLAIMABLE", Size: "SIZE", TotalCount: "TOTAL", Type: "TYPE"},
 		table:  `{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}`,
+		raw:    "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\nreclaimable: {{.Reclaimable}}\n",
 	}
 	return l.print(s.streams.Out, c.String("format"), false, rows)
 }

@@ -40,7 +40,7 @@ func createFlags() []urfave.Flag {
 		list("device-write-bps", "Limit write rate (bytes per second) to a device"),
 		list("device-write-iops", "Limit write rate (IO per second) to a device"),
 		list("dns", "Set custom DNS servers"),
-		list("dns-option", "Set DNS options"),
+		list("dns-option,dns-opt", "Set DNS options"),
 		list("dns-search", "Set custom DNS search domains"),
 		str("domainname", "string", "Container NIS domain name"),
 		str("entrypoint", "string", "Overwrite the default ENTRYPOINT of the image"),

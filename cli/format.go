@@ -18,16 +18,23 @@ type listing[R any] struct {
 	header R
 	table  string // the default table's template, columns parted by \t
 	quiet  string // the template for -q
+	raw    string // the template of "raw": lines of name and value for each row
+	rawKey string // what stands before the value in "raw" with -q
 }
 
 // print writes the rows by Docker's rules for --format: "" and "table" are the default table, "table TEMPLATE" is a table
-// of other columns, "json" is one object a row, and anything else is a template executed for each row.
+// of other columns, "json" is one object a row, "raw" is lines with an empty one behind each row, and anything else is a template
+// executed for each row.
 func (l listing[R]) print(w io.Writer, format string, quiet bool, rows []R) error {
 	body, isTable := strings.CutPrefix(format, "table")
 	body = strings.TrimSpace(body)
 	switch {
 	case format == "json":
 		body = "{{json .}}"
+	case format == "raw" && l.raw != "" && quiet:
+		body = l.rawKey + ": " + l.quiet
+	case format == "raw" && l.raw != "":
+		body = l.raw
 	case quiet && body == "":
 		body, isTable = l.quiet, false
 	case format == "", isTable && body == "":

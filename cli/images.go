@@ -79,11 +79,14 @@ func listImages(s *session, c *urfave.Context) error {
 	}
 	l := listing[imageRow]{
 		header: imageHeader(),
-		table:  `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, quiet: "{{.ID}}",
+		table:  `{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`, quiet: "{{.ID}}", rawKey: "image_id",
 	}
+	digest := ""
 	if c.Bool("digests") {
+		digest = "digest: {{.Digest}}\n"
 		l.table = `{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`
 	}
+	l.raw = "repository: {{.Repository}}\ntag: {{.Tag}}\n" + digest + "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
 	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
 }
 

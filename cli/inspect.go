@@ -53,6 +53,10 @@ func inspectKind(kind, summary, usage, about string) *verb {
 	switch kind {
 	case "container":
 		flags = func() []urfave.Flag { return append(inspectFlags(), sizeFlag()) }
+	case "network":
+		flags = func() []urfave.Flag {
+			return append(inspectFlags(), yes("verbose,v", "Verbose output for diagnostics (of Swarm's networks; of others there is no more to show)"))
+		}
 	case "image":
 		flags = func() []urfave.Flag {
 			return append(inspectFlags(), platformFlag("Inspect the image only if it is made for this platform"))

@@ -220,7 +220,8 @@ func networkLs(s *session, c *urfave.Context) error {
 	l := listing[networkRow]{
 		header: networkRow{CreatedAt: "CREATED AT", Driver: "DRIVER", ID: "NETWORK ID", IPv4: "IPV4", IPv6: "IPV6", Internal: "INTERNAL",
 			Labels: "LABELS", Name: "NAME", Scope: "SCOPE", header: true},
-		table: `{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}`, quiet: "{{.ID}}",
+		table: `{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}`, quiet: "{{.ID}}", rawKey: "network_id",
+		raw: "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
 	}
 	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
 }

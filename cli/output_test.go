@@ -62,6 +62,9 @@ func TestContainerTable(t *testing.T) {
 		{"{{.Names}} {{.Label \"a.b\"}}", false, "web 1\n"},
 		{`table {{.Names}}\t{{upper .Status}}\t{{.Label "a.b"}}`, false, "NAMES     STATUS         b\nweb       UP 3 MINUTES   1\n"},
 		{"{{json .Names}}", false, "\"web\"\n"},
+		{"raw", false, "container_id: 0123456789ab\nimage: busybox\ncommand: \"httpd -f -h /var/ww…\"\ncreated_at: " + row.CreatedAt +
+			"\nstate: running\nstatus: Up 3 minutes\nnames: web\nlabels: a.b=1\nports: 0.0.0.0:8080->80/tcp\n\n"},
+		{"raw", true, "container_id: 0123456789ab\n"},
 		{"{{.State}}{{pad .Names 1 2}}|{{truncate .Image 3}}", false, "running web  |bus\n"},
 	} {
 		var out strings.Builder

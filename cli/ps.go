@@ -45,9 +45,12 @@ func containerListing(size bool) listing[containerRow] {
 			LocalVolumes: "LOCAL VOLUMES", Mounts: "MOUNTS", Names: "NAMES", Networks: "NETWORKS", Ports: "PORTS",
 			RunningFor: "CREATED", Size: "SIZE", State: "STATE", Status: "STATUS", Platform: &platform, header: true},
 		table: `{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}`,
-		quiet: "{{.ID}}",
+		quiet: "{{.ID}}", rawKey: "container_id",
+		raw: "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate:{{pad .State 1 0}}\n" +
+			"status:{{pad .Status 1 0}}\nnames: {{.Names}}\nlabels:{{pad .Labels 1 0}}\nports:{{pad .Ports 1 0}}\n",
 	}
 	if size {
+		l.raw += "size: {{.Size}}\n"
 		l.table += `\t{{.Size}}`
 	}
 	return l
@@ -136,11 +139,14 @@ func ps(s *session, c *urfave.Context) error {
 		}
 		rows = append(rows, row)
 	}
-	if c.Bool("quiet") && c.String("format") != "" {
+	format := c.String("format")
+	if c.Bool("quiet") && format != "" {
 		fmt.Fprintln(s.streams.Err, "WARNING: Ignoring custom format, because both --format and --quiet are set.")
-		return containerListing(false).print(s.streams.Out, "", true, rows)
+		if format != "raw" {
+			format = ""
+		}
 	}
-	return containerListing(c.Bool("size")).print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
+	return containerListing(c.Bool("size")).print(s.streams.Out, format, c.Bool("quiet"), rows)
 }
 
 func containerToRow(sum *engine.Summary, trunc bool) containerRow {

@@ -126,7 +126,6 @@ func flagReasons() map[string]string {
 		"volume create --type":    swarmVolume,
 		"--ipam-opt":              "addresses are given by mydocker itself",
 		"--tree":                  "use `history`, or --format",
-		"--verbose":               swarmOnly,
 		"--checkpoint":            "checkpoints need CRIU, which mydocker does not use",
 		"--checkpoint-dir":        "checkpoints need CRIU, which mydocker does not use",
 		"--config-from":           swarmOnly,

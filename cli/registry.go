@@ -162,6 +162,11 @@ func (s *session) withImage(o *engine.CreateOptions, p pullPolicy, do func() err
 			policy = "always"
 		}
 	}
+	if policy == "never" {
+		if err := s.wantPlatform(p.platform, o.Image); err != nil {
+			return &engine.ExitError{Code: 125, Err: err}
+		}
+	}
 	if policy == "always" {
 		o.Pull = "never"
 		if err := s.pullFor(o.Image, p); err != nil {

@@ -66,6 +66,8 @@ func TestPushPullAndRunWhatIsMissing(t *testing.T) {
 	}
 	equal(t, "the platform that is here", my(t, "run", "--rm", "--platform", "linux/"+runtime.GOARCH, name, "echo", "hi"), "hi\n")
 	refused(t, 125, "s390x", "run", "--rm", "--platform", "linux/s390x", name, "true")
+	refused(t, 125, "not for the platform linux/s390x", "run", "--rm", "--pull", "never", "--platform", "linux/s390x", name, "true")
+	refused(t, 1, "not for the platform linux/s390x", "create", "--pull", "never", "--platform", "linux/s390x", name, "true")
 	refused(t, 125, "tools/nothing", "run", "--rm", host+"/tools/nothing", "true")
 	refused(t, 125, "network create", "run", "--rm", "--net", "nowhere", name, "true") // missing, but not the image
 

@@ -159,7 +159,8 @@ func volumeLs(s *session, c *urfave.Context) error {
 		}
 		rows = append(rows, volumeToRow(v))
 	}
-	l := listing[volumeRow]{header: volumeHeader(), table: `{{.Driver}}\t{{.Name}}`, quiet: "{{.Name}}"}
+	l := listing[volumeRow]{header: volumeHeader(), table: `{{.Driver}}\t{{.Name}}`, quiet: "{{.Name}}",
+		raw: "name: {{.Name}}\ndriver: {{.Driver}}\n", rawKey: "name"}
 	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
 }
 

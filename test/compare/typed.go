@@ -45,6 +45,22 @@ DOCKER ps --format '{{.Nonsense}}'
 DOCKER ps --format '{{.Names'
 DOCKER ps -a --format '{{.Names}} {{.Platform}} {{.LocalVolumes}} {{.Mounts}}' | sort
 DOCKER ps -as --format '{{.Names}} {{.Size}}' | sed 's/ (.*//' | sort
+DOCKER ps -a --format raw | cut -d: -f1 | sort | uniq -c
+DOCKER ps -as -f name=web --format raw | cut -d: -f1
+DOCKER ps -aq -f name=web --format raw
+DOCKER images --format raw
+DOCKER images -q --format raw
+DOCKER images --digests --format raw | cut -d: -f1
+DOCKER network ls -f name=net1 --format raw
+DOCKER network ls -q -f name=net1 --format raw
+DOCKER volume ls -f name=vol1 --format raw
+DOCKER volume ls -q -f name=vol1 --format raw
+DOCKER system df --format raw | cut -d: -f1
+DOCKER history --format raw busybox | sort -u
+DOCKER network inspect -v net1 | tr -d ' ' | head -3
+DOCKER run --rm --dns-opt ndots:9 busybox grep options /etc/resolv.conf
+DOCKER run --rm --pull never --platform linux/s390x busybox true
+DOCKER create --pull never --platform linux/s390x busybox true
 DOCKER ps -n 1 --format '{{.Names}}'
 DOCKER ps -n x
 DOCKER ps --format '{{json .Names}} {{upper .Names}} {{pad .Names 3 3}}| {{join (split .Image "b") "-"}} {{title .Names}} {{lower .Names}}' | sort
