@@ -29,6 +29,7 @@ type SystemdGroup struct {
 	Manager // the same group by its files
 	scope   Scope
 	watch   plan.Watcher
+	extra   []property // of the config's annotations (systemd_annotations.go)
 	// Holder is a process to make the scope with: systemd makes no empty one. It may end when another process lives there.
 	Holder int
 }
@@ -122,6 +123,14 @@ type auxiliary struct {
 	Properties []property
 }
 
+// words writes properties as a command line has them, each behind a word.
+func words(before string, list []property) (text string) {
+	for _, p := range list {
+		text += before + p.Name + "=" + p.Value.String()
+	}
+	return text
+}
+
 // systemdPatience is how long an answer of systemd may take.
 const systemdPatience = 20 * time.Second
 
@@ -144,7 +153,7 @@ func call(method string, args ...any) error {
 	manager := conn.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
 	ctx, cancel := context.WithTimeout(context.Background(), systemdPatience)
 	defer cancel()
-	err = manager.CallWithContext(ctx, "org.freedesktop.systemd1.Manager."+method, 0, args...).Err
+	err = awaitAnswer(manager, manager.GoWithContext(ctx, "org.freedesktop.systemd1.Manager."+method, 0, make(chan *dbus.Call, 1), args...))
 	var answer dbus.Error
 	if errors.As(err, &answer) && (answer.Name == "org.freedesktop.systemd1.NoSuchUnit" || strings.HasSuffix(answer.Name, "UnknownObject")) {
 		return fs.ErrNotExist
@@ -153,6 +162,21 @@ func call(method string, args ...any) error {
 		return fmt.Errorf("systemd: %s: %w", method, err)
 	}
 	return nil
+}
+
+// awaitAnswer waits for the answer to the first message of a connection. systemd may have read that message together with the end
+// of the greeting, and then looks at it only when more comes: so more is sent, a question that needs no answer.
+func awaitAnswer(manager dbus.BusObject, first *dbus.Call) error {
+	nudge := time.NewTicker(100 * time.Millisecond)
+	defer nudge.Stop()
+	for {
+		select {
+		case answered := <-first.Done:
+			return answered.Err
+		case <-nudge.C:
+			manager.Go("org.freedesktop.DBus.Peer.Ping", dbus.FlagNoReplyExpected, nil)
+		}
+	}
 }
 
 // Create has systemd make the scope around the holder: `systemd-run --scope --slice=SLICE --unit=UNIT -p Delegate=yes`.
@@ -171,7 +195,8 @@ func (g *SystemdGroup) Create() error {
 		{"TasksAccounting", dbus.MakeVariant(true)},
 		{"IOAccounting", dbus.MakeVariant(true)},
 	}
-	op := plan.Step{Cmd: "systemd-run --scope --slice=" + g.scope.Slice + " --unit=" + g.scope.Unit + " -p Delegate=yes", Reason: "the container's group, as systemd makes it"}
+	properties = append(properties, g.extra...)
+	op := plan.Step{Cmd: "systemd-run --scope --slice=" + g.scope.Slice + " --unit=" + g.scope.Unit + " -p Delegate=yes" + words(" -p ", g.extra), Reason: "the container's group, as systemd makes it"}
 	err := plan.Do(g.watch, op, func() error {
 		if err := call("StartTransientUnit", g.scope.Unit, "fail", properties, []auxiliary{}); err != nil {
 			return err
@@ -214,11 +239,7 @@ func (g *SystemdGroup) Set(r *specs.LinuxResources) error {
 	}
 	list := scopeProperties(r, v2)
 	if len(list) > 0 {
-		var words []string
-		for _, p := range list {
-			words = append(words, p.Name+"="+p.Value.String())
-		}
-		op := plan.Step{Cmd: "systemctl set-property --runtime " + g.scope.Unit + " " + strings.Join(words, " "), Reason: "systemd knows the limits, and keeps them"}
+		op := plan.Step{Cmd: "systemctl set-property --runtime " + g.scope.Unit + words(" ", list), Reason: "systemd knows the limits, and keeps them"}
 		err := plan.Do(g.watch, op, func() error { return call("SetUnitProperties", g.scope.Unit, true, list) })
 		if err != nil {
 			return fmt.Errorf("limit scope %s: %w", g.scope.Unit, err)

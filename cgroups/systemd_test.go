@@ -51,3 +51,44 @@ func TestScopeProperties(t *testing.T) {
 		t.Errorf("v1: %s, want %s", got, want)
 	}
 }
+
+func TestScopeAnnotations(t *testing.T) {
+	const in = "org.systemd.property."
+	for _, c := range []struct{ name, text, want string }{
+		{"TimeoutStopUSec", "uint64 10000000", "TimeoutStopUSec=@t 10000000"},
+		{"TimeoutStopSec", "456", "TimeoutStopUSec=@t 456000000"},
+		{"TimeoutStopSec", "byte 234", "TimeoutStopUSec=@t 234000000"},
+		{"TimeoutStopSec", "1.5", "TimeoutStopUSec=@t 1500000"},
+		{"KillSignal", "15", "KillSignal=15"},
+		{"CollectMode", "'inactive-or-failed'", `CollectMode="inactive-or-failed"`},
+		{"After", "['crio.service']", `After=["crio.service"]`},
+		{"DefaultDependencies", "true", "DefaultDependencies=true"},
+		{"FOOSec", "'x'", `FOOSec="x"`}, // no small letter in front: no number of seconds
+	} {
+		g := SystemdGroup{}
+		if err := g.Annotate(map[string]string{in + c.name: c.text, "org.example": "'"}); err != nil || words("", g.extra) != c.want {
+			t.Errorf("%s=%s: %q %v, want %s", c.name, c.text, words("", g.extra), err, c.want)
+		}
+	}
+	for name, text := range map[string]string{
+		"TimeoutStopSec": "-1", "TimeoutStartSec": "'10'", "RuntimeMaxSec": "uint64 18446744073709551615", "WatchdogSec": "1e300",
+		"KillSignal": "@@", "After": "['x'", "": "1", "Ab": "1", "Kill-Signal": "1", "Slice": "'x.slice'", "PIDs": "[1]", "X\x00Y": "1", "CollectMode": "", "Description": "\u0660", "Before": strings.Repeat("[", 1<<20),
+	} {
+		g := SystemdGroup{}
+		if err := g.Annotate(map[string]string{in + name: text}); err == nil || !strings.Contains(err.Error(), "annotations: "+in+name) {
+			t.Errorf("%s=%s: %v", name, text, err)
+		}
+	}
+}
+
+func FuzzScopeAnnotation(f *testing.F) {
+	for _, text := range []string{"uint64 1", "['a', 'b']", "{'a': <1>}", "(1, true)", "<<'x'>>", "@as []", "b'bytes'", "-0x1F", "1e400", "nothing", "\u0660"} {
+		f.Add("TimeoutStopSec", text)
+	}
+	f.Fuzz(func(t *testing.T, name, text string) {
+		g := SystemdGroup{}
+		if err := g.Annotate(map[string]string{scopeAnnotation + name: text}); err == nil && len(g.extra) != 1 {
+			t.Errorf("%q=%q gives %v", name, text, g.extra)
+		}
+	})
+}

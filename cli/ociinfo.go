@@ -157,7 +157,10 @@ func ociFeatures(version string) features.Features {
 		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
 		Hooks:        []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 		MountOptions: container.MountOptions(),
-		Annotations:  map[string]string{"com.github.mydocker.version": version, "arch": runtime.GOARCH},
+		// What a user who is allowed annotations, and nothing else, should not be allowed to say.
+		PotentiallyUnsafeConfigAnnotations: []string{"org.systemd.property.", "run.oci."},
+
+		Annotations: map[string]string{"com.github.mydocker.version": version, "arch": runtime.GOARCH},
 		Linux: &features.Linux{
 			Namespaces:   container.NamespaceTypes(),
 			Capabilities: container.CapabilityNames(),

@@ -105,7 +105,7 @@ func validateNamespaces(s *specs.Spec) error {
 
 // unsupported names the first member that asks for something that this runtime does not do.
 func unsupported(s *specs.Spec) error {
-	if err := errors.Join(unsupportedProcess(s.Process), validateLabels(s.Process, s.Linux.MountLabel), validateNetDevices(s)); err != nil {
+	if err := errors.Join(validateAnnotations(s.Annotations), unsupportedProcess(s.Process), validateLabels(s.Process, s.Linux.MountLabel), validateNetDevices(s)); err != nil {
 		return err
 	}
 	l := s.Linux

@@ -19,7 +19,13 @@ func (r *Runtime) openGroup(s *specs.Spec, o *CreateOptions) (cgroups.Manager, *
 			return nil, nil, fmt.Errorf("config.json: %w", err)
 		}
 		group, err := cgroups.OpenScope(scope, r.Watch)
-		return group, &scope, err
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := group.Annotate(s.Annotations); err != nil {
+			return nil, nil, fmt.Errorf("config.json: %w", err)
+		}
+		return group, &scope, nil
 	}
 	if path == "" {
 		path = "/mydocker-runtime/" + o.ID // not the engine's own directory, in which its gc removes what it does not know

@@ -229,6 +229,7 @@ func (e *execJob) writeProgram(paths, env []string) error {
 	if err != nil {
 		return err
 	}
+	keepGroups(last, e.container.state.Annotations)
 	var processes unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &processes); err != nil {
 		return wrap("read the limit of processes", err)

@@ -16,7 +16,7 @@ import (
 // fieldsShown says for every member of a config, or for all below it, which test shows its effect; "refused" is an error
 // that names it (TestRefusedByName). The longest name counts.
 var fieldsShown = map[string]string{
-	"ociVersion": "TestRefused", "annotations": "TestHooks", "hostname": "TestSameUnderRunc", "domainname": "TestNames",
+	"ociVersion": "TestRefused", "annotations": "TestAnnotations", "hostname": "TestSameUnderRunc", "domainname": "TestNames",
 	"process.terminal": "TestTerminal", "process.consoleSize": "TestTerminal", "process.user": "TestSameUnderRunc", "process.user.umask": "TestNames",
 	"process.args": "TestExitCodes", "process.env": "TestSameUnderRunc", "process.cwd": "TestAttackLeakedDescriptor",
 	"process.capabilities": "TestSameUnderRunc", "process.capabilities.inheritable": "TestNames", "process.capabilities.ambient": "TestNames",

@@ -53,7 +53,9 @@ func startJoined(executable string, b birth, attr *syscall.ProcAttr, argv []stri
 	}
 	p := newProgram(report, report)
 	p.call("enter the user namespace", unix.SYS_SETNS, uint64(report+1), unix.CLONE_NEWUSER)
-	p.call("leave the groups", unix.SYS_SETGROUPS, 0, 0)
+	if !b.groups {
+		p.call("leave the groups", unix.SYS_SETGROUPS, 0, 0)
+	}
 	p.call("become the namespace's group 0", unix.SYS_SETRESGID, 0, 0, 0)
 	p.call("become the namespace's user 0", unix.SYS_SETRESUID, 0, 0, 0)
 	p.call("make the namespaces", unix.SYS_UNSHARE, uint64(b.clone&^unix.CLONE_NEWPID))

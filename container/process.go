@@ -54,10 +54,12 @@ type birth struct {
 	clone uintptr
 	join  []specs.LinuxNamespace
 	user  string // path of a user namespace: joined by a process with one thread (joinuser.go)
+	// groups says that the caller's groups stay (keepGroups).
+	groups bool
 }
 
 func birthOf(s *specs.Spec) birth {
-	var b birth
+	b := birth{groups: s.Annotations[annotationGroups] == "1"}
 	flags := namespaceFlags()
 	for _, n := range s.Linux.Namespaces {
 		switch {
@@ -167,7 +169,7 @@ func mapUsers(attr *syscall.SysProcAttr, s *specs.Spec) {
 	attr.UidMappings, attr.GidMappings = convertIDs(s.Linux.UIDMappings), convertIDs(s.Linux.GIDMappings)
 	attr.GidMappingsEnableSetgroups = true
 	// Root of the new namespace: else the execve of init would find a user without a name there, and take all powers away.
-	attr.Credential = &syscall.Credential{}
+	attr.Credential = &syscall.Credential{NoSetGroups: s.Annotations[annotationGroups] == "1"}
 }
 
 func convertIDs(list []specs.LinuxIDMapping) (out []syscall.SysProcIDMap) {

@@ -54,7 +54,7 @@ const (
 	stepNoNewPrivs
 	stepSeccomp
 	stepBounding // Num[0]: the set
-	stepUser     // Num: uid, gid; Data: groups
+	stepUser     // Num: uid, gid, 1 to keep the groups; Data: groups
 	stepCapabilities
 	stepProcHandle    // opens the host's /proc
 	stepAppArmor      // Source: the profile
@@ -177,6 +177,9 @@ func (s step) simpleCommand() string {
 	case stepBounding:
 		return fmt.Sprintf("capsh --drop=…  # bounding set %#x", s.Num[0])
 	case stepUser:
+		if s.Num[2] == 1 {
+			return fmt.Sprintf("setpriv --reuid=%d --regid=%d --keep-groups", s.Num[0], s.Num[1])
+		}
 		return fmt.Sprintf("setpriv --reuid=%d --regid=%d --groups=%s", s.Num[0], s.Num[1], strings.Join(s.Data, ","))
 	case stepCapabilities:
 		return fmt.Sprintf("# capset: permitted %#x, effective %#x, inheritable %#x, ambient %#x", s.Num[0], s.Num[1], s.Num[2], s.Num[3])

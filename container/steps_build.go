@@ -45,6 +45,7 @@ func buildConfig(s *specs.Spec, rootPath string, host hostFacts, warn func(error
 	if err != nil {
 		return nil, err
 	}
+	keepGroups(last, s.Annotations)
 	if host.keepKeyring {
 		last = slices.DeleteFunc(last, func(s step) bool { return s.Kind == stepKeyring })
 	}
@@ -201,7 +202,7 @@ func (b *builder) mount(m specs.Mount) error {
 			s.Source = m.Type
 		}
 		if b.host.labels && mountLabelled(m.Type) {
-			s.Data = append(s.Data, "context="+b.spec.Linux.MountLabel)
+			s.Data = append(s.Data, mountContext(b.spec.Annotations, b.spec.Linux.MountLabel))
 		}
 		if o.copyUp {
 			s.Num[numFlags] |= flagCopyUp
@@ -250,7 +251,7 @@ func (b *builder) cgroupMount(s step) error {
 	base := s
 	base.Kind, base.Type, base.Source, base.Data = stepMount, "tmpfs", "tmpfs", []string{"mode=755"}
 	if b.host.labels {
-		base.Data = append(base.Data, "context="+b.spec.Linux.MountLabel)
+		base.Data = append(base.Data, mountContext(b.spec.Annotations, b.spec.Linux.MountLabel))
 	}
 	base.Reason = "a directory for each cgroup controller"
 	base.Num[numAttrSet] &^= readonly

@@ -20,6 +20,8 @@ func TestSystemdScope(t *testing.T) {
 	must(t, err)
 	spec.Linux.CgroupsPath = "mydocker-test.slice:unit:" + fmt.Sprint(os.Getpid())
 	unit := fmt.Sprintf("unit-%d.scope", os.Getpid())
+	spec.Annotations = map[string]string{"org.systemd.property.KillSignal": "37", "org.systemd.property.TimeoutStopSec": "uint64 11",
+		"org.systemd.property.CollectMode": "'inactive-or-failed'", "org.systemd.property.After": "['systemd-journald.service']", "org.example": "x"}
 	r := newRuntime(t)
 	id := fmt.Sprintf("test-%d-systemd", os.Getpid())
 	c, err := r.Create(t.Context(), CreateOptions{ID: id, Bundle: newBundle(t), Spec: spec, Systemd: true})
@@ -41,10 +43,14 @@ func TestSystemdScope(t *testing.T) {
 	for property, want := range map[string]string{
 		"ActiveState": "active", "Slice": "mydocker-test.slice", "Delegate": "yes", "TasksMax": "30", "MemoryMax": fmt.Sprint(64 << 20),
 		"ControlGroup": "/mydocker.slice/mydocker-test.slice/" + unit, "CPUQuotaPerSecUSec": "500ms",
+		"KillSignal": "37", "TimeoutStopUSec": "11s", "CollectMode": "inactive-or-failed",
 	} {
 		if got := show(property); got != want {
 			t.Errorf("%s is %q, want %q", property, got, want)
 		}
+	}
+	if after := show("After"); !strings.Contains(after, "systemd-journald.service") {
+		t.Errorf("After is %q", after)
 	}
 	group, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.Pid()))
 	must(t, err)
@@ -76,6 +82,17 @@ func TestSystemdScope(t *testing.T) {
 	must(t, r.Delete(id, true))
 	if out, _ := exec.Command("systemctl", "show", "--value", "-p", "LoadState", unit).Output(); strings.TrimSpace(string(out)) != "not-found" {
 		t.Errorf("the scope is still %s", out)
+	}
+	for key, value := range map[string]string{"org.systemd.property.KillSignal": "'x", "org.systemd.property.NoSuchProperty": "1"} {
+		spec.Annotations = map[string]string{key: value}
+		_, err := r.Create(t.Context(), CreateOptions{ID: id, Bundle: newBundle(t), Spec: spec, Systemd: true})
+		if err == nil || !strings.Contains(err.Error(), strings.TrimPrefix(key, "org.systemd.property.")) {
+			t.Errorf("%s=%s: %v", key, value, err)
+		}
+		if _, loadErr := r.Load(id); !errors.Is(loadErr, fs.ErrNotExist) {
+			t.Log(err)
+			t.Errorf("%s=%s: what is left: %v", key, value, loadErr)
+		}
 	}
 	spec.Linux.CgroupsPath = "/not/of/systemd"
 	if _, err := r.Create(t.Context(), CreateOptions{ID: id, Bundle: newBundle(t), Spec: spec, Systemd: true}); err == nil || !strings.Contains(err.Error(), "linux.cgroupsPath") {
