@@ -265,6 +265,9 @@ func (d *Desk) Check(name, answer string) (*Result, error) {
 		return nil, ErrFinished
 	}
 	r := &Result{Lab: lab, Progress: p, Step: p.Step}
+	if len(answer) == 1 { // B is b
+		answer = strings.ToLower(answer)
+	}
 	r.Failed, r.Evidence, err = bench.Judge(&lab.Steps[p.Step], answer)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mydocker/mydocker/lang"
+	"github.com/mydocker/mydocker/sandbox"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -77,18 +78,48 @@ func (n Notebook) forget(lab string) error {
 	if err := os.Remove(n.file(lab)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	current, err := n.Current()
-	if err != nil || current != lab {
-		return nil
+	if current, err := n.lastStarted(); err != nil || current != lab {
+		return err
 	}
 	return os.Remove(filepath.Join(n.Dir, "current"))
 }
 
-// Current is the lab that was started last, which is meant when no name is given.
+// Current is the lab that is meant when no name is given: in a sandbox its lab, else the one that was started last. When that one was
+// ended, it is the last of the others that are going on.
 func (n Notebook) Current() (string, error) {
+	if in, box := sandbox.Inside(); in != nil {
+		if lab, ok := strings.CutPrefix(box, "lab-"); ok {
+			if p, err := n.Read(lab); err == nil && p.Sandbox == box {
+				return lab, nil
+			}
+		}
+	}
+	lab, err := n.lastStarted()
+	if err != nil || lab != "" {
+		return lab, err
+	}
+	files, err := filepath.Glob(filepath.Join(n.Dir, "*.json"))
+	if err != nil {
+		return "", err
+	}
+	var last *Progress
+	for _, file := range files {
+		p, err := n.Read(strings.TrimSuffix(filepath.Base(file), ".json"))
+		if err == nil && p.Finished.IsZero() && (last == nil || p.Started.After(last.Started)) {
+			last = p
+		}
+	}
+	if last == nil {
+		return "", lang.Errorf(fs.ErrNotExist, "lab.error-none")
+	}
+	return last.Lab, nil
+}
+
+// lastStarted is "" when it was ended, or none was.
+func (n Notebook) lastStarted() (string, error) {
 	data, err := os.ReadFile(filepath.Join(n.Dir, "current"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", lang.Errorf(err, "lab.error-none")
+		return "", nil
 	}
 	return strings.TrimSpace(string(data)), err
 }
