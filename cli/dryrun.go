@@ -55,7 +55,8 @@ func networkSyncVerb() *verb {
 	return &verb{
 		name: "sync", summary: "Repair bridges, cables and rules that others have damaged", usage: "[OPTIONS]",
 		about: `The kernel is compared with what the records say should be there: after "iptables -F", a firewall that reloads, a
-deleted bridge, a link that was taken down. What is missing is made, and printed as the command that it equals.
+deleted bridge, a link that was taken down, an address, a route, an MTU, a port's flag or a rate (--net-rate) that
+somebody has changed. What is missing is made, and printed as the command that it equals.
 
 Examples:
   $ mydocker network sync --dry-run

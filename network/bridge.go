@@ -117,43 +117,6 @@ func (o setUp) apply(_ context.Context, k *kernel) error {
 	return wrap(whileDying(func() error { return h.LinkSetUp(l) }), "bring up %s", o.Link)
 }
 
-// plugIn makes a link a port of a bridge.
-type plugIn struct{ Link, Bridge string }
-
-func (o plugIn) Command() string { return fmt.Sprintf("ip link set %s master %s", o.Link, o.Bridge) }
-func (o plugIn) Why() string     { return "plug the cable back into the bridge" }
-
-func (o plugIn) apply(_ context.Context, k *kernel) error {
-	bridge, h, err := k.link("", o.Bridge)
-	if err != nil {
-		return err
-	}
-	l, _, err := k.link("", o.Link)
-	if err != nil {
-		return err
-	}
-	return wrap(h.LinkSetMaster(l, bridge), "plug %s into %s", o.Link, o.Bridge)
-}
-
-// bridgePort sets a flag of a bridge's port.
-type bridgePort struct{ Link, Flag, Reason string }
-
-func (o bridgePort) Command() string {
-	return fmt.Sprintf("bridge link set dev %s %s on", o.Link, o.Flag)
-}
-func (o bridgePort) Why() string { return o.Reason }
-
-func (o bridgePort) apply(_ context.Context, k *kernel) error {
-	l, h, err := k.link("", o.Link)
-	if err != nil {
-		return err
-	}
-	if o.Flag == "isolated" {
-		return wrap(h.LinkSetIsolated(l, true), "isolate bridge port %s", o.Link)
-	}
-	return wrap(h.LinkSetHairpin(l, true), "switch on hairpin mode of bridge port %s", o.Link)
-}
-
 // addRoute is a container's default route.
 type addRoute struct {
 	Sandbox, Path, Link string

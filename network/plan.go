@@ -116,21 +116,11 @@ func cablePlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 		Sandbox: sb.Name, Path: sb.Path, Inside: e.Interface, MAC: e.MAC,
 	}}
 	ops = append(append(ops, bridgeLarge(n)...), cableLarge(n, e, sb)...)
-	if len(e.Ports) > 0 {
-		ops = append(ops, hairpin(e))
-	}
-	if n.Options[OptICC] == "false" && e.Guard == nil { // there is no guard to see to it
-		ops = append(ops, isolatePort(e))
+	on, _ := portFlags(n, e)
+	for _, flag := range on {
+		ops = append(ops, flag)
 	}
 	return ops
-}
-
-func hairpin(e *Endpoint) operation {
-	return bridgePort{Link: e.HostLink, Flag: "hairpin", Reason: "a packet may leave through the port it came in by: the container asks for its own published port"}
-}
-
-func isolatePort(e *Endpoint) operation {
-	return bridgePort{Link: e.HostLink, Flag: "isolated", Reason: "containers on this network do not talk to each other"}
 }
 
 // routesFor are the default routes through an endpoint.

@@ -111,7 +111,7 @@ func (m *Manager) changeUnder(ctx context.Context, x executor, n *Network, eps [
 	if err := m.ensure(ctx, x, n); err != nil {
 		return err
 	}
-	errs := []error{m.run(ctx, x, setMTU{Link: n.Bridge, MTU: n.MTU})}
+	errs := []error{m.run(ctx, x, setMTU{Link: n.Bridge, MTU: n.MTU, Reason: "the configuration says so now"})}
 	for _, e := range eps {
 		if err := m.changeEndpoint(ctx, x, n, e); err != nil {
 			errs = append(errs, fmt.Errorf("container %s: %w", e.ContainerName, err))
@@ -128,7 +128,7 @@ func (m *Manager) changeEndpoint(ctx context.Context, x executor, n *Network, e 
 	var ops []operation
 	if e.Shape.check(n.MTU) == nil {
 		e.MTU = n.MTU
-		ops = append(ops, setMTU{Link: e.HostLink, MTU: n.MTU}, setMTU{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, MTU: n.MTU})
+		ops = append(ops, setMTU{Link: e.HostLink, MTU: n.MTU, Reason: "the configuration says so now"}, setMTU{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, MTU: n.MTU, Reason: "the configuration says so now"})
 	}
 	// A gateway that was the bridge's own address stays: it is one of the former.
 	if n.onCurrentSubnet(e) && e.Gateway != n.wayOut() && !n.isFormer(e.Gateway) {
@@ -240,25 +240,6 @@ func (n *Network) mac() HardwareAddr {
 		return n.MAC
 	}
 	return macFor(n.Gateway)
-}
-
-// setMTU changes the largest packet that a link takes, in bytes.
-type setMTU struct {
-	Sandbox, Path, Link string
-	MTU                 int
-}
-
-func (o setMTU) Command() string {
-	return fmt.Sprintf("%slink set %s mtu %d", in(o.Sandbox), o.Link, o.MTU)
-}
-func (o setMTU) Why() string { return "the configuration says so now" }
-
-func (o setMTU) apply(_ context.Context, k *kernel) error {
-	l, h, err := k.link(o.Path, o.Link)
-	if err != nil {
-		return err
-	}
-	return wrap(h.LinkSetMTU(l, o.MTU), "set the MTU of %s to %d", o.Link, o.MTU)
 }
 
 // deleteAddress takes an address from a link. Absent is success.

@@ -35,7 +35,7 @@ func kernelStateNow(t *testing.T) string {
 	out := run(t, "bash", "-euc", `
 		ip -o -d link show; ip -o addr show; ip route show table all; ip -6 route show table all
 		for n in web peer; do ip -n $n -o -d link show; ip -n $n -o addr show; ip -n $n route; ip -n $n -6 route; done
-		bridge -d link show
+		bridge -d link show; tc qdisc show; tc -n web qdisc show
 		iptables-save; ip6tables-save
 		cd /proc/sys/net; for f in ipv4/ip_forward ipv6/conf/all/forwarding ipv4/conf/br0/route_localnet ipv4/conf/br0/rp_filter ipv6/conf/br0/accept_ra ipv6/conf/br0/disable_ipv6; do echo $f $(cat $f); done
 		for n in web peer; do ip netns exec $n cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6; done`)

@@ -284,16 +284,20 @@ func (o setRate) apply(_ context.Context, k *kernel) error {
 	if err != nil {
 		return err
 	}
+	return wrap(h.QdiscAdd(o.qdisc(l)), "limit the rate of %s", o.Link)
+}
+
+func (o setRate) qdisc(l netlink.Link) *netlink.Tbf {
 	attrs := netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
 	if o.Below {
 		attrs.Parent, attrs.Handle = netlink.MakeHandle(1, 1), netlink.MakeHandle(10, 0)
 	}
 	bytes := o.Rate / 8
 	limit := min(float64(bytes)*tbfPatience.Seconds()+float64(o.Burst), math.MaxUint32)
-	return wrap(h.QdiscAdd(&netlink.Tbf{
+	return &netlink.Tbf{
 		QdiscAttrs: attrs, Rate: bytes, Limit: uint32(limit),
 		Buffer: netlink.Xmittime(bytes, o.Burst), // the kernel counts a burst as the time that it takes at the rate
-	}), "limit the rate of %s", o.Link)
+	}
 }
 
 // setNetem is the network emulator, tc-netem(8).
@@ -325,10 +329,14 @@ func (o setNetem) apply(_ context.Context, k *kernel) error {
 	if err != nil {
 		return err
 	}
-	return wrap(h.QdiscAdd(netlink.NewNetem(
+	return wrap(h.QdiscAdd(o.qdisc(l)), "slow down %s", o.Link)
+}
+
+func (o setNetem) qdisc(l netlink.Link) *netlink.Netem {
+	return netlink.NewNetem(
 		netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)},
 		netlink.NetemQdiscAttrs{Latency: uint32(o.Delay.Microseconds()), Loss: float32(o.Loss), Limit: netemLimit},
-	)), "slow down %s", o.Link)
+	)
 }
 
 // clearQdisc takes a link's queueing discipline away. Absent is success.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,27 +110,17 @@ func (s *syncer) parent(n *Network) error {
 
 // bridge does those operations of the plan whose effect is missing.
 func (s *syncer) bridge(n *Network, l netlink.Link) error {
-	h, err := s.k.at("")
+	there, err := s.look("", l, n.MTU)
 	if err != nil {
 		return err
 	}
-	addrs, err := dump(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) })
-	if err != nil {
-		return fmt.Errorf("list the addresses of %s: %w", n.Bridge, err)
-	}
 	for _, op := range bridgePlan(n) {
-		there := linkHas(l, addrs, op)
-		switch op := op.(type) {
-		case setSysctl:
-			v, err := readSysctl(op.Key)
-			there = v == op.Value || op.Optional && errors.Is(err, fs.ErrNotExist)
-		case forwarding:
-			there = forwards(op)
+		missing, err := there.lacks(op)
+		if err == nil {
+			err = s.do(missing...)
 		}
-		if !there {
-			if err := s.do(op); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -147,19 +135,6 @@ func forwards(op operation) bool {
 	v, err := readSysctl(o.Key)
 	return err == nil && v == "1"
 }
-
-// linkHas says whether a link has the address, or is up, as the operation makes it; of other operations it says yes.
-func linkHas(l netlink.Link, addrs []netlink.Addr, op operation) bool {
-	switch op := op.(type) {
-	case addAddress:
-		return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return sameNet(a.IPNet, op.Address) })
-	case setUp:
-		return l.Attrs().Flags&net.FlagUp != 0
-	}
-	return true
-}
-
-func sameNet(a *net.IPNet, p netip.Prefix) bool { return a != nil && a.String() == p.String() }
 
 // endpoints looks at the cables that are plugged into a bridge, and at what they publish. Those of containers that somebody is just
 // starting or rewiring come last: until then a cable that is missing is one that is still to be made.
@@ -253,26 +228,8 @@ func (s *syncer) cable(n *Network, e *Endpoint) error {
 	if err != nil {
 		return err
 	}
-	bridge, _, err := s.k.link("", n.Bridge)
-	switch {
-	case err == nil && l.Attrs().MasterIndex != bridge.Attrs().Index, errors.Is(err, fs.ErrNotExist) && s.dryRun:
-		if err := s.do(plugIn{Link: e.HostLink, Bridge: n.Bridge}); err != nil {
-			return err
-		}
-		for _, op := range endpointPlan(n, e, sb) {
-			if flag, ok := op.(bridgePort); ok { // a port's flags go with it
-				if err := s.do(flag); err != nil {
-					return err
-				}
-			}
-		}
-	case err != nil:
+	if err := s.port(n, e, l); err != nil {
 		return err
-	}
-	if l.Attrs().Flags&net.FlagUp == 0 {
-		if err := s.do(setUp{Link: e.HostLink, Reason: "a link that is down carries nothing"}); err != nil {
-			return err
-		}
 	}
 	if err := s.large(cableLarge(n, e, sb)...); err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// inside looks at the container's end of its cable: addresses, whether it is up, and the default route. Only a container with the
+// inside looks at the container's end of its cable: addresses, routes, whether it is up, and what slows it down. Only a container with the
 // capability NET_ADMIN can have changed them itself; it may have put another default route in place of ours (a VPN), which stays.
 func (s *syncer) inside(n *Network, e *Endpoint, sb *Sandbox) error {
 	l, h, err := s.k.link(sb.Path, e.Interface)
@@ -19,26 +19,35 @@ func (s *syncer) inside(n *Network, e *Endpoint, sb *Sandbox) error {
 	if err != nil {
 		return err
 	}
-	addrs, err := dump(func() ([]netlink.Addr, error) { return h.AddrList(l, netlink.FAMILY_ALL) })
+	there, err := s.look(sb.Path, l, e.MTU)
 	if err != nil {
-		return fmt.Errorf("list the addresses of %s: %w", e.Interface, err)
+		return err
 	}
 	for _, op := range endpointPlan(n, e, sb) {
-		there := linkHas(l, addrs, op)
-		switch op := op.(type) {
+		var missing []operation
+		switch o := op.(type) {
 		case addRoute:
-			there, err = hasDefaultRoute(h, op.Gateway.Is6())
+			missing, err = defaultRouteLacks(h, op, o.Gateway.Is6())
 		case directRoute:
-			there, err = hasDefaultRoute(h, op.V6)
+			missing, err = defaultRouteLacks(h, op, o.V6)
+		default:
+			missing, err = there.lacks(op)
 		}
-		if err == nil && !there {
-			err = s.do(op)
+		if err == nil {
+			err = s.do(missing...)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.shape(e, sb)
+}
+
+func defaultRouteLacks(h *netlink.Handle, op operation, v6 bool) ([]operation, error) {
+	if there, err := hasDefaultRoute(h, v6); err != nil || there {
+		return nil, err
+	}
+	return []operation{op}, nil
 }
 
 func hasDefaultRoute(h *netlink.Handle, v6 bool) (bool, error) {
