@@ -77,7 +77,7 @@ func (m *Manager) firewall(name string) (Firewall, error) {
 	case FirewallIPTables, firewallIPTablesNFT, firewallIPTablesLegacy:
 		return newIPTables(name)
 	case FirewallNFTables:
-		return &nfTables{}, nil
+		return &nfTables{behind: m.hooksForward}, nil
 	}
 	return nil, fmt.Errorf("firewall %q is not known: iptables and nftables are", name)
 }

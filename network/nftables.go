@@ -21,7 +21,10 @@ import (
 
 // nfTables is the backend that needs no program: tables of our own, one transaction for each change, and published ports in
 // maps, so that a packet pays the same for one published port as for ten thousand.
-type nfTables struct{}
+type nfTables struct {
+	// behind says whether networks with the other backend have their rules at the beginning of iptables' FORWARD.
+	behind func(f nftFamily) (bool, error)
+}
 
 const nftTable = "mydocker"
 
@@ -175,7 +178,11 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 			}
 			ops = append(ops, want)
 		}
-		pass := nftPassFor(f, networks)
+		behind, err := t.behind(f)
+		if err != nil {
+			return nil, err
+		}
+		pass := nftPassFor(f, networks, behind)
 		if same, err = pass.done(c); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,8 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/plan"
 )
 
 // What a chain of ours accepts, another chain at the same hook can still drop: to accept is to end one chain, to drop is to end
@@ -22,6 +24,7 @@ import (
 type nftPass struct {
 	family  nftFamily
 	bridges []string
+	behind  bool // the rules of networks with the iptables backend, which are the first there
 }
 
 func (o nftPass) Why() string {
@@ -33,8 +36,12 @@ func (o nftPass) Why() string {
 
 func (o nftPass) Command() string {
 	var lines []string
+	where := fmt.Sprintf("insert rule %s filter FORWARD", o.family.name)
+	if o.behind {
+		where = fmt.Sprintf("add rule %s filter FORWARD index 0", o.family.name) // which is behind the first
+	}
 	for _, r := range slices.Backward(o.rules()) {
-		lines = append(lines, fmt.Sprintf("nft 'insert rule %s filter FORWARD %s comment %q'", o.family.name, r.text, r.chain))
+		lines = append(lines, fmt.Sprintf("nft '%s %s comment %q'", where, r.text, r.chain))
 	}
 	if len(lines) == 0 {
 		return fmt.Sprintf("nft -a list chain %s filter FORWARD | sed -n 's/.*comment \"%s.*handle /delete rule %s filter FORWARD handle /p' | nft -f -",
@@ -86,8 +93,11 @@ func (o nftPass) apply(context.Context, *kernel) error {
 		return fmt.Errorf("open a netfilter socket: %w", err)
 	}
 	chain, err := nftForwardChain(c, o.family)
-	if err != nil || chain == nil {
+	if err != nil {
 		return err
+	}
+	if chain == nil {
+		return plan.ErrNothing
 	}
 	there, err := c.GetRules(chain.Table, chain)
 	if err != nil {
@@ -121,11 +131,12 @@ func nftComment(r *nftables.Rule) string {
 	return text
 }
 
-// done says whether the rules are there, before all others'.
+// done says whether the rules are there, before all others'. Where iptables has no FORWARD there is nothing that could drop, unless
+// those who are before us make it anew.
 func (o nftPass) done(c *nftables.Conn) (bool, error) {
 	chain, err := nftForwardChain(c, o.family)
 	if err != nil || chain == nil {
-		return true, err
+		return !o.behind || len(o.bridges) == 0, err
 	}
 	there, err := c.GetRules(chain.Table, chain)
 	if err != nil {
@@ -149,12 +160,35 @@ func (o nftPass) done(c *nftables.Conn) (bool, error) {
 }
 
 // nftPassFor is what the networks of one family need.
-func nftPassFor(f nftFamily, networks []*Network) nftPass {
-	o := nftPass{family: f}
+func nftPassFor(f nftFamily, networks []*Network, behind bool) nftPass {
+	o := nftPass{family: f, behind: behind}
 	for _, n := range networks {
 		if !f.v6 || n.EnableIPv6 {
 			o.bridges = append(o.bridges, n.Bridge)
 		}
 	}
 	return o
+}
+
+// hooksForward says whether networks that are in the kernel have, or should have, rules in iptables' FORWARD.
+func (m *Manager) hooksForward(f nftFamily) (bool, error) {
+	live, err := m.liveNetworks()
+	if err != nil {
+		return false, err
+	}
+	return m.hookedBy(f, live), nil
+}
+
+// hookedBy is that of these networks, by their backends. The legacy flavour of iptables has a FORWARD of its own.
+func (m *Manager) hookedBy(f nftFamily, networks map[string][]*Network) bool {
+	for name, of := range networks {
+		fw, err := m.firewall(name)
+		if err != nil {
+			continue // nobody can make rules with a program that is not there
+		}
+		if t, ok := fw.(*ipTables); ok && !t.v4.legacy && len(networkRules(of, f.v6).hooks) > 0 {
+			return true
+		}
+	}
+	return false
 }

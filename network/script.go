@@ -132,6 +132,11 @@ func (m *Manager) networkScript(networks ...*Network) (ops []operation, err erro
 		}
 		ops = append(ops, fw.Fresh(by[backend]...)...)
 	}
+	for _, f := range nftFamilies() {
+		if pass := nftPassFor(f, by[FirewallNFTables], true); len(pass.bridges) > 0 && m.hookedBy(f, by) {
+			ops = append(ops, pass)
+		}
+	}
 	if guarded {
 		ops = append(ops, guardTable())
 	}
