@@ -10,9 +10,9 @@ export CGO_ENABLED = 0
 GO         ?= go
 BUILDFLAGS := -trimpath -tags urfave_cli_no_docs,registry_helper -ldflags '-s -w -X main.version=$(VERSION)'
 
-# What speaks HTTP to registries is a compressed program inside mydocker: linked in, it would cost every start half a
-# millisecond (cli/remote). A plain `go build` links it in.
-HELPER := $(GO) build -trimpath -ldflags '-s -w' -o bin/registry-helper ./cli/remote/helper && gzip -9nc bin/registry-helper > cli/registry-helper.gz
+# What speaks HTTP to registries, and unpacks bzip2, xz and zstd, is a compressed program inside mydocker: linked in, it would
+# cost every start a millisecond (cli/remote, image/helper.go). A plain `go build` links it in.
+HELPER := $(GO) build -trimpath -ldflags '-s -w' -o bin/registry-helper ./cli/remote/helper && gzip -9nc bin/registry-helper > image/registry-helper.gz
 
 # How often `make fuzz` runs each fuzz target (a time, 5s, is taken too; go test then sometimes fails with "context deadline
 # exceeded" and no fault), and what `make test` gives to go test besides.

@@ -3,14 +3,11 @@ package image
 import (
 	"bufio"
 	"bytes"
-	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 )
 
 // compression is how a stream is packed: it is told by its first bytes, never by a name or a media type, which lie.
@@ -40,10 +37,18 @@ func detect(head []byte) compression {
 	return plain
 }
 
-// zstdMemory bounds the window that a zstd stream may ask for, in bytes.
-const zstdMemory = 128 << 20
+// Decompress writes what is packed in r, however it is packed, to w.
+func Decompress(w io.Writer, r io.Reader) error {
+	unpacked, _, err := decompress(r)
+	if err != nil {
+		return err
+	}
+	defer unpacked.Close()
+	_, err = io.Copy(w, unpacked)
+	return err
+}
 
-// decompress unpacks r, however it is packed. Closing the result does not close r.
+// decompress unpacks r, however it is packed. Closing the result does not close r, but nothing reads r afterwards.
 func decompress(r io.Reader) (io.ReadCloser, compression, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	head, err := buffered.Peek(6)
@@ -55,20 +60,10 @@ func decompress(r io.Reader) (io.ReadCloser, compression, error) {
 	switch kind {
 	case gzipped:
 		unpacked, err = gzip.NewReader(buffered)
-	case bzipped:
-		unpacked, err = io.NopCloser(bzip2.NewReader(buffered)), nil
-	case xzipped:
-		var x *xz.Reader
-		x, err = xz.NewReader(buffered)
-		unpacked = io.NopCloser(x)
-	case zstandard:
-		var z *zstd.Decoder
-		z, err = zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdMemory), zstd.WithDecoderLowmem(true))
-		if err == nil {
-			unpacked = z.IOReadCloser()
-		}
-	default:
+	case plain:
 		unpacked, err = io.NopCloser(buffered), nil
+	default:
+		unpacked, err = decoder(kind, buffered)
 	}
 	if err != nil {
 		return nil, kind, fmt.Errorf("decompress (%s): %w", kind, err)

@@ -300,6 +300,7 @@ func (j *layerJob) unpack(ctx context.Context, dir string) (content unpacked, er
 		_, err = io.Copy(io.Discard, io.LimitReader(ahead, trailing))
 	}
 	ahead.Close()
+	plainText.Close() // from here on the archive is read here
 	if err != nil {
 		return unpacked{}, whatBroke(ctx, arriving, err)
 	}

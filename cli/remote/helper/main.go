@@ -1,5 +1,6 @@
 // Command helper is the part of mydocker that speaks to registries, as a program of its own: one request on standard input,
-// answers on standard output, both JSON. Users never start it; see package remote.
+// answers on standard output, both JSON. With the argument decompress it unpacks its standard input. Users never start it; see
+// package remote and image/helper.go.
 package main
 
 import (
@@ -18,6 +19,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "decompress" {
+		if err := image.Decompress(os.Stdout, os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	// Who started us ends: so do we, as after ctrl-c, and what has arrived is kept for the next try.
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	defer stop()
