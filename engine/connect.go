@@ -60,16 +60,15 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 // connectNow writes the definition down, and wires the container if it runs. The monitor reads the definition for the links
 // in it alone: without a new one it need not wait until the disk has it.
 func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Network, a NetworkAttachment, links []string) error {
-	written, err := e.writeBeside(d)
-	if err != nil {
-		return err
-	}
+	there, written := e.writeBeside(d)
 	if _, err := e.running(d); err != nil {
 		return written()
 	}
 	ep, err := e.attachRunning(ctx, d, n, a)
 	attached := err == nil
-	if attached && len(d.Options.Links) != len(links) {
+	if attached && len(d.Options.Links) == len(links) {
+		err = there()
+	} else if attached {
 		err = written()
 	}
 	if attached && err == nil {
@@ -116,15 +115,23 @@ func (e *Engine) checkConnect(n *network.Network, a NetworkAttachment) error {
 	return errors.Join(e.networks.CheckShape(a.Shape), n.CheckExtras(a.Extras))
 }
 
-// writeBeside writes the definition, and lets the disk, which takes its time, have it while something else is done. That there is room
-// for it is known at once.
-func (e *Engine) writeBeside(d *Definition) (written func() error, err error) {
-	if err := e.defineAnew(d); err != nil {
-		return nil, err
+// writeBeside writes the definition while something else is done: there waits until everybody can read it, written until the disk,
+// which takes its time, has it. Who is killed in between has left word (begin).
+func (e *Engine) writeBeside(d *Definition) (there, written func() error) {
+	anew, kept := make(chan error, 1), make(chan error, 1)
+	go func() {
+		err := e.defineAnew(d)
+		anew <- err
+		if err == nil {
+			err = e.keepDefinition(d)
+		}
+		kept <- err
+	}()
+	there = sync.OnceValue(func() error { return <-anew })
+	if e.Watch != nil {
+		_ = there() // one after the other is what can be explained; written has the error, too
 	}
-	done := make(chan error, 1)
-	go func() { done <- e.keepDefinition(d) }()
-	return sync.OnceValue(func() error { return <-done }), nil
+	return there, sync.OnceValue(func() error { return <-kept })
 }
 
 // attachRunning wires one more network into a running container. If it is the one that its ports are published by, their

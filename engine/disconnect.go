@@ -46,14 +46,14 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 // disconnectNow is the counterpart of connectNow. The monitor reads the definition for its links. off says that the container is off the
 // network, whatever else went wrong.
 func (e *Engine) disconnectNow(ctx context.Context, d *Definition, n *network.Network, fewerLinks bool) (off bool, err error) {
-	written, err := e.writeBeside(d)
+	there, written := e.writeBeside(d)
+	if fewerLinks {
+		err = written()
+	} else {
+		err = there() // the monitor reads it at once
+	}
 	if err != nil {
 		return false, err
-	}
-	if fewerLinks {
-		if err := written(); err != nil {
-			return false, err
-		}
 	}
 	if _, err := e.running(d); err != nil {
 		return false, written()

@@ -47,15 +47,19 @@ func (e *Engine) finished(id string) error {
 
 // change finds a container and locks it for somebody who changes it. The definition is what it is under the lock.
 func (e *Engine) change(ref string) (*Definition, *state.Lock, error) {
-	d, err := e.Find(ref)
+	id, err := e.resolve(ref)
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := e.lock(d.ID)
+	if _, err := os.Stat(e.path(id, definitionFile)); err != nil { // just being made
+		return nil, nil, noSuchContainer(ref)
+	}
+	l, err := e.lock(id)
 	if err != nil {
 		return nil, nil, err
 	}
-	if d, _, err = e.endUnfinished(d.ID); err != nil {
+	d, _, err := e.endUnfinished(id)
+	if err != nil {
 		return nil, nil, errors.Join(err, l.Release())
 	}
 	return d, l, nil
