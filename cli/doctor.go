@@ -125,15 +125,29 @@ func (s *session) fix(ctx context.Context, r *doctor.Report, ref string, texts *
 	return verdict(after)
 }
 
-// examine reads the world and judges it, or the part of it that ref names.
+// examine reads the world and judges it, or the part of it that ref names. It is not read in one moment: what another command makes or
+// removes meanwhile is only half in it. So a fault is one when it is there at a second look, too.
 func (s *session) examine(ctx context.Context, ref string) (*doctor.Report, error) {
 	w, err := s.readWorld(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r, err := doctor.Examine(ctx, w)
-	if err != nil || ref == "" {
-		return r, err
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Findings) > 0 {
+		seen := r
+		if w, err = s.readWorld(ctx); err != nil {
+			return nil, err
+		}
+		if r, err = doctor.Examine(ctx, w); err != nil {
+			return nil, err
+		}
+		r.Confirm(seen)
+	}
+	if ref == "" {
+		return r, nil
 	}
 	return r.Only(w, ref)
 }

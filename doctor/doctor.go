@@ -102,6 +102,15 @@ func Examine(ctx context.Context, w *world.World) (*Report, error) {
 	return &x.report, nil
 }
 
+// Confirm keeps the findings that an earlier look has had, too.
+func (r *Report) Confirm(earlier *Report) {
+	seen := map[string]bool{}
+	for _, f := range earlier.Findings {
+		seen[f.Key()] = true
+	}
+	r.Findings = slices.DeleteFunc(r.Findings, func(f Finding) bool { return !seen[f.Key()] })
+}
+
 // Only keeps the findings about a container, a network, a port ("8080", "8080/udp"), a namespace or a link, and those of the host that
 // concern everybody. A name that means nothing is an error.
 func (r *Report) Only(w *world.World, ref string) (*Report, error) {
