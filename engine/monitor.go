@@ -71,12 +71,14 @@ var errRuns = errors.New("it runs already")
 
 // lockMonitor takes the lock of a container's monitor. A former monitor that is releasing is waited for; one that waits for the
 // next run of a restart policy is asked to go. Who held the lock before has removed the directory with the file, so what we got
-// may be the lock of nothing: then once more.
+// may be the lock of nothing: then once more. If not, it was killed, and what it had is released here: a process that gets
+// SIGKILL holds its locks until the kernel comes to end it, so whoever started the container took it for one that is at work.
 func (e *Engine) lockMonitor(d *Definition) (*state.Lock, error) {
-	id := d.ID
+	id, waited := d.ID, false
 	for {
 		l, err := state.TryLock(e.monitorLock(id))
 		if errors.Is(err, state.ErrLocked) {
+			waited = true
 			if _, err := e.running(d); err == nil {
 				return nil, errRuns
 			}
@@ -92,7 +94,12 @@ func (e *Engine) lockMonitor(d *Definition) (*state.Lock, error) {
 		mine, err := l.File().Stat()
 		if err == nil {
 			if there, statErr := os.Stat(e.monitorLock(id)); statErr == nil && os.SameFile(mine, there) {
-				return l, nil
+				if waited {
+					err = errors.Join(e.releaseClaims(d), e.releaseRun(id, d.Name))
+				}
+				if err == nil {
+					return l, nil
+				}
 			}
 		}
 		if err = errors.Join(err, l.Release()); err != nil {

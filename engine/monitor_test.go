@@ -2,12 +2,18 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/container"
 	"github.com/mydocker/mydocker/network"
+	"github.com/mydocker/mydocker/state"
 )
 
 // Who starts a container at once after its end meets the former monitor's release: it removes the very directory that the new
@@ -25,6 +31,68 @@ func TestStartMeetsTheFormerRelease(t *testing.T) {
 		if code, err := e.Wait(ctx, "again"); code != 0 || err != nil {
 			t.Fatalf("wait %d: %d, %v", i, code, err)
 		}
+	}
+	if err := e.Remove(ctx, "again", RemoveOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A monitor that was killed holds its lock until the kernel comes to end it. Who starts the container before takes it for one that is at
+// work, waits, and finds everything of the former run in its way.
+func TestStartMeetsADyingMonitor(t *testing.T) {
+	e := newHost(t, nil)
+	ctx := context.Background()
+	id, _, err := e.Create(ctx, CreateOptions{Name: "again", Image: "busybox", Args: []string{"sleep", "3600"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, err := e.Start(ctx, "again", StartOptions{}, Streams{}); code != 0 || err != nil {
+		t.Fatalf("start: %d, %v", code, err)
+	}
+	c, err := e.runtime.Load(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid, monitor int
+	var name, condition string
+	if _, err := fmt.Sscan(string(stat), &pid, &name, &condition, &monitor); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []int{monitor, c.Pid()} {
+		if err := unix.Kill(p, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var dying *state.Lock // this process plays the monitor from here on
+	for dying == nil {
+		if dying, err = state.TryLock(e.monitorLock(id)); err != nil && !errors.Is(err, state.ErrLocked) {
+			t.Fatal(err)
+		}
+	}
+	for c.Status() != container.Stopped {
+		time.Sleep(time.Millisecond)
+	}
+	started := make(chan error, 1)
+	go func() {
+		_, err := e.Start(ctx, "again", StartOptions{}, Streams{})
+		started <- err
+	}()
+	for { // until it is seen to wait: it asks the monitor to go
+		if _, err := os.Stat(e.path(id, stoppedFile)); err == nil {
+			break
+		}
+		select {
+		case err := <-started:
+			t.Fatalf("it did not wait: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if err := errors.Join(dying.Release(), <-started); err != nil {
+		t.Fatal(err)
 	}
 	if err := e.Remove(ctx, "again", RemoveOptions{Force: true}); err != nil {
 		t.Fatal(err)
