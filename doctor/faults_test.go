@@ -146,10 +146,13 @@ func injections() []injection {
 			s.containers = append(s.containers, &world.Container{ID: s.ids[1], Name: "db", State: "exited"})
 		}, []string{"leaked-endpoint db"}, false},
 		{"limits of processes", nil, func(s *scene) {
-			s.limited("pids", map[string]string{"pids.max": "3"}, "for i in 1 2 3 4 5 6; do sleep 0.01 & done; wait")
+			// A shell in the shell, which together are as many as may be: its fork fails, however fast other processes end.
+			s.limited("pids", map[string]string{"pids.max": "2"}, "sh -c ': | :'")
 		}, []string{"pids-limit db"}, false},
 		{"limit of memory", nil, func(s *scene) {
-			s.limited("memory", map[string]string{"memory.limit_in_bytes": "4194304", "memory.max": "4194304", "memory.swap.max": "0"}, "head -c 20000000 /dev/zero | tail | wc -c")
+			// Whom the kernel kills is for it to choose: the hungry one says that it should be it, and not the shell.
+			s.limited("memory", map[string]string{"memory.limit_in_bytes": "16777216", "memory.max": "16777216", "memory.swap.max": "0"},
+				"head -c 64000000 /dev/zero | (echo 1000 > /proc/self/oom_score_adj; exec tail) | wc -c")
 		}, []string{"memory-limit db"}, false},
 		{"limit of the processor", nil, func(s *scene) {
 			s.limited("cpu", map[string]string{"cpu.cfs_period_us": "50000", "cpu.cfs_quota_us": "1000", "cpu.max": "1000 50000"}, "while :; do :; done") // a share that it gets on the busiest machine
@@ -220,7 +223,7 @@ func (s *scene) limited(controller string, settings map[string]string, script st
 			wrote++
 		}
 	}
-	cmd := exec.Command("bash", "-c", "read; "+script+" >/dev/null 2>&1; exec sleep 3600")
+	cmd := exec.Command("bash", "-c", "read; { "+script+"; } >/dev/null 2>&1; exec sleep 3600")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		s.t.Fatal(err)

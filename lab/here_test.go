@@ -70,7 +70,8 @@ func TestHere(t *testing.T) {
 		}
 		// Damage that the lab did not ask for.
 		sh(`iptables -F; iptables -P FORWARD ACCEPT; iptables -t nat -A POSTROUTING -j MASQUERADE; ip link set mine down; ip addr del 192.0.2.1/24 dev mine
-			ip addr add 192.0.2.2/24 dev mine; sysctl -qw net.ipv4.ip_forward=1; ip route del default; ip netns exec red sleep 100 >/dev/null 2>&1 & sleep 0.1`)
+			ip addr add 192.0.2.2/24 dev mine; sysctl -qw net.ipv4.ip_forward=1; ip route del default
+			if [ -e /run/netns/red ]; then ip netns exec red sleep 100 >/dev/null 2>&1 & until ip netns pids red | grep -q .; do sleep 0.1; done; fi`)
 		_, err = d.Reset(name)
 		must(t, err)
 		after := machine(t)
