@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"github.com/mydocker/mydocker/sandbox"
 )
 
 // The lab that is meant when none is named: the last that was started, as long as it goes on, then the last of the others.
@@ -26,6 +28,21 @@ func TestCurrent(t *testing.T) {
 	}
 	if _, err := d.Reset(""); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("all labs have ended: %v", err)
+	}
+}
+
+// What a start that was killed half-way has left is ended like a lab.
+func TestResetHalfStarted(t *testing.T) {
+	d := newDesk(t)
+	_, err := d.Store.Up(sandbox.Options{Name: "lab-cable"})
+	must(t, err)
+	_, err = d.Reset("cable")
+	must(t, err)
+	if all, err := d.Store.List(); err != nil || len(all) > 0 {
+		t.Errorf("left: %d sandboxes, %v", len(all), err)
+	}
+	if _, err := d.Reset("cable"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing to end: %v", err)
 	}
 }
 

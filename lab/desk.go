@@ -345,6 +345,9 @@ func (d *Desk) Reset(name string) (string, error) {
 		name = current
 	}
 	p, err := d.Notebook.Read(name)
+	if errors.Is(err, fs.ErrNotExist) && d.Store.Down("lab-"+name) == nil {
+		return name, d.Notebook.forget(name) // a start that was killed half-way has left no more than the sandbox
+	}
 	if err != nil {
 		return name, err
 	}
