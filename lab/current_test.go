@@ -34,7 +34,7 @@ func TestCurrent(t *testing.T) {
 // What a start that was killed half-way has left is ended like a lab.
 func TestResetHalfStarted(t *testing.T) {
 	d := newDesk(t)
-	_, err := d.Store.Up(sandbox.Options{Name: "lab-cable"})
+	_, err := d.Store.Up(sandbox.Options{Name: "lab-cable", Hosts: 1})
 	must(t, err)
 	_, err = d.Reset("cable")
 	must(t, err)
