@@ -44,7 +44,14 @@ func readNetwork(c *urfave.Context, o *engine.CreateOptions) error {
 		}
 		o.Links = append(o.Links, text)
 	}
-	o.DNSSearch, o.DNSOptions = c.StringSlice("dns-search"), c.StringSlice("dns-option")
+	o.DNSOptions = c.StringSlice("dns-option")
+	for _, text := range c.StringSlice("dns-search") {
+		domain := strings.TrimSpace(text)
+		if domain != "." && !validDomain(domain) {
+			return fmt.Errorf("invalid --dns-search '%s': a domain is expected, such as example.com, or . for none", text)
+		}
+		o.DNSSearch = append(o.DNSSearch, domain)
+	}
 
 	for _, text := range c.StringSlice("publish") {
 		ports, err := network.ParsePort(text)
@@ -275,4 +282,19 @@ func parseExtraHost(text string) (string, error) {
 		return "", fmt.Errorf("invalid IP address in --add-host: %q", text)
 	}
 	return name + ":" + address, nil
+}
+
+// validDomain takes what Docker takes: labels of letters, digits and - with dots between, a letter among them; and _, which domains of
+// Windows have.
+func validDomain(s string) bool {
+	if len(s) > 254 || !strings.ContainsFunc(s, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }) {
+		return false
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+		if label == "" || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			return false
+		}
+	}
+	return true
 }

@@ -118,7 +118,7 @@ func checkName(name string) error {
 	}
 	valid := "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	if !strings.Contains(valid, name[:1]) || strings.Trim(name, valid+"_.-") != "" || len(name) > 128 {
-		return fmt.Errorf("%q cannot be a network's name: use letters, digits, _ . and -, and start with a letter or digit", name)
+		return fmt.Errorf("%q cannot be a network's name: use letters, digits, _ . and -, start with a letter or digit, and take at most 128 of them", name)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix, 
 		return nil, err
 	}
 	if o.Subnet == "" {
-		used = append(used, vpnRanges(m.etc)...)
+		used = append(append(used, vpnRanges(m.etc)...), nameServers(m.etc)...)
 	}
 	if err := chooseAddresses(n, o, candidates, withoutParent(n, used)); err != nil {
 		return nil, err
@@ -237,6 +237,9 @@ func chooseMTU(k *kernel, n *Network) (int, error) {
 	if err != nil || mtu < 68 || mtu > 65535 {
 		return 0, fmt.Errorf("option %s=%s: want a number of bytes from 68 to 65535", OptMTU, v)
 	}
+	if n.EnableIPv6 && mtu < leastMTU6 {
+		return 0, fmt.Errorf("option %s=%s: IPv6 needs links that take packets of %d bytes: give at least that, or make the network without --ipv6", OptMTU, v, leastMTU6)
+	}
 	return mtu, nil
 }
 
@@ -281,6 +284,9 @@ func chooseAddresses(n *Network, o CreateOptions, candidates []netip.Prefix, use
 		a, err := netip.ParseAddr(text)
 		if err != nil || !(n.Subnet.Contains(a) || n.Subnet6.IsValid() && n.Subnet6.Contains(a)) {
 			return fmt.Errorf("auxiliary address %s=%s is not in subnet %s", name, text, n.Subnet)
+		}
+		if name != gatewayAux && (a == n.Gateway || a == n.Gateway6) {
+			return fmt.Errorf("auxiliary address %s=%s is the network's gateway: choose another, or another --gateway", name, text)
 		}
 		if n.AuxAddresses == nil {
 			n.AuxAddresses = map[string]netip.Addr{}

@@ -23,6 +23,7 @@ type PortTaken struct {
 	Port          PortMapping
 	ContainerID   string // "" when it is not a container of ours
 	ContainerName string
+	Itself        bool   // it is the one that asks
 	Program       string // "" when it could not be found out
 	PID           int
 }
@@ -30,6 +31,8 @@ type PortTaken struct {
 func (e *PortTaken) Error() string {
 	s := fmt.Sprintf("publish %s: port is already allocated", e.Port)
 	switch {
+	case e.Itself:
+		return fmt.Sprintf("%s to this container by another -p: leave one out, or choose another host port", s)
 	case e.ContainerID != "":
 		return fmt.Sprintf("%s to container %s: stop that container, or choose another host port", s, e.ContainerName)
 	case e.Program != "":
@@ -207,7 +210,7 @@ func (m *Manager) claimPort(e *Endpoint, p PortMapping, port uint16) error {
 		if sameAddress(c.ip, p.HostIP) {
 			one := p
 			one.HostPort, one.ContainerPort, one.Count = port, p.ContainerPort+(port-p.HostPort), 1
-			return &PortTaken{Port: one, ContainerID: c.container, ContainerName: c.who}
+			return &PortTaken{Port: one, ContainerID: c.container, ContainerName: c.who, Itself: c.container == e.ContainerID}
 		}
 		text += c.String()
 	}

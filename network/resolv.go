@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -29,8 +30,10 @@ type ResolvOptions struct {
 
 // HostResolvConf reads the host's resolv.conf. Where that only names systemd-resolved's stub at 127.0.0.53, which no
 // container can reach, it is the file in which systemd-resolved lists the true servers (systemd-resolved.service(8)).
-func HostResolvConf() ([]byte, error) {
-	data, err := state.ReadFile("/etc/resolv.conf")
+func HostResolvConf() ([]byte, error) { return resolvConfBelow("/etc") }
+
+func resolvConfBelow(etc string) ([]byte, error) {
+	data, err := state.ReadFile(filepath.Join(etc, "resolv.conf"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -89,3 +89,17 @@ func openvpnRanges(f []string) []string {
 	}
 	return []string{netip.PrefixFrom(a, ones).String()}
 }
+
+// nameServers are the host's own. A bridge with the subnet of one would take its place, and the host would find no name any more.
+func nameServers(etc string) (all []taken) {
+	data, err := resolvConfBelow(etc)
+	if err != nil {
+		return nil // who has no servers loses none
+	}
+	for _, s := range parseResolv(data).servers {
+		if a, err := netip.ParseAddr(s); err == nil && !a.IsLoopback() && a.Zone() == "" {
+			all = append(all, taken{prefix: netip.PrefixFrom(a, a.BitLen()), by: "the host's name server"})
+		}
+	}
+	return all
+}
