@@ -33,7 +33,8 @@ type initProcess struct {
 	console int
 	joining []string // labels of the program that it was at first (direct.go, joinuser.go)
 	direct  *directStart
-	forks   bool // init is not born yet: awaitBirth
+	forks   bool     // init is not born yet: awaitBirth
+	pidfd   *os.File // of one that is not our child: Watch
 
 	waitOnce sync.Once
 	status   unix.WaitStatus
@@ -334,6 +335,10 @@ func (p *initProcess) awaitExec() error {
 // wait collects the process. It may be called again, and by several goroutines.
 func (p *initProcess) wait() (Exit, error) {
 	p.waitOnce.Do(func() {
+		if p.pidfd != nil {
+			p.status, p.waitErr = p.awaitPidfd()
+			return
+		}
 		for {
 			_, p.waitErr = unix.Wait4(p.pid, &p.status, 0, nil)
 			if p.waitErr != unix.EINTR {

@@ -31,6 +31,7 @@ func (e *Engine) Attach(ctx context.Context, ref string, o AttachOptions, s Stre
 	if err != nil {
 		return 1, err
 	}
+	e.lookAfter(d)
 	switch st, err := e.status(d); {
 	case err != nil:
 		return 1, err

@@ -154,10 +154,16 @@ func (e *Engine) gcContainer(d *Definition) (did string, err error) {
 		if err != nil {
 			return "", err
 		}
+		if _, runErr := e.running(d); runErr == nil { // its monitor is gone, it is not
+			if err = l.Release(); err == nil {
+				e.lookAfter(d)
+			}
+			return "", err
+		}
 		defer l.Release()
 	}
 	if _, runErr := e.running(d); runErr == nil && !d.Options.AutoRemove {
-		return "", nil // its monitor is gone, it is not: that is for `stop` or `rm -f` to end
+		return "", nil
 	}
 	if d.Options.AutoRemove && (had || d.ByRun) {
 		return "container " + d.Name + " (--rm)", errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name), e.forget(d))

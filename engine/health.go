@@ -96,7 +96,7 @@ func (e *Engine) readHealth(id string) (*Health, error) {
 }
 
 // startHealth begins to test; the function that it returns ends that.
-func (m *monitor) startHealth(l *live) (stop func()) {
+func (m *monitor) startHealth(l *live, started time.Time) (stop func()) {
 	check := m.d.Options.Health
 	if check == nil {
 		return func() {}
@@ -105,15 +105,19 @@ func (m *monitor) startHealth(l *live) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		m.testHealth(ctx, l.c, check)
+		m.testHealth(ctx, l.c, check, started)
 	}()
 	return func() { cancel(); <-done }
 }
 
-func (m *monitor) testHealth(ctx context.Context, c *container.Container, check *image.Healthcheck) {
-	started := time.Now()
-	h := &Health{Status: "starting"}
-	m.writeHealth(h)
+func (m *monitor) testHealth(ctx context.Context, c *container.Container, check *image.Healthcheck, started time.Time) {
+	h, err := m.e.readHealth(m.d.ID) // another may have tested before: a monitor that was killed, or this one before it became lean
+	if err != nil || h == nil {
+		if err != nil {
+			m.complain(err)
+		}
+		h = &Health{Status: "starting"}
+	}
 	for {
 		wait := orDuration(check.Interval, defaultHealthInterval)
 		starting := h.Status == "starting" && time.Since(started) < check.StartPeriod

@@ -27,6 +27,7 @@ func (e *Engine) Inspect(ctx context.Context, ref string) (*ContainerJSON, error
 	if err != nil {
 		return nil, err
 	}
+	e.lookAfter(d)
 	st, err := e.status(d)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,8 @@ type orders struct {
 	Watched, Remote bool `json:",omitempty"`
 	// Client says that there is one at patientFD.
 	Client bool `json:",omitempty"`
+	// Adopt: the container runs, and has lost its monitor.
+	Adopt bool `json:",omitempty"`
 	// Process is what exec-child is to start: childExec.
 	Process json.RawMessage `json:",omitempty"`
 }

@@ -100,6 +100,7 @@ func (e *Engine) Kill(ctx context.Context, ref, name string) error {
 	if err := e.afterStart(d); err != nil {
 		return err
 	}
+	e.lookAfter(d)
 	c, err := e.running(d)
 	if err != nil {
 		return fmt.Errorf("cannot kill container %s: %w", ref, err)
@@ -200,6 +201,7 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout *int, signal stri
 	if err := e.afterStart(d); err != nil {
 		return err
 	}
+	e.lookAfter(d)
 	if !e.busy(d.ID) {
 		return nil
 	}
@@ -319,6 +321,7 @@ func (e *Engine) withRunning(ref string, do func(*Definition, *container.Contain
 	if err := e.afterStart(d); err != nil {
 		return err
 	}
+	e.lookAfter(d)
 	c, err := e.running(d)
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ func (e *Engine) Logs(ctx context.Context, ref string, o LogOptions) error {
 	if err != nil {
 		return err
 	}
+	e.lookAfter(d)
 	switch d.Options.LogDriver {
 	case "journald":
 		return e.journalLogs(ctx, d, o)

@@ -37,7 +37,6 @@ type monitor struct {
 
 	// stay says that this process does not belong to the monitor alone: the foreground command.
 	stay bool
-
 	mu   sync.Mutex // guards live
 	live *live      // nil while the container does not run
 }
@@ -274,6 +273,9 @@ func (m *monitor) start(restarts int) (*live, Life, error) {
 	if err := m.e.writeLife(m.d.ID, life); err != nil {
 		return nil, life, exitWith(125, err)
 	}
+	if m.d.Options.Health != nil {
+		m.writeHealth(&Health{Status: "starting"}) // nobody is to see what was found of the run before
+	}
 	l, err := m.e.bringUp(context.Background(), m.d, m.hub)
 	if err != nil {
 		err = startError(err)
@@ -285,7 +287,7 @@ func (m *monitor) start(restarts int) (*live, Life, error) {
 
 // stand waits beside the running container until it has ended.
 func (m *monitor) stand(l *live, life Life) (Life, error) {
-	endHealth := m.startHealth(l)
+	endHealth := m.startHealth(l, life.StartedAt)
 	exit, err := l.wait()
 	endHealth()
 	m.setLive(nil)
@@ -353,6 +355,12 @@ func MonitorMain(args []string, watcher func(remote *os.File) (plan.Watcher, err
 	if err != nil {
 		tell(err)
 		return 125
+	}
+	if o.Adopt {
+		if err := e.adoptContainer(o.ID, tell); err != nil {
+			return 1
+		}
+		return 0
 	}
 	client, err := o.client()
 	if err != nil {

@@ -72,6 +72,7 @@ func (e *Engine) summarize(d *Definition) (*Summary, error) {
 		s.Networks = []string{d.Options.Network}
 	}
 	if st.Running {
+		e.lookAfter(d)
 		err = e.summarizePorts(d, s)
 	}
 	return s, err

@@ -21,6 +21,7 @@ func (e *Engine) Wait(ctx context.Context, ref string) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	e.lookAfter(d)
 	if e.busy(d.ID) {
 		// The monitor tells how it ended, also of a container that is removed with its end.
 		if life, ok := e.waitMonitor(d); ok && !d.restarts() {

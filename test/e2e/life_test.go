@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ps as Docker shows it.
@@ -292,10 +294,60 @@ func TestSignalsAreRelayed(t *testing.T) {
 	}
 }
 
-// A killed foreground client takes nothing with it that gc could not find.
+// A foreground client that is killed leaves its container as it was, to be looked after by the monitor that the next command gives it.
 func TestForegroundClientKilled(t *testing.T) {
 	cleanHost(t)
-	cmd := exec.Command(binary, "run", "--rm", "--name", "left-alone", "busybox", "sh", "-c", "echo ready; sleep 3600")
+	makeNetwork(t, "kill1", "--subnet", "10.87.1.0/24")
+	t.Cleanup(func() { my(t, "rm", "-f", "left-alone") })
+	program := "echo ready; while [ ! -e /go ]; do sleep 0.05; done; echo on; while [ ! -e /end ]; do sleep 0.05; done; exit 7"
+	killedClient(t, "--net", "kill1", "-p", "8097:80", "--health-cmd", "test -e /go", "--health-interval", "100ms", "busybox", "sh", "-c", program)
+	match(t, "ps", must(t, "ps"), `(?m)Up .*left-alone$`)
+	c := &ctr{t, "left-alone", must(t, "inspect", "-f", "{{.Id}}", "left-alone")}
+	c.exec("touch", "/go")
+	c.becomes("{{.State.Health.Status}}", "healthy")
+	follow, next := speaking(t, "logs", "-f", c.name)
+	said := ""
+	for !t.Failed() && len(said) < len("ready\non\n") {
+		said += next()
+	}
+	equal(t, "the log", said, "ready\non\n")
+	match(t, "its name", c.exec("nslookup", c.name), regexp.QuoteMeta(c.ip()))
+	c.exec("touch", "/end")
+	want := "7"
+	if !tellsExits() {
+		want = "255"
+	}
+	equal(t, "wait", must(t, "wait", c.name), want)
+	follow.Wait()
+	equal(t, "state", c.inspect("{{.State.Status}} {{.State.ExitCode}} [{{.State.Error}}]"), "exited "+want+" []")
+	must(t, "rm", c.name)
+
+	killedClient(t, "--rm", "busybox", "sh", "-c", program)
+	must(t, "gc")
+	match(t, "ps after gc", must(t, "ps"), `(?m)Up .*left-alone$`)
+	must(t, "stop", "-t", "0", c.name)
+	equal(t, "ps -a after stop of run --rm", must(t, "ps", "-aq"), "")
+
+	killedClient(t, "--rm", "busybox", "sh", "-c", program)
+	must(t, "rm", "-f", c.name)
+	must(t, "gc")
+	settle(t)
+	orderly(t)
+}
+
+// tellsExits says whether the kernel tells others than the parent how a process ended: Linux 6.15.
+func tellsExits() bool {
+	var uts unix.Utsname
+	var major, minor int
+	unix.Uname(&uts)
+	fmt.Sscanf(unix.ByteSliceToString(uts.Release[:]), "%d.%d", &major, &minor)
+	return major > 6 || major == 6 && minor >= 15
+}
+
+// killedClient runs a container called left-alone, and kills its client when the container has said something.
+func killedClient(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command(binary, append([]string{"run", "--name", "left-alone"}, args...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -308,8 +360,6 @@ func TestForegroundClientKilled(t *testing.T) {
 	out.Read(make([]byte, 10))
 	cmd.Process.Kill()
 	cmd.Wait()
-	my(t, "rm", "-f", "left-alone")
-	must(t, "gc")
 }
 
 // Everything that several processes do at once: names, addresses, ports and records stay consistent.
