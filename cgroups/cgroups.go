@@ -105,6 +105,9 @@ func openAt(mount, path string, w plan.Watcher) (Manager, error) {
 	if v2 {
 		return &v2Group{mount: mount, path: path, watch: w}, nil
 	}
+	if nothingToJoin(mount) {
+		return noGroup{path}, nil
+	}
 	return &v1Group{mount: mount, path: path, watch: w}, nil
 }
 

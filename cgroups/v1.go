@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/plan"
-	"github.com/mydocker/mydocker/userns"
 )
 
 // v1Group is a directory of the same name in the tree of every controller that the host has mounted.
@@ -129,9 +128,6 @@ func (g *v1Group) Set(r *specs.LinuxResources) error {
 	if err != nil {
 		return err
 	}
-	if g.nothingToJoin() {
-		return refuseLimits(settings)
-	}
 	for _, s := range settings {
 		path := filepath.Join(g.dir(s.Controller), s.File)
 		err := write(g.watch, path, s.Value, s.Reason)
@@ -198,30 +194,10 @@ func (g *v1Group) each(file, value, reason string) error {
 		}
 		joined++
 	}
-	if joined == 0 && g.nothingToJoin() {
-		return nil
-	}
 	if joined == 0 {
 		return fmt.Errorf("join cgroup %s: %w", g.path, fs.ErrNotExist)
 	}
 	return nil
-}
-
-// refuseLimits names the first limit that cannot be. What is said of devices is granted without a group: in a user namespace no
-// device can be made, and there are only those that it was given.
-func refuseLimits(all settings) error {
-	for _, s := range all {
-		if s.Controller != "devices" {
-			return fmt.Errorf("set %s: %w: no branch of the cgroup tree belongs to this user, so limits do not work here; leave the limit out", s.File, ErrUnavailable)
-		}
-	}
-	return nil
-}
-
-// nothingToJoin says that no cgroup tree is mounted, in a user namespace to which nobody has given a branch of one: its containers
-// run without limits, and Set refuses those that are asked for.
-func (g *v1Group) nothingToJoin() bool {
-	return userns.Inside() && !anyTree(g.mount)
 }
 
 // Mounted says whether this host has cgroups at all.
@@ -297,9 +273,6 @@ func (g *v1Group) Signal(sig unix.Signal) error {
 
 // Delete kills what is left, thaws it so that it can die, and removes the group from every tree.
 func (g *v1Group) Delete() error {
-	if g.nothingToJoin() {
-		return nil
-	}
 	var errs []error
 	for _, c := range v1Controllers() {
 		dir := g.dir(c)

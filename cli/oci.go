@@ -59,7 +59,7 @@ func (o *ociSession) app(version string) *urfave.App {
 		ExitErrHandler: func(*urfave.Context, error) {}, // the error is reported once, by OCIMain
 		OnUsageError:   func(_ *urfave.Context, err error, _ bool) error { return err },
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "root", Value: "/run/" + ociProgram, Usage: "directory for the state of containers (on a tmpfs)"},
+			&urfave.StringFlag{Name: "root", Value: ociRoot(), Usage: "directory for the state of containers (on a tmpfs)"},
 			&urfave.StringFlag{Name: "log", Usage: "file for messages, besides standard error"},
 			&urfave.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
 			&urfave.BoolFlag{Name: "debug", Usage: "taken for compatibility; every failure is told anyway"},
@@ -81,6 +81,14 @@ func (o *ociSession) app(version string) *urfave.App {
 		},
 		Commands: slices.Concat(o.lifecycleCommands(), o.processCommands(), o.infoCommands(version), refusedCommands()),
 	}
+}
+
+// ociRoot is where the records are: for a user who is not root among those things of his that end with his session.
+func ociRoot() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
+		return filepath.Join(dir, ociProgram)
+	}
+	return "/run/" + ociProgram
 }
 
 func (o *ociSession) before(c *urfave.Context) error {

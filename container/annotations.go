@@ -45,7 +45,7 @@ func keepGroups(list []step, annotations map[string]string) {
 	}
 	for i := range list {
 		if old := list[i]; old.Kind == stepUser {
-			list[i] = step{Kind: stepUser, Num: [6]uint64{old.Num[0], old.Num[1], 1}, Reason: "the user; the caller's groups stay, as the config wants"}
+			list[i] = step{Kind: stepUser, Num: [6]uint64{old.Num[0], old.Num[1], groupsStay}, Reason: "the user; the caller's groups stay, as the config wants"}
 		}
 	}
 }

@@ -71,11 +71,14 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 			return nil, err
 		}
 	}
-	if err := Validate(spec); err != nil {
+	err := Validate(spec)
+	if err == nil {
+		err = checkUser(spec)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
-	spec, err := fit(spec)
-	if err != nil {
+	if spec, err = fit(spec); err != nil {
 		return nil, err
 	}
 	bundle, err := filepath.Abs(o.Bundle)
@@ -222,7 +225,7 @@ func (j *createJob) launchAndPrepare() error {
 	// counts in the group for a moment (a limit of one process would forbid the birth).
 	release, err := j.holdScope()
 	if err == nil {
-		err = j.group.Create()
+		err = j.makeGroup()
 	}
 	if err == nil {
 		err = j.makeConfig()
@@ -266,6 +269,11 @@ func (j *createJob) launch() error {
 	if executable == "" {
 		executable = "/proc/self/exe"
 	}
+	release, err := j.lendIDs()
+	if err != nil {
+		return err
+	}
+	defer release()
 	b := birthOf(j.spec)
 	if j.options.UserNS != "" {
 		b.user, b.clone = j.options.UserNS, b.clone&^unix.CLONE_NEWUSER

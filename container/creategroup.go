@@ -34,6 +34,20 @@ func (r *Runtime) openGroup(s *specs.Spec, o *CreateOptions) (cgroups.Manager, *
 	return group, nil, err
 }
 
+// makeGroup makes the group. A user who may make none there has containers without one, as under runc, unless the config wants
+// just that group: what it wants of limits is refused then.
+func (j *createJob) makeGroup() error {
+	err := j.group.Create()
+	if j.spec.Linux.CgroupsPath != "" || j.options.Systemd || !cgroups.IsForbidden(err) {
+		return err
+	}
+	if err := j.group.Delete(); err != nil { // in some of the trees of version 1 it may exist
+		return err
+	}
+	j.group, j.container.state.Cgroup = cgroups.None(), ""
+	return nil
+}
+
 // holdScope gives systemd a process to make a scope with, until the container's own is in it.
 func (j *createJob) holdScope() (release func(), err error) {
 	group, ok := j.group.(*cgroups.SystemdGroup)

@@ -119,6 +119,12 @@ func (p *program) privileges(list []step, filter *seccomp.Filter) error {
 	return nil
 }
 
+// What becomes of the caller's groups, if they are not taken away.
+const (
+	groupsStay  = 1 // the namespace forbids a change, or the config does not want it
+	groupsTried = 2 // a user who is not root has no others than his own to lose, and may lose them only where he was given ids (newgidmap(1))
+)
+
 // user changes groups, group and user, in that order, because each needs the powers that the next one takes away. The
 // capabilities survive the change (PR_SET_KEEPCAPS) so that capabilities can decide what stays.
 func (p *program) user(s step) error {
@@ -131,8 +137,11 @@ func (p *program) user(s step) error {
 		groups = binary.LittleEndian.AppendUint32(groups, uint32(n))
 	}
 	uid, gid := s.Num[0], s.Num[1]
-	if s.Num[2] == 0 { // 1: the namespace forbids it
+	switch s.Num[2] {
+	case 0:
 		p.call("set the groups", unix.SYS_SETGROUPS, uint64(len(s.Data)), p.store(groups))
+	case groupsTried:
+		p.try("", unix.SYS_SETGROUPS, uint64(len(s.Data)), p.store(groups))
 	}
 	p.call("keep capabilities over the change of user", unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1)
 	p.call(fmt.Sprintf("become group %d", gid), unix.SYS_SETRESGID, gid, gid, gid)

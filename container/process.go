@@ -168,9 +168,10 @@ func mapUsers(attr *syscall.SysProcAttr, s *specs.Spec) {
 		return
 	}
 	attr.UidMappings, attr.GidMappings = convertIDs(s.Linux.UIDMappings), convertIDs(s.Linux.GIDMappings)
-	attr.GidMappingsEnableSetgroups = true
+	// A user who is not root may map nobody but himself, and has to forgo setgroups(2) before: user_namespaces(7).
+	attr.GidMappingsEnableSetgroups = os.Geteuid() == 0
 	// Root of the new namespace: else the execve of init would find a user without a name there, and take all powers away.
-	attr.Credential = &syscall.Credential{NoSetGroups: s.Annotations[annotationGroups] == "1"}
+	attr.Credential = &syscall.Credential{NoSetGroups: s.Annotations[annotationGroups] == "1" || os.Geteuid() != 0}
 }
 
 func convertIDs(list []specs.LinuxIDMapping) (out []syscall.SysProcIDMap) {

@@ -132,5 +132,8 @@ func (c *Container) cgroup() (cgroups.Manager, error) {
 	if c.state.Scope != nil {
 		return cgroups.OpenScope(*c.state.Scope, c.runtime.Watch)
 	}
+	if c.state.Cgroup == "" {
+		return cgroups.None(), nil
+	}
 	return cgroups.Open(c.state.Cgroup, c.runtime.Watch)
 }

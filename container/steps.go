@@ -54,7 +54,7 @@ const (
 	stepNoNewPrivs
 	stepSeccomp
 	stepBounding // Num[0]: the set
-	stepUser     // Num: uid, gid, 1 to keep the groups; Data: groups
+	stepUser     // Num: uid, gid, groupsStay or groupsTried; Data: groups
 	stepCapabilities
 	stepProcHandle    // opens the host's /proc
 	stepAppArmor      // Source: the profile
@@ -177,7 +177,7 @@ func (s step) simpleCommand() string {
 	case stepBounding:
 		return fmt.Sprintf("capsh --drop=…  # bounding set %#x", s.Num[0])
 	case stepUser:
-		if s.Num[2] == 1 {
+		if s.Num[2] == groupsStay {
 			return fmt.Sprintf("setpriv --reuid=%d --regid=%d --keep-groups", s.Num[0], s.Num[1])
 		}
 		return fmt.Sprintf("setpriv --reuid=%d --regid=%d --groups=%s", s.Num[0], s.Num[1], strings.Join(s.Data, ","))

@@ -186,9 +186,10 @@ func (b *builder) mount(m specs.Mount) error {
 			}
 		}
 		opened := b.host.sources[m.Destination]
-		if mapped != nil || hasUserNS(b.spec) || shared || opened != nil {
+		if mapped != nil || opened != nil || os.Geteuid() == 0 && (hasUserNS(b.spec) || shared) {
 			// Init is nobody on the host: it may neither map the ids of a mount nor look into every directory. And what is to be
-			// shared with the host must be taken from the host's own tree: init's copy of it hears, and is not heard.
+			// shared with the host must be taken from the host's own tree: init's copy of it hears, and is not heard. A user who is
+			// not root may look into no more than init.
 			s.handedOver(len(b.trees))
 			b.trees = append(b.trees, tree{source: m.Source, opened: opened, recursive: o.recursive, mapped: mapped})
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,8 +59,11 @@ func privilegeSteps(p *specs.Process, linux *specs.Linux, filtered bool, warn fu
 	for _, g := range p.User.AdditionalGids {
 		user.Data = append(user.Data, strconv.FormatUint(uint64(g), 10))
 	}
-	if userns.Inside() && !userns.MaySetGroups() {
-		user.Num[2] = 1
+	switch {
+	case userns.Inside() && !userns.MaySetGroups():
+		user.Num[2] = groupsStay
+	case os.Geteuid() != 0:
+		user.Num[2] = groupsTried
 	}
 	// The capabilities last: all the above need them.
 	list = append(list, user,

@@ -50,6 +50,7 @@ dockerd       docker.io
 git           git
 gcc           gcc
 apparmor_parser apparmor
+newuidmap     uidmap
 secilc        secilc
 qemu-system-aarch64 qemu-system-arm
 cpio          cpio
