@@ -42,7 +42,7 @@ func TestStartMeetsTheFormerRelease(t *testing.T) {
 func TestStartMeetsADyingMonitor(t *testing.T) {
 	e := newHost(t, nil)
 	ctx := context.Background()
-	id, _, err := e.Create(ctx, CreateOptions{Name: "again", Image: "busybox", Args: []string{"sleep", "3600"}})
+	id, _, err := e.Create(ctx, CreateOptions{Name: "again", Image: "busybox", Args: []string{"sleep", "3600"}, Network: "none"})
 	if err != nil {
 		t.Fatal(err)
 	}
