@@ -1,8 +1,11 @@
 package container
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -46,13 +49,33 @@ func (p *initProcess) awaitPidfd() (unix.WaitStatus, error) {
 			return 0, fmt.Errorf("wait for process %d: %w", p.pid, err)
 		}
 	}
-	// It is dead. How it ended is known when its parent has asked for it, which init does at once: then there is POLLHUP.
+	// It is dead. How it ended it tells itself until its parent, init, has asked, which some do every other second only. After that the
+	// pidfd does; that it has come so far newer kernels show as POLLHUP.
 	for range 100 {
-		if n, err := unix.Poll([]unix.PollFd{{Fd: fd}}, 10); n > 0 || err != nil && err != unix.EINTR {
+		status, dead := zombieExit(p.pid)
+		n, err := unix.Poll([]unix.PollFd{{Fd: fd}}, 10)
+		if n == 0 && dead { // it was still there, so the number was its own
+			return status, nil
+		}
+		if n > 0 || err != nil && err != unix.EINTR {
 			break
 		}
 	}
 	return pidfdExit(int(fd))
+}
+
+// zombieExit reads the exit_code of a process that nobody has waited for, the 52nd field (proc_pid_stat(5)).
+func zombieExit(pid int) (status unix.WaitStatus, ok bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, false
+	}
+	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:])) // from the third on
+	if len(f) < 50 || f[0] != "Z" {
+		return 0, false
+	}
+	code, err := strconv.ParseUint(f[49], 10, 32)
+	return unix.WaitStatus(code), err == nil
 }
 
 // pidfdExit asks a pidfd how its process ended (linux/pidfd.h: PIDFD_GET_INFO with PIDFD_INFO_EXIT).

@@ -123,11 +123,20 @@ func (m *monitor) takeOn(l *live) error {
 
 // forsaken is the reading end of the pipe that is a container's descriptor, nil if there is none. Pipes of /proc/PID/fd can be opened
 // anew, at either end (proc_pid_fd(5)). One with a reader is not the dead monitor's, but of the container's own: it is left alone.
+//
+// The container may put another file there at any moment, a device that does something when it is opened: so what is looked at and
+// what is opened is one and the same file, held by a descriptor that opens nothing (O_PATH).
 func forsaken(c *container.Container, fd int) *os.File {
-	path := fmt.Sprintf("/proc/%d/fd/%d", c.Pid(), fd)
-	if st, err := os.Stat(path); err != nil || st.Mode()&fs.ModeNamedPipe == 0 {
+	held, err := unix.Open(fmt.Sprintf("/proc/%d/fd/%d", c.Pid(), fd), unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return nil
 	}
+	defer unix.Close(held)
+	var st unix.Stat_t
+	if err := unix.Fstat(held, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return nil
+	}
+	path := fmt.Sprintf("/proc/self/fd/%d", held)
 	w, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
