@@ -123,8 +123,8 @@ func flavour(alsoNFTables bool) string {
 	return FirewallIPTables
 }
 
-// hasLegacyRules says whether x_tables holds rules. The kernel names the tables that somebody has used; a table that was only
-// looked at is empty.
+// hasLegacyRules says whether x_tables holds rules, or drops what it has no rule for. The kernel names the tables that somebody has
+// used; a table that was only looked at is empty.
 func hasLegacyRules() bool {
 	names, err := state.ReadFile("/proc/thread-self/net/ip_tables_names")
 	if err != nil || len(bytes.TrimSpace(names)) == 0 {
@@ -135,7 +135,7 @@ func hasLegacyRules() bool {
 		return false
 	}
 	out, err := exec.Command(save).Output()
-	return err == nil && bytes.Contains(out, []byte("\n-A "))
+	return err == nil && (bytes.Contains(out, []byte("\n-A ")) || bytes.Contains(out, []byte("\n:FORWARD DROP ")))
 }
 
 // hasNFTRules says the same of the tables that iptables-nft makes.

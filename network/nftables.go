@@ -22,8 +22,8 @@ import (
 // nfTables is the backend that needs no program: tables of our own, one transaction for each change, and published ports in
 // maps, so that a packet pays the same for one published port as for ten thousand.
 type nfTables struct {
-	// behind says whether networks with the other backend have their rules at the beginning of iptables' FORWARD.
-	behind func(f nftFamily) (bool, error)
+	// behind says whether networks with the other backend have their rules at the beginning of iptables' FORWARD, of that flavour.
+	behind func(f nftFamily, legacy bool) (bool, error)
 }
 
 const nftTable = "mydocker"
@@ -178,7 +178,7 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 			}
 			ops = append(ops, want)
 		}
-		behind, err := t.behind(f)
+		behind, err := t.behind(f, false)
 		if err != nil {
 			return nil, err
 		}
@@ -189,6 +189,14 @@ func (t *nfTables) Networks(_ context.Context, networks []*Network) (ops []opera
 		if !same {
 			ops = append(ops, pass)
 		}
+		if behind, err = t.behind(f, true); err != nil {
+			return nil, err
+		}
+		legacy, err := legacyPass(f, networks, behind)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, legacy...)
 	}
 	return ops, nil
 }

@@ -170,6 +170,7 @@ func ruleList(t *testing.T) string {
 // Networks with one backend beside networks with the other: what the second writes into the first one's FORWARD is foreseen where that
 // is still to be made, by sync and in the script.
 func TestBothBackendsForeseen(t *testing.T) {
+	run(t, "nft", "flush", "ruleset") // an empty INPUT of a test before would not come back
 	m := newManager(t)
 	ctx := context.Background()
 	create(t, m, CreateOptions{Name: "br0", EnableIPv6: true})
@@ -215,5 +216,66 @@ func TestBothBackendsForeseen(t *testing.T) {
 	run(t, "bash", "-euc", "ip link del br0; ip link del br1; nft flush ruleset; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 net.ipv6.conf.eth0.accept_ra=1")
 	if got != want {
 		t.Errorf("the script makes other rules:\n%s", lineDiff(want, got))
+	}
+}
+
+// A FORWARD of legacy iptables that drops lets the networks of the nftables backend through, and is afterwards as it was.
+func TestNFTablesBesideLegacyDrop(t *testing.T) {
+	m := newManager(t, func(o *Options) { o.Firewall = FirewallNFTables })
+	ctx := context.Background()
+	const before = "iptables-legacy -P FORWARD DROP; ip6tables-legacy -A FORWARD -j DROP; iptables-legacy -A FORWARD -s 192.0.2.1 -j ACCEPT"
+	list := func() string {
+		return run(t, "bash", "-euc", "for i in ip{,6}tables-legacy; do $i -S FORWARD; done")
+	}
+	run(t, "bash", "-euc", before)
+	want := list()
+	t.Cleanup(func() {
+		run(t, "bash", "-euc", "iptables-legacy -P FORWARD ACCEPT; iptables-legacy -F FORWARD; ip6tables-legacy -F FORWARD")
+	})
+	create(t, m, CreateOptions{Name: "br0", EnableIPv6: true})
+	web := start(t, m, "web", "br0", "8080:80")
+	serve(t, web, "tcp", ":80", "web")
+	serve(t, lan(), "tcp4", ":99", "lan")
+	for _, harm := range []string{"true", "iptables-legacy -F FORWARD; ip6tables-legacy -F FORWARD; " + before,
+		"iptables-legacy -D FORWARD 1", "iptables-legacy -I FORWARD -s 192.0.2.2 -j DROP; iptables-legacy -A FORWARD -s 192.0.2.3 -j DROP"} {
+		run(t, "bash", "-euc", harm)
+		shown, err := m.Sync(ctx, true)
+		if err != nil || (len(shown) == 0) != (harm == "true") {
+			t.Errorf("%s: %q, %v", harm, shown, err)
+		}
+		if done, err := m.Sync(ctx, false); err != nil || !slices.Equal(done, shown) {
+			t.Errorf("%s: %v; shown: %q; done: %q", harm, err, shown, done)
+		}
+		answers(t, lan(), "tcp4", "10.99.0.1:8080", "web to 10.99.0.2")
+		answers(t, lan(), "tcp6", "[fd99::1]:8080", "web to fd99::2")
+		answers(t, web, "tcp4", "10.99.0.2:99", "lan to 10.99.0.1")
+		if again, err := m.Sync(ctx, true); err != nil || len(again) > 0 {
+			t.Errorf("%s: a difference is left: %q, %v", harm, again, err)
+		}
+	}
+	run(t, "bash", "-euc", "iptables-legacy -D FORWARD -s 192.0.2.2 -j DROP; iptables-legacy -D FORWARD -s 192.0.2.3 -j DROP")
+	web.closeHeld()
+	if err := m.Release(ctx, web.id); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Remove(ctx, "br0"); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(); got != want {
+		t.Errorf("left behind:\n%s", lineDiff(want, got))
+	}
+}
+
+// A policy alone is a rule: iptables' networks go where it drops.
+func TestFlavourOfPolicy(t *testing.T) {
+	m := newManager(t)
+	run(t, "iptables-legacy", "-P", "FORWARD", "DROP")
+	t.Cleanup(func() { run(t, "iptables-legacy", "-P", "FORWARD", "ACCEPT") })
+	create(t, m, CreateOptions{Name: "br0"})
+	web := start(t, m, "web", "br0", "8080:80")
+	serve(t, web, "tcp4", ":80", "web")
+	answers(t, lan(), "tcp4", "10.99.0.1:8080", "web to 10.99.0.2")
+	if web.Firewall != firewallIPTablesLegacy {
+		t.Errorf("the endpoint says %q", web.Firewall)
 	}
 }

@@ -171,22 +171,22 @@ func nftPassFor(f nftFamily, networks []*Network, behind bool) nftPass {
 }
 
 // hooksForward says whether networks that are in the kernel have, or should have, rules in iptables' FORWARD.
-func (m *Manager) hooksForward(f nftFamily) (bool, error) {
+func (m *Manager) hooksForward(f nftFamily, legacy bool) (bool, error) {
 	live, err := m.liveNetworks()
 	if err != nil {
 		return false, err
 	}
-	return m.hookedBy(f, live), nil
+	return m.hookedBy(f, live, legacy), nil
 }
 
 // hookedBy is that of these networks, by their backends. The legacy flavour of iptables has a FORWARD of its own.
-func (m *Manager) hookedBy(f nftFamily, networks map[string][]*Network) bool {
+func (m *Manager) hookedBy(f nftFamily, networks map[string][]*Network, legacy bool) bool {
 	for name, of := range networks {
 		fw, err := m.firewall(name)
 		if err != nil {
 			continue // nobody can make rules with a program that is not there
 		}
-		if t, ok := fw.(*ipTables); ok && !t.v4.legacy && len(networkRules(of, f.v6).hooks) > 0 {
+		if t, ok := fw.(*ipTables); ok && t.v4.legacy == legacy && len(networkRules(of, f.v6).hooks) > 0 {
 			return true
 		}
 	}

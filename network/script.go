@@ -133,7 +133,7 @@ func (m *Manager) networkScript(networks ...*Network) (ops []operation, err erro
 		ops = append(ops, fw.Fresh(by[backend]...)...)
 	}
 	for _, f := range nftFamilies() {
-		if pass := nftPassFor(f, by[FirewallNFTables], true); len(pass.bridges) > 0 && m.hookedBy(f, by) {
+		if pass := nftPassFor(f, by[FirewallNFTables], true); len(pass.bridges) > 0 && m.hookedBy(f, by, false) {
 			ops = append(ops, pass)
 		}
 	}
