@@ -30,6 +30,7 @@ type Space struct {
 	container  string // its name, which need not be the namespace's: that may have been named by hand
 	Name       string
 	Names      []string // all of them
+	Sharing    []string `json:",omitempty"` // containers in it that it was not made for: --network host, --network container:NAME
 	Kind       string   // host, container, namespace
 	Links      []*Link
 	Routes     []string `json:",omitempty"` // those that an address does not bring along
@@ -128,6 +129,12 @@ func newSpace(w *world.World, n *world.Namespace) *Space {
 	case n.Owner.Kind == "container":
 		s.Kind, s.container = "container", n.Owner.Name
 	}
+	for _, c := range w.Containers {
+		if c.Namespace == n && n.Owner.ID != c.ID && c.Running() {
+			s.Sharing = append(s.Sharing, c.Name)
+		}
+	}
+	slices.Sort(s.Sharing)
 	if n.Err != nil {
 		s.Error = n.Err.Error()
 	}

@@ -14,15 +14,24 @@ type writer struct {
 	texts *lang.Catalogue
 }
 
-// title is what a namespace is called: "host", "container web", "namespace ns1".
+// title is what a namespace is called: "host", "container web + helper", "namespace ns1".
 func (w writer) title(s *Space) string {
+	const most = 3 // who shares it; the JSON form has all
+	title := w.texts.Text("topology.namespace", "name", s.Name)
 	switch s.Kind {
 	case "host":
-		return w.texts.Text("topology.host") + w.marks(s.Name, "")
+		title = w.texts.Text("topology.host")
 	case "container":
-		return w.texts.Text("topology.container", "name", s.container) + w.marks(s.Name, "")
+		title = w.texts.Text("topology.container", "name", s.container)
 	}
-	return w.texts.Text("topology.namespace", "name", s.Name) + w.marks(s.Name, "")
+	for i, name := range s.Sharing {
+		if i == most {
+			title += " + …"
+			break
+		}
+		title += " + " + name
+	}
+	return title + w.marks(s.Name, "")
 }
 
 // marks are the numbers of the faults of a place: " !1 !2".

@@ -16,7 +16,7 @@ import (
 
 // death is where and why the packet, or its answer, ended without a rule's doing.
 type death struct {
-	cause   string // no-route, no-neighbour, too-big, prohibited, loop, rp-filter, not-forwarding, peer-down
+	cause   string // no-route, no-neighbour, macvlan, too-big, prohibited, loop, rp-filter, not-forwarding, peer-down
 	space   string
 	address netip.Addr // that the packet was for there
 	source  netip.Addr
@@ -131,10 +131,25 @@ func (t *Trace) reason(at *world.Namespace, last *Step, rose func(...string) boo
 		d.cause = "too-big"
 	case r.Dev != nil && at.Unanswered(nextHop(r, to)):
 		d.cause, d.link = "no-neighbour", r.Dev.Name
+		if t.acrossMacvlan(r.Dev, nextHop(r, to)) {
+			d.cause = "macvlan"
+		}
 	default:
 		return nil
 	}
 	return d
+}
+
+// acrossMacvlan: who is asked is on a macvlan of the link, or on the link that this macvlan stands on.
+func (t *Trace) acrossMacvlan(dev *world.Link, a netip.Addr) bool {
+	if dev.Kind == "macvlan" && dev.Peer != nil && dev.Peer.Address(a.Is6()).Addr() == a {
+		return true
+	}
+	found := false
+	t.world.Links(func(l *world.Link) {
+		found = found || l.Kind == "macvlan" && l.Peer == dev && l.Address(a.Is6()).Addr() == a
+	})
+	return found
 }
 
 func nextHop(r *world.Route, to netip.Addr) netip.Addr {

@@ -118,3 +118,17 @@ func TestResolveSize(t *testing.T) {
 		}
 	}
 }
+
+// Between a macvlan and the link that it stands on the kernel passes nothing, though all others reach both.
+func TestMacvlan(t *testing.T) {
+	p := newPlace(t, network.FirewallIPTables)
+	must(t, "ip netns add mv; ip link add link eth0 name mv0 netns mv type macvlan mode bridge; ip -n mv addr add 10.99.0.50/24 dev mv0; ip -n mv link set mv0 up")
+	t.Cleanup(func() { must(t, "ip netns del mv; ip neigh flush all") })
+	for _, ends := range [][3]string{{"host", "mv/icmp", "Died in host: from eth0 to 10.99.0.50 a macvlan would be crossed"}, {"mv", "10.99.0.1/icmp", "Died in mv: from mv0 to 10.99.0.1 a macvlan would be crossed"}} {
+		said(t, p.dies(ends[0], ends[1], Options{}), ends[2])
+	}
+	if tr := p.trace("outside", "mv/icmp"); tr.Outcome != Answered {
+		t.Errorf("the neighbour reaches it: %s, %v", tr.Outcome, tr.SendErr)
+	}
+	said(t, p.dies("host", "10.99.0.51/icmp", Options{}), "nobody on eth0 answers to the question who has 10.99.0.51")
+}

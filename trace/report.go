@@ -190,6 +190,8 @@ func (d *death) text(texts *lang.Catalogue, size int) string {
 		return texts.Text("trace.death-no-route", "space", d.space, "address", d.address)
 	case "no-neighbour":
 		return texts.Text("trace.death-no-neighbour", "space", d.space, "address", d.address, "link", d.link)
+	case "macvlan":
+		return texts.Text("trace.death-macvlan", "space", d.space, "address", d.address, "link", d.link)
 	case "too-big":
 		if d.mtu == 0 {
 			return texts.Text("trace.death-too-big", "space", d.space, "size", size)

@@ -64,7 +64,19 @@ func (w *World) numbers(files *nsFiles, i int, wanted map[int]bool) (map[int]*Na
 // nameOwners says of namespaces and links whose they are.
 func (w *World) nameOwners() {
 	for _, c := range w.Containers {
-		w.ownNamespace(c)
+		w.locate(c)
+	}
+	// Of several containers in one namespace it is his for whom it was made: who has cables in it, or whose name it has.
+	for _, made := range []func(c *Container) bool{
+		func(c *Container) bool { return len(c.Endpoints) > 0 },
+		func(c *Container) bool { return c.Namespace.Is(c.Name) },
+		func(*Container) bool { return true },
+	} {
+		for _, c := range w.Containers {
+			if c.Namespace != nil && made(c) {
+				w.ownNamespace(c)
+			}
+		}
 	}
 	for _, n := range w.Networks {
 		if l := w.Host.Link(n.Bridge); n.Bridge != "" && n.Live && l != nil {
@@ -84,28 +96,30 @@ func (w *World) nameOwners() {
 	}
 }
 
-// ownNamespace finds a container's namespace: by the name of its sandbox, or by its process.
-func (w *World) ownNamespace(c *Container) {
-	own := false
+// locate finds a container's namespace: by the name of its sandbox, or by its process.
+func (w *World) locate(c *Container) {
 	for _, n := range w.Namespaces {
 		for _, e := range c.Endpoints {
 			if n != w.Host && n.Is(e.Sandbox) {
-				c.Namespace, own = n, true
-			}
-		}
-	}
-	if c.Namespace == nil && c.Pid != 0 {
-		for _, n := range w.Namespaces {
-			if slices.ContainsFunc(n.Processes, func(p Process) bool { return p.Pid == c.Pid }) {
 				c.Namespace = n
-				own = n != w.Host && !n.Owner.Ours()
 			}
 		}
 	}
-	if n := c.Namespace; n != nil && own && !n.Owner.Ours() {
-		n.Owner = Owner{"container", c.ID, c.Name}
-		if !n.Is(c.Name) {
-			n.Names = append(n.Names, c.Name)
+	for _, n := range w.Namespaces {
+		if c.Namespace == nil && c.Pid != 0 && slices.ContainsFunc(n.Processes, func(p Process) bool { return p.Pid == c.Pid }) {
+			c.Namespace = n
 		}
+	}
+}
+
+// ownNamespace: a namespace has one owner at most, and the host's is nobody's.
+func (w *World) ownNamespace(c *Container) {
+	n := c.Namespace
+	if n == w.Host || n.Owner.Ours() {
+		return
+	}
+	n.Owner = Owner{"container", c.ID, c.Name}
+	if !n.Is(c.Name) {
+		n.Names = append(n.Names, c.Name)
 	}
 }
