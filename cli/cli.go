@@ -77,7 +77,7 @@ func (s *session) color(f *os.File) bool {
 func globalFlags() []urfave.Flag {
 	root := state.DefaultRoot()
 	return []urfave.Flag{
-		str("config", "dir", "Directory of config.json, with the credentials for registries (default: $DOCKER_CONFIG or ~/.docker)"),
+		str("config", "dir", "Directory of config.json: credentials for registries, formats of lists, detach keys, proxies (default: $DOCKER_CONFIG or ~/.docker)"),
 		yes("debug,D", "Print what is going on behind the scenes, as --log-level debug does"),
 		yes("explain", "Print each kernel operation as the shell command that it equals, as it is done"),
 		firewallFlag(),

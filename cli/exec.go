@@ -40,6 +40,9 @@ Examples:
 				return s.bad(err)
 			}
 			o, err := execOptions(c, s.lookup)
+			if err == nil {
+				o.DetachKeys, err = s.detachKeys(c, o.TTY && !o.Detach)
+			}
 			if err != nil {
 				return s.refuse(err)
 			}
@@ -65,10 +68,6 @@ func execOptions(c *urfave.Context, lookup lookupFunc) (o engine.ExecOptions, er
 	o = engine.ExecOptions{
 		Args: c.Args().Tail(), User: c.String("user"), WorkingDir: c.String("workdir"), TTY: c.Bool("tty"),
 		Interactive: c.Bool("interactive"), Detach: c.Bool("detach"), Privileged: c.Bool("privileged"),
-		DetachKeys: c.String("detach-keys"),
-	}
-	if err := checkDetachKeys(o.DetachKeys); err != nil {
-		return o, err
 	}
 	o.Env, err = environment(c.StringSlice("env-file"), c.StringSlice("env"), lookup)
 	return o, err
@@ -91,8 +90,9 @@ Examples:
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
-			o := engine.AttachOptions{DetachKeys: c.String("detach-keys"), NoStdin: c.Bool("no-stdin"), NoSigProxy: !c.Bool("sig-proxy")}
-			if err := checkDetachKeys(o.DetachKeys); err != nil {
+			o := engine.AttachOptions{NoStdin: c.Bool("no-stdin"), NoSigProxy: !c.Bool("sig-proxy")}
+			var err error
+			if o.DetachKeys, err = s.detachKeys(c, true); err != nil {
 				return s.refuse(err)
 			}
 			e, err := s.engine()

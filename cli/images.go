@@ -87,7 +87,7 @@ func listImages(s *session, c *urfave.Context) error {
 		l.table = `{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}`
 	}
 	l.raw = "repository: {{.Repository}}\ntag: {{.Tag}}\n" + digest + "image_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
-	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
+	return l.print(s.streams.Out, s.format(c, func(c clientConfig) string { return c.ImagesFormat }), c.Bool("quiet"), rows)
 }
 
 func imagesBetween(store *image.Store, all []*image.Image, f filters) ([]*image.Image, error) {

@@ -33,13 +33,14 @@ Examples:
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
-			o := engine.StartOptions{Attach: c.Bool("attach"), Interactive: c.Bool("interactive"), DetachKeys: c.String("detach-keys")}
+			o := engine.StartOptions{Attach: c.Bool("attach"), Interactive: c.Bool("interactive")}
 			refs := c.Args().Slice()
 			beside := o.Attach || o.Interactive
 			if beside && len(refs) > 1 {
 				return &usageError{s.verb, "you cannot start and attach multiple containers at once", 1}
 			}
-			if err := checkDetachKeys(o.DetachKeys); err != nil {
+			var err error
+			if o.DetachKeys, err = s.detachKeys(c, beside); err != nil {
 				return s.refuse(err)
 			}
 			e, err := s.engine()

@@ -177,7 +177,7 @@ func manSurroundings(b *bytes.Buffer) {
 	write("FILES",
 		[2]string{root.Lib, "Images, containers, networks and volumes: what was asked for"},
 		[2]string{root.Run, "What was put into the kernel for them; gone after a reboot"},
-		[2]string{"~/.docker/config.json", "Passwords for registries, as Docker keeps them"},
+		[2]string{"~/.docker/config.json", "What Docker keeps there: passwords for registries, formats of lists (psFormat …), detachKeys, pruneFilters, and the proxies of containers"},
 	)
 }
 

@@ -223,7 +223,7 @@ func networkLs(s *session, c *urfave.Context) error {
 		table: `{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}`, quiet: "{{.ID}}", rawKey: "network_id",
 		raw: "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
 	}
-	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
+	return l.print(s.streams.Out, s.format(c, func(c clientConfig) string { return c.NetworksFormat }), c.Bool("quiet"), rows)
 }
 
 // matches is how Docker reads a filter for names and ids: it is a regular expression, or text that is in it as it stands.

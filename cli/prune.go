@@ -60,7 +60,7 @@ Examples:
 const pruneFilterKeys = "until label label! dangling"
 
 func (s *session) pruneFilters(c *urfave.Context) (filters, error) {
-	f, err := s.readFilters(c)
+	f, err := s.readPruneFilters(c)
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,8 @@ func ps(s *session, c *urfave.Context) error {
 	if all, err = betweenContainers(all, f); err != nil {
 		return err
 	}
-	size := c.Bool("size") || uses(c.String("format"), "Size")
+	format := s.format(c, func(c clientConfig) string { return c.PsFormat })
+	size := c.Bool("size") || uses(format, "Size")
 	var rows []containerRow
 	for _, sum := range all {
 		if limit > 0 && len(rows) == limit {
@@ -139,7 +140,6 @@ func ps(s *session, c *urfave.Context) error {
 		}
 		rows = append(rows, row)
 	}
-	format := c.String("format")
 	if c.Bool("quiet") && format != "" {
 		fmt.Fprintln(s.streams.Err, "WARNING: Ignoring custom format, because both --format and --quiet are set.")
 		if format != "raw" {

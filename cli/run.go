@@ -40,12 +40,13 @@ Examples:
 }
 
 func run(s *session, c *urfave.Context) error {
-	o := engine.RunOptions{Detach: c.Bool("detach"), DetachKeys: c.String("detach-keys"), NoSigProxy: !c.Bool("sig-proxy")}
+	o := engine.RunOptions{Detach: c.Bool("detach"), NoSigProxy: !c.Bool("sig-proxy")}
 	var err error
 	if o.CreateOptions, err = createOptions(c, s.lookup); err != nil {
 		return s.refuse(err)
 	}
-	if err := checkDetachKeys(o.DetachKeys); err != nil {
+	o.Env = s.withProxies(o.Env)
+	if o.DetachKeys, err = s.detachKeys(c, o.TTY && !o.Detach); err != nil {
 		return s.refuse(err)
 	}
 	pull, err := readPull(c)
@@ -130,6 +131,7 @@ Examples:
 			if err != nil {
 				return s.refuse(err)
 			}
+			o.Env = s.withProxies(o.Env)
 			pull, err := readPull(c)
 			if err != nil {
 				return s.refuse(err)

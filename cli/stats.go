@@ -66,7 +66,7 @@ func stats(s *session, c *urfave.Context) error {
 	if _, err := watch.sample(); err != nil {
 		return err
 	}
-	format := c.String("format")
+	format := s.format(c, func(c clientConfig) string { return c.StatsFormat })
 	screen := (format == "" || strings.HasPrefix(format, "table")) && isTerminal(s.streams.Out)
 	for {
 		time.Sleep(statsInterval)

@@ -161,7 +161,7 @@ func volumeLs(s *session, c *urfave.Context) error {
 	}
 	l := listing[volumeRow]{header: volumeHeader(), table: `{{.Driver}}\t{{.Name}}`, quiet: "{{.Name}}",
 		raw: "name: {{.Name}}\ndriver: {{.Driver}}\n", rawKey: "name"}
-	return l.print(s.streams.Out, c.String("format"), c.Bool("quiet"), rows)
+	return l.print(s.streams.Out, s.format(c, func(c clientConfig) string { return c.VolumesFormat }), c.Bool("quiet"), rows)
 }
 
 func volumeRmVerb() *verb {
@@ -196,7 +196,7 @@ Examples:
 			}
 		},
 		run: func(s *session, c *urfave.Context) error {
-			f, err := s.readFilters(c)
+			f, err := s.readPruneFilters(c)
 			if err != nil {
 				return s.bad(err)
 			}

@@ -169,7 +169,7 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 	if err != nil {
 		return errors.Join(err, e.finished(d.ID))
 	}
-	e.containerEvent(d, "rename", "oldName", old)
+	e.containerEvent(d, "rename", "oldName", "/"+old)
 	return errors.Join(state.Unclaim(e.nameFile(old), d.ID), e.finished(d.ID))
 }
 
