@@ -50,6 +50,7 @@ func checks() []check {
 		{[]string{"bridge-down", "veth-down", "lo-down"}, (*exam).down},
 		{[]string{"veth-not-enslaved", "veths-without-bridge"}, (*exam).unplugged},
 		{[]string{"nic-in-bridge"}, (*exam).nicInBridge},
+		{[]string{"no-neighbour-route"}, (*exam).neighbourRoutes},
 		{[]string{"bridge-without-address", "wrong-gateway", "no-default-route", "blackhole-route"}, (*exam).gateways},
 		{[]string{"wrong-netmask", "wrong-subnet", "duplicate-address", "duplicate-mac", "wrong-neighbor"}, (*exam).addresses},
 		{[]string{"dad-failed"}, (*exam).dadFailed},

@@ -19,6 +19,7 @@ func injections6() []injection {
 		{"6: bridge without address", byHand6, run("ip -6 addr flush dev br7 scope global"), []string{"bridge-without-address br7"}, true},
 		{"6: bridge of ours without address", dual, run("ip -6 addr flush dev br0 scope global"), []string{"bridge-without-address br0"}, true},
 		{"6: wrong gateway", byHand6, run("ip -n ns2 -6 route replace default via fd00:7::fe"), []string{"wrong-gateway ns2"}, true},
+		{"6: no route to the neighbours", dual, run("ip -6 route flush dev br0"), []string{"no-neighbour-route br0"}, true},
 		{"6: no default route", byHand6, run("ip -n ns2 -6 route del default"), []string{"no-default-route ns2"}, true},
 		{"6: no default route of ours", dual, run("ip -n db -6 route del default"), []string{"no-default-route db"}, true},
 		{"6: the host's default route is lost", func(s *scene) {

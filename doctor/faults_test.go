@@ -72,6 +72,8 @@ func injections() []injection {
 		// Addresses and routes.
 		{"bridge without address", byHand, run("ip addr flush dev br7"), []string{"bridge-without-address br7"}, true},
 		{"wrong gateway", byHand, run("ip -n ns2 route replace default via 192.168.7.254"), []string{"wrong-gateway ns2"}, true},
+		{"no route to the neighbours", nil, run("ip route flush dev br0"), []string{"no-neighbour-route br0"}, true},
+		{"no routes within", byHand, run("ip -n ns2 route flush dev eth0"), []string{"no-default-route ns2", "no-neighbour-route ns2"}, true},
 		{"no default route", byHand, run("ip -n ns2 route del default"), []string{"no-default-route ns2"}, true},
 		{"no default route of ours", nil, run("ip -n db route del default"), []string{"no-default-route db"}, true},
 		{"the host's default route is lost", nil, run("ip route del default"), []string{"no-way-out host"}, true},
