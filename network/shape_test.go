@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +186,18 @@ func TestDelay(t *testing.T) {
 	q := qdiscs(t, "far", "eth0")
 	if len(q) != 2 || q[0].Kind != "netem" || q[1].Kind != "tbf" {
 		t.Errorf("inside: %+v", q)
+	}
+	for _, harm := range []string{"true", "tc -n far qdisc del dev eth0 root", "tc -n far qdisc del dev eth0 parent 1:1", "tc -n far qdisc change dev eth0 root netem delay 5ms limit 10000"} {
+		run(t, "bash", "-euc", harm)
+		if done, err := m.Sync(context.Background(), false); err != nil || (len(done) == 0) != (harm == "true") {
+			t.Errorf("%s: %q, %v", harm, done, err)
+		}
+		if again, err := m.Sync(context.Background(), true); err != nil || len(again) > 0 {
+			t.Errorf("%s: a difference is left: %q, %v", harm, again, err)
+		}
+		if now := qdiscs(t, "far", "eth0"); !slices.Equal(now, q) {
+			t.Errorf("%s: was %+v, is %+v", harm, q, now)
+		}
 	}
 	serve(t, sb, "tcp", "172.20.0.2:80", "far")
 	begin := time.Now()
