@@ -164,7 +164,11 @@ func TestOCIAsRunc(t *testing.T) {
 	both("start", func(o *oci) string { return o.must("start", "c1") + o.status("c1") })
 	missing("state", func(o *oci) string { return o.must("state", "c1") })
 	missing("list --format json", func(o *oci) string { return o.must("list", "--format", "json") })
-	missing("events --stats", func(o *oci) string { return o.must("events", "--stats", "c1") })
+	missing("events --stats", func(o *oci) string {
+		// What was read from a disk is only told of where something was, and that a start finds its program in memory is left to chance.
+		o.must("exec", "c1", "busybox", "dd", "if=/bin/busybox", "of=/dev/null", "bs=4096", "count=1", "iflag=direct")
+		return o.must("events", "--stats", "c1")
+	})
 	both("list", func(o *oci) string {
 		head, _, _ := strings.Cut(o.must("list"), "\n")
 		return strings.Join(strings.Fields(head), " ")
