@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -43,7 +44,7 @@ func Validate(s *specs.Spec) error {
 		return errors.New("it is empty")
 	case s.Version == "":
 		return errors.New("ociVersion is missing")
-	case !strings.HasPrefix(s.Version, "1."):
+	case !isVersion1(s.Version):
 		return fmt.Errorf("ociVersion: %q is not supported, 1.x is", s.Version)
 	case s.Linux == nil:
 		return errors.New("linux is missing")
@@ -65,6 +66,17 @@ func Validate(s *specs.Spec) error {
 		return err
 	}
 	return unsupported(s)
+}
+
+// isVersion1 knows "1.0.2-dev" from "1.x": semantic versions, of which the runtime spec makes its own.
+func isVersion1(text string) bool {
+	numbers, _, _ := strings.Cut(text, "+")
+	numbers, _, _ = strings.Cut(numbers, "-")
+	parts := strings.Split(numbers, ".")
+	return len(parts) == 3 && parts[0] == "1" && !slices.ContainsFunc(parts[1:], func(p string) bool {
+		_, err := strconv.ParseUint(p, 10, 32)
+		return err != nil
+	})
 }
 
 func validateNamespaces(s *specs.Spec) error {
@@ -90,6 +102,9 @@ func validateNamespaces(s *specs.Spec) error {
 	}
 	if s.Domainname != "" && !seen[specs.UTSNamespace] {
 		return errors.New("domainname: needs a uts namespace, or the host's would be changed")
+	}
+	if err := errors.Join(validateMapping("linux.uidMappings", s.Linux.UIDMappings), validateMapping("linux.gidMappings", s.Linux.GIDMappings)); err != nil {
+		return err
 	}
 	mapped := len(s.Linux.UIDMappings)+len(s.Linux.GIDMappings) > 0
 	switch {
@@ -130,6 +145,16 @@ func unsupportedProcess(p *specs.Process) error {
 		if slices.Contains(ids, noID) {
 			return fmt.Errorf("process.user.%s: %d is no id: to the kernel it means that the id stays, which is root's", name, noID)
 		}
+	}
+	if c := p.Capabilities; c != nil {
+		for _, name := range c.Effective {
+			if !slices.ContainsFunc(c.Permitted, func(p string) bool { return strings.EqualFold(p, name) }) {
+				return fmt.Errorf("process.capabilities.effective: %s is not in process.capabilities.permitted", name)
+			}
+		}
+	}
+	if adj := p.OOMScoreAdj; adj != nil && (*adj < -1000 || *adj > 1000) {
+		return fmt.Errorf("process.oomScoreAdj: %d is not from -1000 to 1000", *adj)
 	}
 	if a := p.ExecCPUAffinity; a != nil {
 		for name, list := range map[string]string{"initial": a.Initial, "final": a.Final} {

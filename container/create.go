@@ -61,7 +61,7 @@ type createJob struct {
 }
 
 func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
-	if err := checkID(o.ID); err != nil {
+	if err := errors.Join(checkID(o.ID), checkPidFile(o.PidFile)); err != nil {
 		return nil, err
 	}
 	spec := o.Spec

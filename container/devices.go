@@ -5,10 +5,24 @@ import (
 	"os"
 	"path/filepath"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/userns"
 )
+
+// checkDevices: a device that is there twice is harmless if it is the same one; else nobody knows which of the two is meant.
+func (b *builder) checkDevices() error {
+	seen := map[string]specs.LinuxDevice{}
+	for _, d := range b.spec.Linux.Devices {
+		path := filepath.Clean("/" + d.Path)
+		if old, ok := seen[path]; ok && (old.Type != d.Type || old.Major != d.Major || old.Minor != d.Minor) {
+			return fmt.Errorf("linux.devices: %s is there twice, as %s %d:%d and as %s %d:%d", path, old.Type, old.Major, old.Minor, d.Type, d.Major, d.Minor)
+		}
+		seen[path] = d
+	}
+	return nil
+}
 
 // parentOf opens the directory in which a node is to be made, and makes it where it is missing.
 func (in *initializer) parentOf(path string) (int, string, error) {

@@ -38,7 +38,7 @@ import (
 // until the execve. The few that are born earlier are told of at withFork.
 
 func (c *Container) exec(ctx context.Context, o ExecOptions) (*ExecProcess, error) {
-	if err := validateExec(o.Process); err != nil {
+	if err := errors.Join(validateExec(o.Process), checkPidFile(o.PidFile)); err != nil {
 		return nil, fmt.Errorf("exec in container %s: %w", shortID(c.state.ID), err)
 	}
 	switch s := c.Status(); {

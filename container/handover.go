@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -89,4 +90,13 @@ func sendDescriptor(path, message string, fd int) error {
 	defer conn.Close()
 	_, _, err = conn.WriteMsgUnix([]byte(message), unix.UnixRights(fd), nil)
 	return err
+}
+
+// checkPidFile refuses, before there is any effect, a file whose directory is not there: nobody wants one made by a slip of the pen.
+func checkPidFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	_, err := os.Stat(filepath.Dir(path))
+	return wrap("the pid file's directory", err)
 }

@@ -156,3 +156,28 @@ func onHost(list []specs.LinuxIDMapping, id uint32) (uint32, bool) {
 	}
 	return 0, false
 }
+
+// validateMapping says of a mapping what clone(2) would say with EINVAL: user_namespaces(7).
+func validateMapping(field string, list []specs.LinuxIDMapping) error {
+	apart := func(a, b, sizeA, sizeB uint32) bool {
+		return uint64(a)+uint64(sizeA) <= uint64(b) || uint64(b)+uint64(sizeB) <= uint64(a)
+	}
+	const most = 340 // lines that the kernel takes
+	if len(list) > most {
+		return fmt.Errorf("%s: %d mappings, and the kernel takes %d", field, len(list), most)
+	}
+	for i, m := range list {
+		switch {
+		case m.Size == 0:
+			return fmt.Errorf("%s: a mapping of no ids (size 0)", field)
+		case uint64(m.ContainerID)+uint64(m.Size) > noID || uint64(m.HostID)+uint64(m.Size) > noID:
+			return fmt.Errorf("%s: %d %d %d goes beyond the last id, %d", field, m.ContainerID, m.HostID, m.Size, noID-1)
+		}
+		for _, o := range list[:i] {
+			if !apart(m.ContainerID, o.ContainerID, m.Size, o.Size) || !apart(m.HostID, o.HostID, m.Size, o.Size) {
+				return fmt.Errorf("%s: %d %d %d and %d %d %d overlap", field, o.ContainerID, o.HostID, o.Size, m.ContainerID, m.HostID, m.Size)
+			}
+		}
+	}
+	return nil
+}

@@ -163,6 +163,9 @@ func (b *builder) mount(m specs.Mount) error {
 	if m.Destination == "" {
 		return fmt.Errorf("destination is missing")
 	}
+	if filepath.Clean("/"+m.Destination) == "/" && !o.remount {
+		return fmt.Errorf("destination %q: the container's root is root.path, and nothing on top of it would be seen", m.Destination)
+	}
 	s := step{Target: filepath.Clean("/" + m.Destination), Source: m.Source, Type: m.Type, Reason: mountReason(m)}
 	s.Num[numAttrSet], s.Num[numAttrClear], s.Num[numPropagation], s.Num[numAttrBelow] = o.set, o.clear, o.propagation, o.below.pack()
 	switch {
@@ -278,6 +281,9 @@ func (b *builder) devices() error {
 	}
 	inUserNS := hasUserNS(b.spec)
 	seen := map[string]bool{}
+	if err := b.checkDevices(); err != nil {
+		return err
+	}
 	for _, d := range slices.Concat(b.spec.Linux.Devices, DefaultDevices()) {
 		path := filepath.Clean("/" + d.Path)
 		if seen[path] {
@@ -313,9 +319,12 @@ func deviceStep(d specs.LinuxDevice, path string) (step, error) {
 	if !ok {
 		return step{}, fmt.Errorf("linux.devices: %s: unknown type %q", d.Path, d.Type)
 	}
+	if d.Type != "p" && (d.Major < 0 || d.Major >= 1<<12 || d.Minor < 0 || d.Minor >= 1<<20) {
+		return step{}, fmt.Errorf("linux.devices: %s: the kernel has no device %d:%d (majors go to 4095, minors to 1048575)", d.Path, d.Major, d.Minor)
+	}
 	mode := uint64(0o666)
 	if d.FileMode != nil {
-		mode = uint64(d.FileMode.Perm())
+		mode = uint64(*d.FileMode) & 0o7777 // the kernel's bits: not those of Go's FileMode
 	}
 	s := step{Kind: stepDevice, Target: path, Reason: "a device that the container may use"}
 	s.Num[0], s.Num[1] = kind|mode, unix.Mkdev(uint32(d.Major), uint32(d.Minor))
@@ -365,26 +374,6 @@ func (b *builder) finishRoot() error {
 	if flag, ok := propagationFlag(s.Linux.RootfsPropagation); ok && flag&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
 		b.add(step{Kind: stepRootPropagation, Num: [6]uint64{flag}, Reason: "as the config says"})
 	}
-	return nil
-}
-
-func (b *builder) sysctl(name, value string) error {
-	kind := sysctlNamespace(name)
-	if kind == "" {
-		return fmt.Errorf("linux.sysctl: %q is not in a separate kernel namespace: it would change the host", name)
-	}
-	shares := !slices.ContainsFunc(b.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
-	if shares {
-		return fmt.Errorf("linux.sysctl: %q would change the host, whose %s namespace the container shares", name, kind)
-	}
-	path := strings.ReplaceAll(name, ".", "/")
-	if strings.Contains(name, "/") {
-		path = name // "net/ipv4/conf/eth0.1/forwarding": slashes, because an interface's name may hold dots
-	}
-	if !filepath.IsLocal(path) {
-		return fmt.Errorf("linux.sysctl: %q is not the name of a setting", name)
-	}
-	b.add(step{Kind: stepSysctl, Target: path, Source: value, Reason: "a kernel setting of the container's own namespaces"})
 	return nil
 }
 

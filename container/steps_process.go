@@ -30,10 +30,15 @@ func privilegeSteps(p *specs.Process, linux *specs.Linux, filtered bool, warn fu
 		return nil, err
 	}
 	list = append(list, kernel...)
-	for _, r := range p.Rlimits {
+	for i, r := range p.Rlimits {
 		number, ok := rlimitNumber(r.Type)
-		if !ok {
+		switch {
+		case !ok:
 			return nil, fmt.Errorf("process.rlimits: unknown limit %q", r.Type)
+		case r.Soft > r.Hard:
+			return nil, fmt.Errorf("process.rlimits: %s: the soft limit %s is above the hard one, %s", r.Type, limitText(r.Soft), limitText(r.Hard))
+		case slices.ContainsFunc(p.Rlimits[:i], func(o specs.POSIXRlimit) bool { return o.Type == r.Type }):
+			return nil, fmt.Errorf("process.rlimits: %s is there twice", r.Type)
 		}
 		list = append(list, step{Kind: stepRlimit, Type: r.Type, Num: [6]uint64{number, r.Soft, r.Hard}, Reason: "a limit of the process"})
 	}

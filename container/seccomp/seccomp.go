@@ -48,7 +48,7 @@ func Compile(p *specs.LinuxSeccomp) (*Filter, error) {
 	}
 	compat := false
 	for _, a := range p.Architectures {
-		if !strings.HasPrefix(string(a), "SCMP_ARCH_") {
+		if !knownArch(a) {
 			return nil, fmt.Errorf("linux.seccomp.architectures: unknown architecture %q", a)
 		}
 		compat = compat || a == compatArch
@@ -65,6 +65,13 @@ func Compile(p *specs.LinuxSeccomp) (*Filter, error) {
 		f.Code = binary.LittleEndian.AppendUint32(f.Code, i.k)
 	}
 	return f, nil
+}
+
+// knownArch: profiles are written for many machines, and name them all; what is none of the runtime spec's is a slip of the pen.
+func knownArch(a specs.Arch) bool {
+	name, ok := strings.CutPrefix(string(a), "SCMP_ARCH_")
+	return ok && slices.Contains(strings.Fields(`X86 X86_64 X32 ARM AARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 PPC64LE
+		S390 S390X PARISC PARISC64 RISCV64 LOONGARCH64 M68K SH SHEB`), name)
 }
 
 func filterFlags(p *specs.LinuxSeccomp) (flags uint64, err error) {
@@ -122,7 +129,15 @@ func listenerFlags(p *specs.LinuxSeccomp, flags uint64) (uint64, error) {
 func action(a specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 	value := uint32(unix.EPERM)
 	if errno != nil {
-		if *errno > 0xffff {
+		most := uint(0xffff)
+		switch a {
+		case specs.ActErrno:
+			most = 4095 // MAX_ERRNO: the kernel would take a larger one for this
+		case specs.ActTrace:
+		default:
+			return 0, fmt.Errorf("errnoRet: the action %s gives no errno", a)
+		}
+		if *errno > most {
 			return 0, fmt.Errorf("errno %d is too large", *errno)
 		}
 		value = uint32(*errno)

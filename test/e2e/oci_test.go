@@ -314,7 +314,7 @@ func TestOCIBadInput(t *testing.T) {
 		{"no root", "root.path: ", strings.Replace(good, `"path":"rootfs"`, `"path":"nosuch"`, 1)},
 		{"a zero byte", "zero byte", strings.Replace(good, `"1000"`, `"10\u00000"`, 1)},
 		{"mappings without a user namespace", "linux.uidMappings", strings.Replace(good, `"linux":{`, `"linux":{"uidMappings":[{"containerID":0,"hostID":0,"size":1}],`, 1)},
-		{"overlapping mappings", "start", strings.Replace(good, `"linux":{"`, `"linux":{"uidMappings":[{"containerID":0,"hostID":0,"size":9},{"containerID":4,"hostID":100,"size":9}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}],"`, 1)},
+		{"overlapping mappings", "linux.uidMappings", strings.Replace(good, `"linux":{"`, `"linux":{"uidMappings":[{"containerID":0,"hostID":0,"size":9},{"containerID":4,"hostID":100,"size":9}],"gidMappings":[{"containerID":0,"hostID":0,"size":1}],"`, 1)},
 		{"a sysctl of the host's", "linux.sysctl", strings.Replace(good, `"linux":{`, `"linux":{"sysctl":{"kernel.core_pattern":"`+strings.TrimSpace(read(t, "/proc/sys/kernel/core_pattern"))+`"},`, 1)},
 		{"a sysctl that leads elsewhere", "linux.sysctl", strings.Replace(good, `"linux":{`, `"linux":{"sysctl":{"net/../kernel/core_pattern":"`+strings.TrimSpace(read(t, "/proc/sys/kernel/core_pattern"))+`"},`, 1)},
 		{"a namespace twice", "is there twice", strings.Replace(good, `"namespaces":[`, `"namespaces":[{"type":"pid"},`, 1)},
