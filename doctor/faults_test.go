@@ -157,7 +157,7 @@ func injections() []injection {
 				"head -c 64000000 /dev/zero | (echo 1000 > /proc/self/oom_score_adj; exec tail) | wc -c")
 		}, []string{"memory-limit db"}, false},
 		{"limit of the processor", nil, func(s *scene) {
-			s.limited("cpu", map[string]string{"cpu.cfs_period_us": "50000", "cpu.cfs_quota_us": "1000", "cpu.max": "1000 50000"}, "while :; do :; done") // a share that it gets on the busiest machine
+			s.limited("cpu", map[string]string{"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "1000", "cpu.max": "1000 100000"}, "while :; do :; done") // a share that it gets on the busiest machine
 		}, []string{"cpu-limit db"}, false},
 	}
 }
@@ -252,7 +252,7 @@ func (s *scene) limited(controller string, settings map[string]string, script st
 	}
 	db := &world.Container{ID: s.ids[1], Name: "db", State: "running", Pid: cmd.Process.Pid}
 	for range 3000 { // until the kernel has counted
-		if l := db.Limits(); l.Memory+l.OOMKills+l.Pids > 0 || l.Throttled > 12 {
+		if l := db.Limits(); l.Memory+l.OOMKills+l.Pids > 0 || l.Throttled > 12 && l.Throttled*4 > l.Periods*3 {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)

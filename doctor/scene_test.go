@@ -176,11 +176,19 @@ func (s *scene) serveUDP(ns, address string) net.PacketConn {
 	return c
 }
 
+// carried waits until the kernel, which sees to a carrier in the background, leads packets over a bridge: before, nothing that is behind it
+// can be judged.
+func (s *scene) carried(bridge string) {
+	s.t.Helper()
+	must(s.t, "for i in $(seq 3000); do { ip route show dev "+bridge+"; ip -6 route show dev "+bridge+"; } | grep -q linkdown || exit 0; sleep 0.02; done; exit 1")
+}
+
 // ours is the healthy world.
 func ours(s *scene) {
 	s.network(network.CreateOptions{Name: "br0", Subnet: "172.30.0.0/24"})
 	s.container("web", "br0", "8080:80")
 	s.container("db", "br0")
+	s.carried("br0")
 }
 
 // dual is the same with IPv6.
@@ -188,6 +196,7 @@ func dual(s *scene) {
 	s.network(network.CreateOptions{Name: "br0", Subnet: "172.30.0.0/24", Subnet6: "fd00:30::/64"})
 	s.container("web", "br0", "8080:80")
 	s.container("db", "br0")
+	s.carried("br0")
 }
 
 // byHand6 has nothing but IPv6.
@@ -199,6 +208,7 @@ func byHand6(s *scene) {
 		ip6tables -t nat -A POSTROUTING -s fd00:7::/64 -o br7 -m conntrack --ctstate DNAT -j MASQUERADE
 		ip6tables -t nat -A PREROUTING -p tcp --dport 9090 -m addrtype --dst-type LOCAL -j DNAT --to-destination [fd00:7::11]:90`)
 	s.serve("ns1", "[::]:90")
+	s.carried("br7")
 }
 
 // byHand is the same, made by a student.
@@ -210,6 +220,7 @@ func byHand(s *scene) {
 		iptables -t nat -A POSTROUTING -s 192.168.7.0/24 -o br7 -m conntrack --ctstate DNAT -j MASQUERADE
 		iptables -t nat -A PREROUTING -p tcp --dport 9090 -m addrtype --dst-type LOCAL -j DNAT --to-destination 192.168.7.11:90`)
 	s.serve("ns1", "0.0.0.0:90")
+	s.carried("br7")
 }
 
 // examine is a look at the world.
