@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/mydocker/mydocker/network"
 	"github.com/mydocker/mydocker/world"
@@ -198,6 +199,9 @@ func (x *exam) publication(p *publication) {
 
 // rightTarget leads the port to the only station that listens on the target's port, if there is exactly one.
 func (x *exam) rightTarget(p *publication) []string {
+	if x.named("dnat-shadowed", p.name()) && slices.ContainsFunc(x.w.Endpoints, func(e *network.Endpoint) bool { return slices.Contains(portNames(e), p.name()) }) {
+		return []string{sync} // it stands before one of ours, and is deleted for that: its number is ours then
+	}
 	var who []*station
 	for _, st := range p.seg.stations {
 		if st.addr().IsValid() && len(listeners(st.inner.Namespace, p.proto, p.target.Port())) > 0 {

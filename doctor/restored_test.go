@@ -16,7 +16,7 @@ func picture(t testing.TB) []string {
 
 // What the doctor mends of ours is as it was before the fault, and not only without it.
 func TestRestored(t *testing.T) {
-	names := []string{"address taken away", "no MASQUERADE of ours", "DNAT gone"}
+	names := []string{"address taken away", "no MASQUERADE of ours", "DNAT gone", "DNAT shadowed"}
 	for _, in := range injections() {
 		if !slices.Contains(names, in.name) {
 			continue
