@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -88,12 +89,16 @@ func lock(path string, how int, makeDir bool) (*Lock, error) {
 
 // wait locks an open file, or closes it.
 func wait(f *os.File, how int) (*Lock, error) {
-	for {
+	for try := 0; ; try++ {
 		switch err := unix.Flock(int(f.Fd()), how); err {
 		case nil:
 			return &Lock{f}, nil
 		case unix.EINTR:
 		case unix.EWOULDBLOCK:
+			if try < 50 && onlyAsked(f) {
+				time.Sleep(100 * time.Microsecond)
+				continue
+			}
 			f.Close()
 			return nil, ErrLocked
 		default:
@@ -101,6 +106,14 @@ func wait(f *os.File, how int) (*Lock, error) {
 			return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 		}
 	}
+}
+
+// onlyAsked says that nobody holds the lock for itself alone: who was in the way has asked (Held), and is gone in a moment.
+func onlyAsked(f *os.File) bool {
+	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil {
+		return false
+	}
+	return unix.Flock(int(f.Fd()), unix.LOCK_UN) == nil
 }
 
 // tryFile locks an open file for as long as it is open, and says no when somebody else has it locked.

@@ -167,3 +167,38 @@ func TestReadFile(t *testing.T) {
 		t.Errorf("a directory: %v", err)
 	}
 }
+
+// Who only asks for a lock keeps nobody from taking it.
+func TestAskingIsNotHolding(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := AcquireLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := Held(path); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 2000 {
+		l, err := TryLock(path)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		l.Release()
+	}
+	close(stop)
+	asking.Wait()
+}
