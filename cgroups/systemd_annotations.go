@@ -56,7 +56,7 @@ func parseProperty(name, text string) (property, error) {
 		return property{}, fmt.Errorf("the value is not in the text form of D-Bus, like uint64 5, true or 'word': %w", err)
 	}
 	// What units' files call TimeoutStopSec is TimeoutStopUSec on the bus, in microseconds.
-	if stem, ok := strings.CutSuffix(name, "Sec"); ok && stem[len(stem)-1] >= 'a' && stem[len(stem)-1] <= 'z' {
+	if stem, ok := strings.CutSuffix(name, "Sec"); ok && stem != "" && stem[len(stem)-1] >= 'a' && stem[len(stem)-1] <= 'z' {
 		name = stem + "USec"
 		if value, err = microseconds(value); err != nil {
 			return property{}, err

@@ -85,6 +85,7 @@ func FuzzScopeAnnotation(f *testing.F) {
 	for _, text := range []string{"uint64 1", "['a', 'b']", "{'a': <1>}", "(1, true)", "<<'x'>>", "@as []", "b'bytes'", "-0x1F", "1e400", "nothing", "\u0660"} {
 		f.Add("TimeoutStopSec", text)
 	}
+	f.Add("Sec", "uint64 1")
 	f.Fuzz(func(t *testing.T, name, text string) {
 		g := SystemdGroup{}
 		if err := g.Annotate(map[string]string{scopeAnnotation + name: text}); err == nil && len(g.extra) != 1 {

@@ -16,9 +16,9 @@ func touches() map[string][]string {
 	return map[string][]string{
 		"the segment": {"bridge deleted", "bridge down", "bridge of ours down", "bridge of ours deleted", "cable pulled out", "cable of ours pulled out", "bridge without address",
 			"bridge of ours without address", "bridge-nf", "host's NIC in the bridge", "inner end down"},
-		"ns2": {"wrong gateway", "no default route", "wrong netmask", "duplicate address", "strict rp_filter"},
+		"ns2": {"wrong gateway", "no default route", "no routes within", "wrong netmask", "duplicate address", "strict rp_filter"},
 		"db":  {"address taken away", "no default route of ours", "switched off in a container"},
-		"the way out, by which a namespace is known to want a default route": {"no default route", "no MASQUERADE", "MASQUERADE for the wrong link"},
+		"the way out, by which a namespace is known to want a default route": {"no default route", "no routes within", "no MASQUERADE", "MASQUERADE for the wrong link"},
 		"forwarding":  {"ip_forward off by hand", "one link does not forward"},
 		"accept_ra":   {"forwarding off", "a router that no longer listens to routers", "a router that has lost its own router"},
 		"FORWARD":     {"FORWARD DROP by hand", "foreign DROP by nft", "old and new iptables", "old and new ip6tables", "FORWARD DROP after iptables -F", "FORWARD DROP after ip6tables -F", "iptables -F of ours", "ip6tables -F of ours", "foreign DROP"},
