@@ -51,7 +51,7 @@ func parseProperty(name, text string) (property, error) {
 	if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) || len(text) > maxPropertyLength {
 		return property{}, fmt.Errorf("the value has other characters than those of ASCII (write '\\u00e9' for é), or more than %d of them", maxPropertyLength)
 	}
-	value, err := dbus.ParseVariant(text, dbus.Signature{})
+	value, err := parseVariant(text)
 	if err != nil {
 		return property{}, fmt.Errorf("the value is not in the text form of D-Bus, like uint64 5, true or 'word': %w", err)
 	}
@@ -63,6 +63,16 @@ func parseProperty(name, text string) (property, error) {
 		}
 	}
 	return property{name, value}, nil
+}
+
+// parseVariant is the library's, which gives up some texts by a panic ("@s[]" is one).
+func parseVariant(text string) (v dbus.Variant, err error) {
+	defer func() {
+		if gaveUp := recover(); gaveUp != nil {
+			err = fmt.Errorf("no value has this form: %v", gaveUp)
+		}
+	}()
+	return dbus.ParseVariant(text, dbus.Signature{})
 }
 
 func microseconds(seconds dbus.Variant) (dbus.Variant, error) {

@@ -86,6 +86,7 @@ func FuzzScopeAnnotation(f *testing.F) {
 		f.Add("TimeoutStopSec", text)
 	}
 	f.Add("Sec", "uint64 1")
+	f.Add("CPUWeight", "@s []")
 	f.Fuzz(func(t *testing.T, name, text string) {
 		g := SystemdGroup{}
 		if err := g.Annotate(map[string]string{scopeAnnotation + name: text}); err == nil && len(g.extra) != 1 {
