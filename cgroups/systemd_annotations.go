@@ -65,7 +65,7 @@ func parseProperty(name, text string) (property, error) {
 	return property{name, value}, nil
 }
 
-// parseVariant is the library's, which gives up some texts by a panic ("@s[]" is one).
+// parseVariant is the library's, which gives up some texts by a panic ("@s []" is one).
 func parseVariant(text string) (v dbus.Variant, err error) {
 	defer func() {
 		if gaveUp := recover(); gaveUp != nil {
