@@ -134,7 +134,7 @@ func checkForgedPackets(t *testing.T, use func(*Options)) {
 	// The worst case: another program has opened the way from the LAN to loopback addresses, as kube-proxy does.
 	run(t, "sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=1")
 	defer run(t, "sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=0")
-	host, gateway := macOf(t, hostDoer{}, "eth0"), macFor(web.Gateway)
+	host, gateway := macOf(t, hostDoer{}, "eth0"), macFor(web.Gateway, web.Gateway6)
 	a := netip.MustParseAddr
 	v4 := func(to, from HardwareAddr, src, dst string, port uint16, mark string) []byte {
 		p := datagram(a(src), a(dst), mark)
@@ -170,7 +170,7 @@ func checkForgedPackets(t *testing.T, use func(*Options)) {
 		none(sniff(t, other, "eth0", marks, func() {
 			throw(t, web, "eth0", v4(gateway, web.MAC, "172.20.0.2", "172.21.0.2", 9, marks[0]), v6(gateway, web.MAC, "fd00:20::2", "fd00:21::2", marks[1]),
 				v4(gateway, web.MAC, "172.21.0.3", "172.21.0.2", 9, marks[3]))
-			throw(t, shut, "eth0", v4(macFor(a("172.22.0.1")), shut.MAC, "172.22.0.2", "172.21.0.2", 9, marks[2]))
+			throw(t, shut, "eth0", v4(macFor(a("172.22.0.1"), netip.Addr{}), shut.MAC, "172.22.0.2", "172.21.0.2", 9, marks[2]))
 		}))
 	})
 	t.Run("from a container to the LAN", func(t *testing.T) {
@@ -178,7 +178,7 @@ func checkForgedPackets(t *testing.T, use func(*Options)) {
 		seen := sniff(t, lan(), "eth0", append(marks, "rightly"), func() {
 			throw(t, web, "eth0", v4(gateway, web.MAC, "8.8.8.8", "10.99.0.2", 9, marks[0]), v6(gateway, web.MAC, "2001:db8::8", "fd99::2", marks[1]),
 				v4(gateway, web.MAC, "172.20.0.2", "10.99.0.2", 9, "rightly"))
-			in := macFor(a("172.22.0.1"))
+			in := macFor(a("172.22.0.1"), netip.Addr{})
 			throw(t, shut, "eth0", v4(in, shut.MAC, "172.22.0.2", "10.99.0.2", 9, marks[2]), v6(in, shut.MAC, "fd00:22::2", "fd99::2", marks[3]))
 		})
 		if !seen["rightly"] {

@@ -7,46 +7,47 @@ import (
 	"slices"
 )
 
-// books are a network's bitmaps, open and locked: one for IPv4, one for IPv6 if the network has it.
+// books are a network's bitmaps, open and locked: one for each family that the network has.
 type books struct{ v4, v6 *bitmap }
 
 func (m *Manager) openBooks(n *Network) (books, error) {
 	var b books
 	var err error
-	if b.v4, err = openBitmap(m.bitmapPath(n.ID, n.Subnet), n.Subnet, func() ([]netip.Addr, error) { return m.usedAddresses(n, false) }); err != nil {
-		return b, err
+	if n.EnableIPv4() {
+		b.v4, err = openBitmap(m.bitmapPath(n.ID, n.Subnet), n.Subnet, func() ([]netip.Addr, error) { return m.usedAddresses(n, false) })
+		if err != nil {
+			return books{}, err
+		}
 	}
 	if n.EnableIPv6 {
 		b.v6, err = openBitmap(m.bitmapPath(n.ID, n.Subnet6), n.Subnet6, func() ([]netip.Addr, error) { return m.usedAddresses(n, true) })
 		if err != nil {
-			return b, errors.Join(err, b.v4.close())
+			return books{}, errors.Join(err, books{v4: b.v4}.close())
 		}
 	}
 	return b, nil
 }
 
-func (b books) close() error {
-	if b.v4 == nil {
-		return nil
-	}
-	err := b.v4.close()
-	if b.v6 != nil {
-		err = errors.Join(err, b.v6.close())
+func (b books) close() (err error) {
+	for _, book := range []*bitmap{b.v4, b.v6} {
+		if book != nil {
+			err = errors.Join(err, book.close())
+		}
 	}
 	return err
 }
 
 // take gives the endpoint its addresses: those that are asked for, or the next free ones.
 func (b books) take(m *Manager, n *Network, e *Endpoint, o EndpointOptions) (err error) {
-	within := n.Subnet
-	if n.IPRange.IsValid() {
-		within = n.IPRange
-	}
-	if e.Address, err = b.takeOne(m, n, b.v4, within, o.IP); err != nil {
-		return err
-	}
-	if !n.Internal && !n.routed() {
-		e.Gateway = n.wayOut()
+	if b.v4 != nil {
+		if e.Address, err = b.takeOne(m, n, b.v4, n.pool(), o.IP); err != nil {
+			return err
+		}
+		if !n.Internal && !n.routed() {
+			e.Gateway = n.wayOut()
+		}
+	} else if o.IP != "" {
+		return fmt.Errorf("address %s: the network has no IPv4", o.IP)
 	}
 	if b.v6 == nil {
 		if o.IP6 != "" {

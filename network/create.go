@@ -24,6 +24,7 @@ type CreateOptions struct {
 	Subnet6, Gateway6    string
 	AuxAddresses         map[string]string
 	Internal, EnableIPv6 bool
+	NoIPv4               bool // its containers have IPv6 addresses only
 	Attachable           bool
 	Labels, Options      map[string]string
 }
@@ -43,6 +44,13 @@ func (m *Manager) Create(ctx context.Context, o CreateOptions) (*Network, error)
 
 // checkCreate finds what is wrong with a name and driver.
 func checkCreate(o CreateOptions) error {
+	switch {
+	case !o.NoIPv4:
+	case !o.EnableIPv6 && o.Subnet6 == "":
+		return errors.New("IPv4 or IPv6 must be enabled: without IPv4 a network needs --ipv6")
+	case o.Subnet != "" || o.Gateway != "" || o.IPRange != "":
+		return fmt.Errorf("%s is IPv4, and the network is to have none: leave it out, or --ipv4=false", cmp.Or(o.Subnet, o.Gateway, o.IPRange))
+	}
 	switch o.Driver {
 	case "", DriverBridge, DriverMacvlan, DriverIPvlan:
 		return checkName(o.Name)
@@ -160,7 +168,7 @@ func (m *Manager) define(k *kernel, o CreateOptions, candidates []netip.Prefix, 
 	if err != nil {
 		return nil, err
 	}
-	if o.Subnet == "" {
+	if o.Subnet == "" && !o.NoIPv4 {
 		used = append(append(used, vpnRanges(m.etc)...), nameServers(m.etc)...)
 	}
 	if err := chooseAddresses(n, o, candidates, withoutParent(n, used)); err != nil {
@@ -245,20 +253,10 @@ func chooseMTU(k *kernel, n *Network) (int, error) {
 
 // chooseAddresses settles subnets, gateways and what is kept back.
 func chooseAddresses(n *Network, o CreateOptions, candidates []netip.Prefix, used []taken) (err error) {
-	if o.Subnet == "" {
-		if o.Gateway != "" || o.IPRange != "" {
-			return errors.New("--gateway and --ip-range need --subnet")
-		}
-		if n.Subnet, err = chooseSubnet(candidates, used); err != nil {
+	if !o.NoIPv4 {
+		if err := chooseAddresses4(n, o, candidates, used); err != nil {
 			return err
 		}
-	} else if n.Subnet, err = ownSubnet(o.Subnet, 8, 30, used); err != nil {
-		return err
-	} else if !n.Subnet.Addr().Is4() {
-		return fmt.Errorf("subnet %s is not an IPv4 subnet", n.Subnet)
-	}
-	if n.Gateway, err = chooseGateway(n.Subnet, o.Gateway); err != nil {
-		return err
 	}
 	if n.EnableIPv6 {
 		n.Subnet6 = uniqueLocal(n.ID)
@@ -274,16 +272,43 @@ func chooseAddresses(n *Network, o CreateOptions, candidates []netip.Prefix, use
 			return err
 		}
 	}
-	if n.IPRange, err = rangeWithin(n.Subnet, o.IPRange); err != nil {
-		return err
-	}
 	if n.IPRange6, err = rangeWithin(n.Subnet6, o.IPRange6); err != nil {
 		return err
 	}
-	for name, text := range o.AuxAddresses {
+	return keepBack(n, o.AuxAddresses)
+}
+
+// chooseAddresses4 settles those of IPv4.
+func chooseAddresses4(n *Network, o CreateOptions, candidates []netip.Prefix, used []taken) (err error) {
+	if o.Subnet == "" {
+		if o.Gateway != "" || o.IPRange != "" {
+			return errors.New("--gateway and --ip-range need --subnet")
+		}
+		if n.Subnet, err = chooseSubnet(candidates, used); err != nil {
+			return err
+		}
+	} else if n.Subnet, err = ownSubnet(o.Subnet, 8, 30, used); err != nil {
+		return err
+	} else if !n.Subnet.Addr().Is4() {
+		return fmt.Errorf("subnet %s is not an IPv4 subnet", n.Subnet)
+	}
+	if n.Gateway, err = chooseGateway(n.Subnet, o.Gateway); err != nil {
+		return err
+	}
+	n.IPRange, err = rangeWithin(n.Subnet, o.IPRange)
+	return err
+}
+
+// keepBack reads the addresses that no container is to get.
+func keepBack(n *Network, aux map[string]string) error {
+	subnet := n.Subnet
+	if !n.EnableIPv4() {
+		subnet = n.Subnet6
+	}
+	for name, text := range aux {
 		a, err := netip.ParseAddr(text)
-		if err != nil || !(n.Subnet.Contains(a) || n.Subnet6.IsValid() && n.Subnet6.Contains(a)) {
-			return fmt.Errorf("auxiliary address %s=%s is not in subnet %s", name, text, n.Subnet)
+		if err != nil || !n.Subnet.Contains(a) && !n.Subnet6.Contains(a) {
+			return fmt.Errorf("auxiliary address %s=%s is not in subnet %s", name, text, subnet)
 		}
 		if name != gatewayAux && (a == n.Gateway || a == n.Gateway6) {
 			return fmt.Errorf("auxiliary address %s=%s is the network's gateway: choose another, or another --gateway", name, text)

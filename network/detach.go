@@ -133,7 +133,7 @@ func (m *Manager) moveDefaultRoutes(ctx context.Context, containerID string, gon
 	defer x.close()
 	want4, want6 := gone.DefaultRoute, gone.DefaultRoute6
 	for _, e := range eps {
-		take4 := want4 && (e.Gateway.IsValid() || e.Routed)
+		take4 := want4 && e.Address.IsValid() && (e.Gateway.IsValid() || e.Routed)
 		take6 := want6 && e.Address6.IsValid() && (e.Gateway6.IsValid() || e.Routed)
 		if !take4 && !take6 {
 			continue

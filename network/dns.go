@@ -47,10 +47,10 @@ const (
 
 // ServeDNS starts the resolver of a container on user-defined networks. upstream are the servers that are asked for what is
 // not a container's name; a container that has only internal networks gets no answers from them. Those on a loopback
-// address are asked from the host's namespace, the others from the container's.
+// address, or of a family in which the container has no way out, are asked from the host's namespace, the others from the container's.
 func (m *Manager) ServeDNS(ctx context.Context, sb *Sandbox, containerID string, upstream ...netip.Addr) (io.Closer, error) {
 	r := &resolver{names: newNameBook(m, containerID), open: map[net.Conn]bool{}}
-	r.forward = newForwarder(sb, upstream)
+	r.forward = newForwarder(sb, r.names, upstream)
 	op := listenDNS{Sandbox: sb, resolver: r}
 	if err := plan.Do(m.watch, op, func() error { return op.apply(ctx, nil) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the resolver of %s: %w", sb.Name, err), r.Close())
@@ -258,7 +258,7 @@ func (r *resolver) answer(query []byte, limit int) (answer []byte, outside bool)
 
 // unknown is for another server, if there is one and the container may go out.
 func (r *resolver) unknown(query []byte) ([]byte, bool) {
-	if r.forward == nil || !r.names.mayGoOut() {
+	if v4, v6 := r.names.waysOut(); r.forward == nil || !v4 && !v6 {
 		return refuse(query, dnsmessage.RCodeServerFailure), false
 	}
 	return nil, true

@@ -14,6 +14,7 @@ import (
 // are, EDNS options and signatures included; only the id is a new one, so that an answer cannot be guessed from outside.
 type forwarder struct {
 	sandbox *Sandbox
+	names   *nameBook
 	servers []netip.AddrPort
 	waiting chan struct{}
 }
@@ -26,11 +27,11 @@ const (
 )
 
 // newForwarder is nil when there is nobody to ask.
-func newForwarder(sb *Sandbox, upstream []netip.Addr) *forwarder {
+func newForwarder(sb *Sandbox, names *nameBook, upstream []netip.Addr) *forwarder {
 	if len(upstream) == 0 {
 		return nil
 	}
-	f := &forwarder{sandbox: sb, waiting: make(chan struct{}, maxForwards)}
+	f := &forwarder{sandbox: sb, names: names, waiting: make(chan struct{}, maxForwards)}
 	for _, a := range upstream {
 		f.servers = append(f.servers, netip.AddrPortFrom(a, 53))
 	}
@@ -139,9 +140,16 @@ func answersTo(asked, answer []byte) bool {
 	return question.Type == repeated.Type && canonical(question.Name.String()) == canonical(repeated.Name.String())
 }
 
-// dial opens the socket where the server can be reached: a loopback address means the host's.
+// fromHost says whether a server is the host's to ask: a loopback address means the host's, and a container that has IPv6 only cannot
+// reach a server of IPv4 itself.
+func (f *forwarder) fromHost(server netip.Addr) bool {
+	v4, v6 := f.names.waysOut()
+	return server.IsLoopback() || server.Is4() && !v4 || server.Is6() && !v6
+}
+
+// dial opens the socket where the server can be reached.
 func (f *forwarder) dial(network string, server netip.AddrPort, patience time.Duration) (c net.Conn, err error) {
-	if server.Addr().IsLoopback() {
+	if f.fromHost(server.Addr()) {
 		return net.DialTimeout(network, server.String(), patience)
 	}
 	if network == "udp" {

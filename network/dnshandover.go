@@ -34,7 +34,7 @@ func HandOverDNS(c io.Closer) (udp, tcp *os.File, err error) {
 // ResumeDNS goes on with the sockets of HandOverDNS; the way to them is still laid. It closes the files.
 func (m *Manager) ResumeDNS(sb *Sandbox, containerID string, udp, tcp *os.File, upstream ...netip.Addr) (_ io.Closer, err error) {
 	r := &resolver{names: newNameBook(m, containerID), open: map[net.Conn]bool{}}
-	r.forward = newForwarder(sb, upstream)
+	r.forward = newForwarder(sb, r.names, upstream)
 	r.udp, err = net.FilePacketConn(udp)
 	if err == nil {
 		r.tcp, err = net.FileListener(tcp)

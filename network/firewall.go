@@ -30,8 +30,8 @@ type Firewall interface {
 	// Networks makes up the difference between the network-level rules that are there and those that exactly these
 	// networks need. Without networks, nothing of ours is left.
 	Networks(ctx context.Context, networks []*Network) ([]operation, error)
-	// Intact is a quick look at whether the network-level rules are still hooked in. It may miss damage, never invent it.
-	Intact(v6 bool) bool
+	// Intact is a quick look at whether the network-level rules of the network's families are still hooked in. It may miss damage, never invent it.
+	Intact(n *Network) bool
 	// Publish adds the rules of an endpoint's ports, before those of others: an old rule for the same port that has not
 	// been removed yet does not win.
 	Publish(e *Endpoint) []operation

@@ -247,15 +247,19 @@ func (g *collector) bitmaps() error {
 			errs = append(errs, err)
 			continue
 		}
-		errs = append(errs, g.bitmap(n, ending == "bitmap6"))
+		errs = append(errs, g.bitmap(n, file, ending == "bitmap6"))
 	}
 	return errors.Join(errs...)
 }
 
-func (g *collector) bitmap(n *Network, v6 bool) error {
+func (g *collector) bitmap(n *Network, file string, v6 bool) error {
 	subnet := n.Subnet
 	if v6 {
 		subnet = n.Subnet6
+	}
+	if !subnet.IsValid() { // the network does not have this family
+		g.note("address bitmap of network %s", short(n.ID))
+		return ignoreAbsent(os.Remove(filepath.Join(g.m.root.Run, "ipam", file)))
 	}
 	list := func() ([]netip.Addr, error) { return g.m.usedAddresses(n, v6) }
 	b, err := openBitmap(g.m.bitmapPath(n.ID, subnet), subnet, list)

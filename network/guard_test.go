@@ -30,7 +30,7 @@ func checkGuard(t *testing.T, use func(*Options)) {
 		all := HardwareAddr{255, 255, 255, 255, 255, 255}
 		zero, any6, nodes := netip.IPv4Unspecified(), netip.IPv6Unspecified(), netip.MustParseAddr("ff02::1")
 		six, sixHis, sixPeer := evil.Address6.Addr(), victim.Address6.Addr(), peer.Address6.Addr()
-		own, gateway6 := linkLocal(mine), linkLocal(macFor(evil.Gateway))
+		own, gateway6 := linkLocal(mine), linkLocal(macFor(evil.Gateway, evil.Gateway6))
 		ip6 := func(src, dst netip.Addr, next byte, payload []byte) []byte {
 			return frame(peer.MAC, mine, unix.ETH_P_IPV6, ipv6Packet(src, dst, next, payload))
 		}
@@ -123,7 +123,7 @@ func checkAlone(t *testing.T, use func(*Options)) {
 			t.Errorf("bridge-nf %s: %s reaches the other container", nf, what)
 		}
 		// By way of the gateway, with the gateway's MAC and the other's IP address, neither.
-		gateway := macFor(q1.Gateway)
+		gateway := macFor(q1.Gateway, q1.Gateway6)
 		for what := range slips(t, q1, q2, map[string][]byte{
 			"through the gateway": frame(gateway, q1.MAC, unix.ETH_P_IP, datagram(q1.Address.Addr(), q2.Address.Addr(), "g"+nf)),
 		}) {

@@ -37,6 +37,9 @@ type side struct {
 // sides are the addresses of the host that a mapping stands for.
 func (e *Endpoint) sides(p PortMapping) []side {
 	one := side{PortMapping: p, serve: e.Proxy || isLoopback6(p.HostIP)}
+	if p.HostIP == netip.IPv6Unspecified() && p.Proto != "sctp" {
+		one.serve = true // rules lead everything away from the socket but what is for ::1
+	}
 	if p.HostIP.IsValid() {
 		return []side{one}
 	}

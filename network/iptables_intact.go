@@ -11,7 +11,7 @@ import (
 // Intact asks the kernel for the rules of two of its chains and looks for the jumps into ours: `iptables -F`, or a firewall
 // that reloads, has taken them away together with everything else. Two netlink messages cost a twentieth of starting iptables.
 // The legacy flavour has no such question: there Publish checks.
-func (t *ipTables) Intact(v6 bool) bool {
+func (t *ipTables) Intact(n *Network) bool {
 	if t.v4.legacy {
 		return true
 	}
@@ -23,7 +23,7 @@ func (t *ipTables) Intact(v6 bool) bool {
 	hooked := func(family uint8) bool {
 		return nftJumps(s, family, "filter", "FORWARD", forwardChain.name) && nftJumps(s, family, "nat", "PREROUTING", natChain.name)
 	}
-	return hooked(unix.AF_INET) && (!v6 || hooked(unix.AF_INET6))
+	return (!n.EnableIPv4() || hooked(unix.AF_INET)) && (!n.EnableIPv6 || hooked(unix.AF_INET6))
 }
 
 // nftJumps says whether some rule of a chain names another chain. It equals: nft list chain ip TABLE CHAIN | grep 'jump TARGET'.

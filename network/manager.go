@@ -242,9 +242,9 @@ func (m *Manager) claim(n *Network, sb *Sandbox, o EndpointOptions) (e *Endpoint
 		return nil, nil, err
 	}
 	if e.MAC == nil && n.Driver != DriverIPvlan {
-		e.MAC = macFor(e.Address.Addr())
+		e.MAC = macFor(e.Address.Addr(), e.Address6.Addr())
 	}
-	if err := m.enter(e, withHostBinding(n, o.Ports)); err != nil {
+	if err := m.enter(e, n.HostSide(o.Ports, e.Proxy)); err != nil {
 		return nil, nil, errors.Join(err, books.giveBack(e))
 	}
 	old, err = m.releasedAt(e)
@@ -272,11 +272,15 @@ func (m *Manager) enter(e *Endpoint, ports []PortMapping) error {
 	return nil
 }
 
-// withHostBinding puts ports without an address on the one that the network's option names.
-func withHostBinding(n *Network, ports []PortMapping) []PortMapping {
+// HostSide puts ports without an address on the one that the network's option names. Rules lead from IPv6 to IPv6 only: all addresses
+// of the host are those of IPv6 where the containers have no others.
+func (n *Network) HostSide(ports []PortMapping, proxy bool) []PortMapping {
 	a, err := netip.ParseAddr(n.Options[OptHostBinding])
 	if err != nil || a.IsUnspecified() { // there is none: it was checked when the network was made
-		return ports
+		if n.EnableIPv4() || proxy {
+			return ports
+		}
+		a = netip.IPv6Unspecified()
 	}
 	ports = slices.Clone(ports)
 	for i := range ports {
@@ -311,7 +315,7 @@ func (m *Manager) newEndpoint(n *Network, sb *Sandbox, o EndpointOptions) (*Endp
 	if err != nil {
 		return nil, err
 	}
-	e.DefaultRoute, e.DefaultRoute6 = !n.Internal, !n.Internal && n.EnableIPv6
+	e.DefaultRoute, e.DefaultRoute6 = !n.Internal && n.EnableIPv4(), !n.Internal && n.EnableIPv6
 	e.seek(others)
 	if e.Interface = cmp.Or(o.Extras.DriverOpts[OptEndpointIfname], e.Interface); e.Interface == "" {
 		e.Interface = nextInterface(others)
@@ -337,6 +341,7 @@ func (m *Manager) releasedAt(e *Endpoint) ([]*Endpoint, error) {
 		return nil, err
 	}
 	return slices.DeleteFunc(released, func(r *Endpoint) bool {
-		return r.NetworkID != e.NetworkID || r.Address != e.Address && (r.HostLink == "" || r.HostLink != e.HostLink)
+		same := r.Address.IsValid() && r.Address == e.Address || r.Address6.IsValid() && r.Address6 == e.Address6
+		return r.NetworkID != e.NetworkID || !same && (r.HostLink == "" || r.HostLink != e.HostLink)
 	}), nil
 }

@@ -22,7 +22,7 @@ type nameBook struct {
 	seen     map[string]time.Time // directory -> time of its last change
 	names    map[string][]netip.Addr
 	pointers map[netip.Addr]string
-	out      bool // some network of the container's is not internal
+	out      [2]bool // some network of the container's leads out: by IPv4, by IPv6
 }
 
 func newNameBook(m *Manager, containerID string) *nameBook {
@@ -82,12 +82,12 @@ func parseReverse(name string) (netip.Addr, bool) {
 	return a, err == nil
 }
 
-// mayGoOut says whether the container is on a network with a way out.
-func (b *nameBook) mayGoOut() bool {
+// waysOut says by which families the container is on a network with a way out.
+func (b *nameBook) waysOut() (v4, v6 bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refresh()
-	return b.out
+	return b.out[0], b.out[1]
 }
 
 // refresh reads the records if they may have changed. A directory that has changed within the last moments may change again
@@ -134,7 +134,7 @@ func (b *nameBook) unchanged(root string) bool {
 
 // read makes the book anew from the networks that the container is on.
 func (b *nameBook) read(networkIDs []string) {
-	b.names, b.pointers, b.out = map[string][]netip.Addr{}, map[netip.Addr]string{}, false
+	b.names, b.pointers, b.out = map[string][]netip.Addr{}, map[netip.Addr]string{}, [2]bool{}
 	links, shared := map[string]string{}, map[string][]*Endpoint{} // by container
 	for _, id := range networkIDs {
 		if _, err := os.Stat(b.m.endpointPath(id, b.containerID)); err != nil {
@@ -142,11 +142,12 @@ func (b *nameBook) read(networkIDs []string) {
 		}
 		eps, err := b.m.Endpoints(id)
 		if err != nil { // one damaged record does not make the others unknown
-			b.out = b.out || len(eps) > 0
+			b.out = [2]bool{b.out[0] || len(eps) > 0, b.out[1] || len(eps) > 0}
 		}
 		for _, e := range eps {
 			if e.ContainerID == b.containerID {
-				b.out = b.out || e.Gateway.IsValid() || e.Gateway6.IsValid() || e.Routed
+				b.out[0] = b.out[0] || e.Gateway.IsValid() || e.Routed && e.Address.IsValid()
+				b.out[1] = b.out[1] || e.Gateway6.IsValid() || e.Routed && e.Address6.IsValid()
 				maps.Copy(links, e.Links)
 			}
 			if e.NetworkName != DefaultName { // the default network has no names, as in Docker

@@ -55,7 +55,7 @@ type Network struct {
 	Parent     string       `json:",omitempty"`
 	ParentMade bool         `json:",omitempty"`
 	Mode       string       `json:",omitempty"` // of macvlan and ipvlan
-	Subnet     netip.Prefix // invalid for host and none
+	Subnet     netip.Prefix // invalid for host, none and networks that have IPv6 only
 	Gateway    netip.Addr   // the bridge's address
 	IPRange    netip.Prefix // addresses are handed out from here; invalid means the whole subnet
 	Subnet6    netip.Prefix
@@ -81,6 +81,17 @@ type Network struct {
 // BuiltIn says whether the network is there without having been made, and cannot be removed.
 func (n *Network) BuiltIn() bool {
 	return n.Name == DefaultName || n.Name == HostName || n.Name == NoneName
+}
+
+// EnableIPv4 says whether containers on the network have IPv4 addresses. The record has no key for it: the subnet tells.
+func (n *Network) EnableIPv4() bool { return n.Subnet.IsValid() || !n.EnableIPv6 }
+
+// speaks says whether the network has a family.
+func (n *Network) speaks(v6 bool) bool {
+	if v6 {
+		return n.EnableIPv6
+	}
+	return n.EnableIPv4()
 }
 
 // Endpoint is one container's place on one network: the record RUN/endpoints/<network id>/<container id>.json.
@@ -175,8 +186,12 @@ func validLinkName(name string) bool {
 }
 
 // macFor is 02:42 and the address: Docker's rule, so that an address that is given again has the MAC that its neighbours
-// remember. IPv6 takes the last four bytes.
-func macFor(a netip.Addr) HardwareAddr {
-	b := a.AsSlice()
-	return append(HardwareAddr{0x02, 0x42}, b[len(b)-4:]...)
+// remember. An IPv6 address stands for it only where there is no other: then it is a sum of all its bytes, because subnets differ at
+// the front and two links on one wire must not have the same.
+func macFor(a, a6 netip.Addr) HardwareAddr {
+	if a.IsValid() {
+		return append(HardwareAddr{0x02, 0x42}, a.AsSlice()...)
+	}
+	sum := sha256.Sum256(a6.AsSlice())
+	return append(HardwareAddr{0x02, 0x42}, sum[:4]...)
 }

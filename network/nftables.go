@@ -265,7 +265,7 @@ func (o nftTableOp) done(c *nftables.Conn) (bool, error) {
 
 // Intact looks for the hook that leads to the published ports, and for the chain that guards the way in. It is asked at every
 // start, so it asks the kernel directly, as the other backend does.
-func (t *nfTables) Intact(v6 bool) bool {
+func (t *nfTables) Intact(n *Network) bool {
 	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_NETFILTER)
 	if err != nil {
 		return false
@@ -274,5 +274,5 @@ func (t *nfTables) Intact(v6 bool) bool {
 	hooked := func(family uint8) bool {
 		return nftJumps(s, family, nftTable, "prerouting", "publish") && nftJumps(s, family, nftTable, "forward", "user")
 	}
-	return hooked(unix.AF_INET) && (!v6 || hooked(unix.AF_INET6))
+	return (!n.EnableIPv4() || hooked(unix.AF_INET)) && (!n.EnableIPv6 || hooked(unix.AF_INET6))
 }

@@ -163,7 +163,7 @@ func (o nftPass) done(c *nftables.Conn) (bool, error) {
 func nftPassFor(f nftFamily, networks []*Network, behind bool) nftPass {
 	o := nftPass{family: f, behind: behind}
 	for _, n := range networks {
-		if !f.v6 || n.EnableIPv6 {
+		if n.speaks(f.v6) {
 			o.bridges = append(o.bridges, n.Bridge)
 		}
 	}

@@ -226,7 +226,7 @@ func guardElements(e *Endpoint) (all []nftElement) {
 		}
 	}
 	if e.Guard.Alone {
-		mac := macFor(e.Guard.Gateway)
+		mac := macFor(e.Guard.Gateway, e.Guard.Gateway6)
 		if e.Guard.Sender {
 			add("lonely", "", nil)
 		} else {

@@ -79,7 +79,7 @@ func nftNetworkRules(networks []*Network, f nftFamily) []nftRule {
 	b := &nftBuilder{f: f}
 	var mine []*Network
 	for _, n := range networks {
-		if !f.v6 || n.EnableIPv6 {
+		if n.speaks(f.v6) {
 			mine = append(mine, n)
 		}
 	}

@@ -48,6 +48,8 @@ func (n *Network) CheckJoin(ip, ip6, mac string) error {
 		return fmt.Errorf("network %s has nothing to attach to", n.Name)
 	case n.Driver == DriverIPvlan && mac != "":
 		return fmt.Errorf("--mac-address %s: on the ipvlan network %s all containers have the MAC address of %s", mac, n.Name, n.Parent)
+	case ip != "" && !n.EnableIPv4():
+		return fmt.Errorf("--ip %s: network %s has no IPv4: it was made with --ipv4=false", ip, n.Name)
 	case ip6 != "" && !n.EnableIPv6:
 		return fmt.Errorf("--ip6 %s: network %s has no IPv6: make it with --ipv6", ip6, n.Name)
 	}

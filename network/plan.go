@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/mydocker/mydocker/plan"
 )
@@ -28,12 +29,17 @@ func bridgePlan(n *Network) []operation {
 		setSysctl{Key: "net/ipv4/conf/" + n.Bridge + "/route_localnet", Value: "1", Reason: "let 127.0.0.1:PORT on the host reach a container"},
 		setSysctl{Key: "net/ipv4/conf/" + n.Bridge + "/rp_filter", Value: "1", Reason: "drop packets whose source address is not the network's"},
 	}
-	if n.Internal {
+	switch {
+	case !n.EnableIPv4(): // whoever says IPv4 there is nobody's neighbour: rp_filter drops it
+		ops = slices.Delete(ops, 1, 2)
+	case n.Internal:
 		// Nothing of the host may answer for published ports here either.
 		ops[1] = setSysctl{Key: "net/ipv4/conf/" + n.Bridge + "/route_localnet", Value: "0", Reason: "an internal network has no way to the host's loopback"}
 	}
 	ops = append(ops, bridgeIPv6(n)...)
-	ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway, n.Subnet.Bits()), Reason: "the bridge's address is the containers' gateway"})
+	if n.EnableIPv4() {
+		ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway, n.Subnet.Bits()), Reason: "the bridge's address is the containers' gateway"})
+	}
 	for _, former := range n.Former {
 		ops = append(ops, addAddress{Link: n.Bridge, Address: former, Reason: "the gateway of containers from before the configuration changed"})
 	}
@@ -41,11 +47,11 @@ func bridgePlan(n *Network) []operation {
 		ops = append(ops, addAddress{Link: n.Bridge, Address: netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()), Reason: "the IPv6 gateway"})
 	}
 	ops = append(ops, setUp{Link: n.Bridge, Reason: "a link that is down carries nothing"})
-	if !n.Internal {
+	if !n.Internal && n.EnableIPv4() {
 		ops = append(ops, forwarding{Key: "net/ipv4/ip_forward"})
-		if n.EnableIPv6 {
-			ops = append(ops, forwarding{Key: "net/ipv6/conf/all/forwarding"})
-		}
+	}
+	if !n.Internal && n.EnableIPv6 {
+		ops = append(ops, forwarding{Key: "net/ipv6/conf/all/forwarding"})
 	}
 	return ops
 }
@@ -89,7 +95,9 @@ func endpointPlan(n *Network, e *Endpoint, sb *Sandbox) []operation {
 	} else {
 		ops = append(ops, cablePlan(n, e, sb)...)
 	}
-	ops = append(ops, addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address, Reason: "the container's address"})
+	if e.Address.IsValid() {
+		ops = append(ops, addAddress{Sandbox: sb.Name, Path: sb.Path, Link: e.Interface, Address: e.Address, Reason: "the container's address"})
+	}
 	if e.Address6.IsValid() {
 		ops = append(ops,
 			sandboxSysctl{Sandbox: sb, Key: "net/ipv6/conf/" + e.Interface + "/disable_ipv6", Value: "0", Reason: "this network has IPv6"},

@@ -64,6 +64,9 @@ func (m *Manager) claimPorts(e *Endpoint, wanted []PortMapping) (err error) {
 		if p.NeedsIPv6() && !e.Address6.IsValid() && e.ruled(p) {
 			return fmt.Errorf("publish %s: network %s has no IPv6: make it with --ipv6", p, e.NetworkName)
 		}
+		if p.NeedsIPv4() && !e.Address.IsValid() && e.ruled(p) {
+			return fmt.Errorf("publish %s: network %s has no IPv4: publish on an IPv6 address, or with --userland-proxy", p, e.NetworkName)
+		}
 		if p, err = m.claimMapping(e, p); err != nil {
 			return err
 		}

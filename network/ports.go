@@ -20,6 +20,9 @@ type PortMapping struct {
 // NeedsIPv6 says whether the mapping leads from an IPv6 address to one: what comes to ::1 is passed on to either family.
 func (p PortMapping) NeedsIPv6() bool { return p.HostIP.Is6() && !isLoopback6(p.HostIP) }
 
+// NeedsIPv4 says whether the mapping leads from an IPv4 address to one.
+func (p PortMapping) NeedsIPv4() bool { return p.HostIP.Is4() }
+
 // String is how `ps` shows it: 0.0.0.0:8080->80/tcp.
 func (p PortMapping) String() string {
 	host := "0.0.0.0"

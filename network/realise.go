@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,7 +59,7 @@ func (m *Manager) realise(ctx context.Context, x executor, n *Network) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(m.readyPath(n.ID)); err == nil && fw.Intact(n.EnableIPv6) {
+	if _, err := os.Stat(m.readyPath(n.ID)); err == nil && fw.Intact(n) {
 		return nil
 	}
 	return m.repair(ctx, x, n)
@@ -169,7 +168,7 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	errs := []error{ignoreAbsent(os.Remove(m.readyPath(n.ID)))}
 	live, err := m.liveNetworks()
 	errs = append(errs, err)
-	others, others6 := 0, 0
+	others, others4, others6 := 0, 0, 0
 	var rest []*Network // that the same backend serves
 	for name, networks := range live {
 		for _, other := range networks {
@@ -177,6 +176,9 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 				continue
 			}
 			others++
+			if other.EnableIPv4() {
+				others4++
+			}
 			if other.EnableIPv6 {
 				others6++
 			}
@@ -188,8 +190,11 @@ func (m *Manager) unrealise(ctx context.Context, n *Network) error {
 	errs = append(errs, m.withdrawRules(ctx, x, backend, rest))
 	errs = append(errs, m.run(ctx, x, linkUndo(n)...))
 	if others == 0 {
+		errs = append(errs, m.withdrawGuard(ctx, x))
+	}
+	if others4 == 0 {
 		undo, err := forwardingUndo(m.root, "net/ipv4/ip_forward")
-		errs = append(errs, m.withdrawGuard(ctx, x), err, m.run(ctx, x, undo...))
+		errs = append(errs, err, m.run(ctx, x, undo...))
 	}
 	if others6 == 0 {
 		undo, err := forwardingUndo(m.root, "net/ipv6/conf/all/forwarding")
@@ -239,8 +244,8 @@ func (m *Manager) Remove(ctx context.Context, ref string) error {
 		return err
 	}
 	defer lock.Release()
-	// Who attaches holds the bitmap's lock while he writes his record, and looks whether the network is still there.
-	b, err := openBitmap(m.bitmapPath(n.ID, n.Subnet), n.Subnet, func() ([]netip.Addr, error) { return m.usedAddresses(n, false) })
+	// Who attaches holds the bitmaps' locks while he writes his record, and looks whether the network is still there.
+	b, err := m.openBooks(n)
 	if err != nil {
 		return err
 	}

@@ -239,7 +239,7 @@ func (n *Network) mac() HardwareAddr {
 	if n.MAC != nil {
 		return n.MAC
 	}
-	return macFor(n.Gateway)
+	return macFor(n.Gateway, n.Gateway6)
 }
 
 // deleteAddress takes an address from a link. Absent is success.

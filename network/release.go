@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -121,9 +122,11 @@ func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint) error 
 	if err != nil || fw == nil {
 		return err
 	}
-	errs := []error{m.run(ctx, x, fw.Withdraw(e)...), m.run(ctx, x, forgetAddress{e.Address.Addr()})}
-	if e.Address6.IsValid() {
-		errs = append(errs, m.run(ctx, x, forgetAddress{e.Address6.Addr()}))
+	errs := []error{m.run(ctx, x, fw.Withdraw(e)...)}
+	for _, a := range []netip.Prefix{e.Address, e.Address6} {
+		if a.IsValid() {
+			errs = append(errs, m.run(ctx, x, forgetAddress{a.Addr()}))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -77,7 +77,7 @@ func (m *Manager) publishLate(ctx context.Context, e *Endpoint, ports []PortMapp
 		return err
 	}
 	e.Proxy = proxy
-	if err := m.enter(e, withHostBinding(n, ports)); err != nil {
+	if err := m.enter(e, n.HostSide(ports, proxy)); err != nil {
 		return err
 	}
 	x := m.executor()

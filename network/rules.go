@@ -69,7 +69,7 @@ func portHooks(v6 bool) []hook {
 
 // networkRules are the rules for these networks, in one address family.
 func networkRules(networks []*Network, v6 bool) ruleset {
-	networks = slices.DeleteFunc(slices.Clone(networks), func(n *Network) bool { return v6 && !n.EnableIPv6 })
+	networks = slices.DeleteFunc(slices.Clone(networks), func(n *Network) bool { return !n.speaks(v6) })
 	if len(networks) == 0 {
 		return ruleset{rules: map[chain][]string{}}
 	}

@@ -170,7 +170,9 @@ func (m *Manager) forget(e *Endpoint) error {
 	if err != nil {
 		return err
 	}
-	err = b.v4.stepBack(e.Address.Addr())
+	if b.v4 != nil {
+		err = b.v4.stepBack(e.Address.Addr())
+	}
 	if b.v6 != nil {
 		err = errors.Join(err, b.v6.stepBack(e.Address6.Addr()))
 	}

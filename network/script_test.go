@@ -54,9 +54,21 @@ func kernelStateNow(t *testing.T) string {
 
 // A person who runs the printed script gets the same network.
 func TestScriptMakesTheSameNetwork(t *testing.T) {
+	for _, c := range []struct {
+		o     CreateOptions
+		ports []string
+	}{
+		{CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", Subnet6: "fd00:20::/64"}, []string{"8080:80", "9000-9009:7000-7009/udp", "127.0.0.1:8443:443"}},
+		{CreateOptions{Name: "br0", NoIPv4: true, Subnet6: "fd00:20::/64"}, []string{"8080:80", "9000-9009:7000-7009/udp", "[fd99::1]:8443:443"}},
+	} {
+		checkScript(t, c.o, c.ports...)
+	}
+}
+
+func checkScript(t *testing.T, o CreateOptions, published ...string) {
+	t.Helper()
 	m := newManager(t)
 	ctx := context.Background()
-	o := CreateOptions{Name: "br0", Subnet: "172.20.0.0/16", Subnet6: "fd00:20::/64"}
 	planned, err := m.PlanCreate(ctx, o)
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +76,7 @@ func TestScriptMakesTheSameNetwork(t *testing.T) {
 	before := snapshot(t)
 	n := create(t, m, o)
 	var ports []PortMapping
-	for _, s := range []string{"8080:80", "9000-9009:7000-7009/udp", "127.0.0.1:8443:443"} {
+	for _, s := range published {
 		p, err := ParsePort(s)
 		if err != nil {
 			t.Fatal(err)
@@ -76,7 +88,7 @@ func TestScriptMakesTheSameNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := start(t, m, "web", "br0", "8080:80", "9000-9009:7000-7009/udp", "127.0.0.1:8443:443")
+	web := start(t, m, "web", "br0", published...)
 	peer := start(t, m, "peer", "br0")
 	want := kernelState(t)
 	whole, err := m.Plan(ctx, "br0")
