@@ -87,7 +87,7 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	if err := e.checkNetworks(&d.Options); err != nil {
 		return fail(err)
 	}
-	if len(o.Ports) > 0 && isNetwork(d.Options.Network) && e.publishesOn(&d.Options, false) < 0 {
+	if len(o.Ports) > 0 && isNetwork(d.Options.Network) && len(e.portsByPlace(&d.Options, o.Ports)) == 0 {
 		warnings = append(warnings, "published ports are discarded: no network of the container publishes any: bridge networks do that are not internal")
 	}
 	if err := e.checkMounts(&d.Options); err != nil {

@@ -136,6 +136,9 @@ func (e *Engine) hostsFile(d *Definition, attached []*network.Endpoint) ([]byte,
 		if !h.HostGateway.IsValid() {
 			h.HostGateway = ep.Gateway
 		}
+		if !h.HostGateway.IsValid() {
+			h.HostGateway = ep.Gateway6
+		}
 	}
 	links, err := e.links(d)
 	if err != nil {

@@ -117,6 +117,9 @@ func (e *Engine) sharedAddress(d *Definition, endpoints []*network.Endpoint) str
 			if ep.NetworkID == n.ID && ep.Address.IsValid() {
 				return ep.Address.Addr().String()
 			}
+			if ep.NetworkID == n.ID && ep.Address6.IsValid() {
+				return ep.Address6.Addr().String()
+			}
 		}
 	}
 	return ""

@@ -4,29 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/mydocker/mydocker/network"
 )
 
-// publishesOn is the place, in networkRefs, of the network that a container's ports are published by: of those that can, the one that
-// has the default route of IPv4, or of IPv6; -1 if none can.
-func (e *Engine) publishesOn(o *CreateOptions, v6 bool) int {
-	best, priority := -1, 0
+// publishesOn is the network that a container's ports are published by, and its place in networkRefs: of those that can, and that have the
+// family, the one that has the default route; -1 if none can.
+func (e *Engine) publishesOn(o *CreateOptions, has func(*network.Network) bool) (at int, by *network.Network) {
+	at, priority := -1, 0
 	for i, ref := range o.networkRefs() {
 		n, err := e.networks.Network(ref)
-		if err != nil || !n.Publishes() || v6 && !n.EnableIPv6 {
+		if err != nil || !n.Publishes() || !has(n) {
 			continue
 		}
 		p := o.Extras.GwPriority
 		if i > 0 {
 			p = o.Networks[i-1].Extras.GwPriority
 		}
-		if best < 0 || p > priority {
-			best, priority = i, p
+		if at < 0 || p > priority {
+			at, by, priority = i, n, p
 		}
 	}
-	return best
+	return at, by
 }
 
 // portsByPlace parts ports among the networks that publish them.
@@ -34,29 +35,60 @@ func (e *Engine) portsByPlace(o *CreateOptions, ports []network.PortMapping) map
 	if len(ports) == 0 {
 		return nil
 	}
-	places := map[int][]network.PortMapping{}
-	four := e.publishesOn(o, false)
-	if four < 0 {
+	four, n4 := e.publishesOn(o, (*network.Network).EnableIPv4)
+	six, n6 := e.publishesOn(o, func(n *network.Network) bool { return n.EnableIPv6 })
+	proxy := e.proxied(o)
+	apart := n4 != nil && n6 != nil && !n6.EnableIPv4() && !proxy
+	if n4 == nil {
+		four, n4 = six, n6
+	}
+	if n6 == nil {
+		six = four
+	}
+	if n4 == nil {
 		return nil
 	}
-	for _, p := range ports {
-		at := four
-		if p.NeedsIPv6() {
-			if six := e.publishesOn(o, true); six >= 0 {
-				at = six
-			}
+	places := map[int][]network.PortMapping{}
+	for _, p := range n4.HostSide(ports, proxy) {
+		switch {
+		case p.NeedsIPv6():
+			places[six] = append(places[six], p)
+			continue
+		case apart && !p.HostIP.IsValid(): // each family by its own network
+			p.HostIP = netip.IPv6Unspecified()
+			places[six] = append(places[six], p)
+			p.HostIP = netip.IPv4Unspecified()
 		}
-		places[at] = append(places[at], p)
+		places[four] = append(places[four], p)
 	}
 	return places
 }
 
-// possible leaves out what a network cannot publish because the container has left those that have IPv6. A proxy passes on to either family.
+// asAsked are ports of endpoints as they were asked for: for all addresses of the host, where a network without IPv4 has parted them.
+func (d *Definition) asAsked(ports []network.PortMapping) (asked []network.PortMapping) {
+	for _, p := range ports {
+		explicit := slices.ContainsFunc(d.Options.Ports, func(q network.PortMapping) bool {
+			host := q.HostPort == 0 || q.HostPort <= p.HostPort && p.HostPort <= max(q.HostPort, q.HostPortEnd)
+			return q.HostIP == p.HostIP && q.ContainerPort == p.ContainerPort && q.Proto == p.Proto && host
+		})
+		if p.HostIP.IsUnspecified() && !explicit {
+			p.HostIP = netip.Addr{}
+		}
+		if !slices.Contains(asked, p) {
+			asked = append(asked, p)
+		}
+	}
+	return asked
+}
+
+// possible leaves out what a network cannot publish because the container has left those of the other family. A proxy passes on to either.
 func possible(n *network.Network, ports []network.PortMapping, proxy bool) []network.PortMapping {
-	if n.EnableIPv6 || proxy {
+	if proxy {
 		return ports
 	}
-	return slices.DeleteFunc(slices.Clone(ports), network.PortMapping.NeedsIPv6)
+	return slices.DeleteFunc(slices.Clone(ports), func(p network.PortMapping) bool {
+		return p.NeedsIPv6() && !n.EnableIPv6 || p.NeedsIPv4() && !n.EnableIPv4()
+	})
 }
 
 // hasPorts says whether ports of the container are to be published.
@@ -89,10 +121,13 @@ func (e *Engine) movePorts(ctx context.Context, d *Definition, before []*network
 	for _, ep := range before {
 		ports, proxy = append(ports, ep.Ports...), proxy || ep.Proxy
 	}
-	if !slices.ContainsFunc(ports, network.PortMapping.NeedsIPv6) {
-		// Either there are none, or until now no network had IPv6.
-		ports = append(ports, slices.DeleteFunc(slices.Clone(d.Options.Ports), func(p network.PortMapping) bool { return !p.NeedsIPv6() })...)
-		proxy = proxy || e.proxied(&d.Options)
+	ports = d.asAsked(ports)
+	for _, of := range []func(network.PortMapping) bool{network.PortMapping.NeedsIPv6, network.PortMapping.NeedsIPv4} {
+		if !slices.ContainsFunc(ports, of) {
+			// Either there are none, or until now no network had the family.
+			ports = append(ports, slices.DeleteFunc(slices.Clone(d.Options.Ports), func(p network.PortMapping) bool { return !of(p) })...)
+			proxy = proxy || e.proxied(&d.Options)
+		}
 	}
 	refs, wanted := d.Options.networkRefs(), map[string][]network.PortMapping{}
 	for at, some := range e.portsByPlace(&d.Options, ports) {
