@@ -47,6 +47,7 @@ host slower.
 Examples:
   $ mydocker network create br0
   $ mydocker network create --subnet 10.5.0.0/24 --gateway 10.5.0.254 lab
+  $ mydocker network create --ipv4=false --ipv6 --subnet fd00:5::/64 six
   $ mydocker network create -o com.docker.network.driver.mtu=1400 small`,
 		flags: func() []urfave.Flag {
 			return []urfave.Flag{
@@ -57,6 +58,7 @@ Examples:
 				yes("dry-run", "Print the network as a shell script, and make nothing"),
 				yes("internal", "Restrict external access to the network"),
 				listOf("ip-range", "ipNetSlice", "Allocate container ip from a sub-range"),
+				yesDefault("ipv4", true, "Enable or disable IPv4 address assignment"),
 				yes("ipv6", "Enable IPv6 address assignment"),
 				list("label", "Set metadata on a network"),
 				listOf("opt,o", "map", "Set driver specific options"),
@@ -90,7 +92,7 @@ Examples:
 // effect of its own.
 func networkOptions(c *urfave.Context) (o network.CreateOptions, err error) {
 	o = network.CreateOptions{Name: c.Args().First(), Driver: c.String("driver"), Internal: c.Bool("internal"),
-		EnableIPv6: c.Bool("ipv6"), Attachable: c.Bool("attachable")}
+		EnableIPv6: c.Bool("ipv6"), NoIPv4: !c.Bool("ipv4"), Attachable: c.Bool("attachable")}
 	if o.Subnet, o.Subnet6, err = byFamily("subnet", c.StringSlice("subnet")); err != nil {
 		return o, err
 	}
@@ -243,7 +245,7 @@ func networkPasses(n *network.Network, f filters) bool {
 
 func networkToRow(n *network.Network, trunc bool) networkRow {
 	row := networkRow{CreatedAt: n.Created.Local().Format("2006-01-02 15:04:05.999999999 -0700 MST"), Driver: n.Driver, ID: n.ID,
-		IPv4: "true", IPv6: strconv.FormatBool(n.EnableIPv6), Internal: strconv.FormatBool(n.Internal), Labels: joinLabels(n.Labels),
+		IPv4: strconv.FormatBool(n.EnableIPv4()), IPv6: strconv.FormatBool(n.EnableIPv6), Internal: strconv.FormatBool(n.Internal), Labels: joinLabels(n.Labels),
 		Name: n.Name, Scope: n.Scope, labels: n.Labels}
 	if trunc {
 		row.ID = shortID(n.ID)

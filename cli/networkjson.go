@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/mydocker/mydocker/network"
@@ -66,7 +67,7 @@ func inspectNetwork(_ context.Context, s *session, ref string) (any, error) {
 
 func networkToJSON(n *network.Network, endpoints []*network.Endpoint) *networkJSON {
 	j := &networkJSON{
-		Name: n.Name, ID: n.ID, Created: n.Created.Format(time.RFC3339Nano), Scope: n.Scope, Driver: n.Driver, EnableIPv4: true,
+		Name: n.Name, ID: n.ID, Created: n.Created.Format(time.RFC3339Nano), Scope: n.Scope, Driver: n.Driver, EnableIPv4: n.EnableIPv4(),
 		EnableIPv6: n.EnableIPv6, Internal: n.Internal, Attachable: n.Attachable,
 		IPAM:       ipamJSON{Driver: "default", Config: []ipamConfigJSON{}},
 		Containers: make(map[string]networkContainerJSON), Options: orEmpty(n.Options), Labels: orEmpty(n.Labels),
@@ -82,12 +83,7 @@ func networkToJSON(n *network.Network, endpoints []*network.Endpoint) *networkJS
 		if n.IPRange.IsValid() && n.IPRange != n.Subnet {
 			c.IPRange = n.IPRange.String()
 		}
-		for name, a := range n.AuxAddresses {
-			if c.AuxAddresses == nil {
-				c.AuxAddresses = make(map[string]string)
-			}
-			c.AuxAddresses[name] = a.String()
-		}
+		c.AuxAddresses = auxWithin(n, n.Subnet)
 		j.IPAM.Config = append(j.IPAM.Config, c)
 	}
 	if n.Subnet6.IsValid() {
@@ -98,6 +94,7 @@ func networkToJSON(n *network.Network, endpoints []*network.Endpoint) *networkJS
 		if n.IPRange6.IsValid() && n.IPRange6 != n.Subnet6 {
 			c.IPRange = n.IPRange6.String()
 		}
+		c.AuxAddresses = auxWithin(n, n.Subnet6)
 		j.IPAM.Config = append(j.IPAM.Config, c)
 	}
 	for _, ep := range endpoints {
@@ -111,6 +108,20 @@ func networkToJSON(n *network.Network, endpoints []*network.Endpoint) *networkJS
 		j.Containers[ep.ContainerID] = c
 	}
 	return j
+}
+
+// auxWithin are the auxiliary addresses of one of the network's subnets; nil if it has none.
+func auxWithin(n *network.Network, subnet netip.Prefix) (aux map[string]string) {
+	for name, a := range n.AuxAddresses {
+		if !subnet.Contains(a) {
+			continue
+		}
+		if aux == nil {
+			aux = make(map[string]string)
+		}
+		aux[name] = a.String()
+	}
+	return aux
 }
 
 // orEmpty makes {} of what would be null in JSON.

@@ -114,7 +114,6 @@ func flagReasons() map[string]string {
 		"--volume-driver":         "only local is taken; volumes are local directories; mount other storage on the host and bind it with -v",
 		"--link":                  "links are lines in /etc/hosts, which go with the container; use `network disconnect` for networks",
 		"--ipam-driver":           "only default is taken; addresses are given by mydocker itself",
-		"network create --ipv4":   "every network has IPv4 addresses; --ipv6 adds IPv6",
 		"--availability":          swarmVolume,
 		"--group":                 swarmVolume,
 		"--limit-bytes":           swarmVolume,
