@@ -174,9 +174,9 @@ func (e *Engine) networkJSON(d *Definition, endpoints []*network.Endpoint, runni
 			n.EndpointID, n.Gateway, n.IPAddress, n.IPPrefixLen, n.MacAddress = j.EndpointID, j.Gateway, j.IPAddress, j.IPPrefixLen, j.MacAddress
 			n.IPv6Gateway, n.GlobalIPv6Address, n.GlobalIPv6PrefixLen = j.IPv6Gateway, j.GlobalIPv6Address, j.GlobalIPv6PrefixLen
 		}
-		for key, list := range bindings(ep.Published(), hostIP) {
-			n.Ports[key] = append(n.Ports[key], list...)
-		}
+	}
+	for key, list := range bindings(published(endpoints), hostIP) {
+		n.Ports[key] = list
 	}
 	if len(endpoints) == 0 {
 		for _, ref := range append(d.Options.networkRefs(), onlyIf(!isNetwork(d.Options.Network), d.Options.Network)...) {

@@ -369,11 +369,7 @@ func (e *Engine) Port(ctx context.Context, ref string) ([]network.PortMapping, e
 	if err != nil {
 		return nil, err
 	}
-	var ports []network.PortMapping
-	for _, ep := range endpoints {
-		ports = append(ports, ep.Published()...)
-	}
-	return ports, nil
+	return published(endpoints), nil
 }
 
 // Top lists the processes of a container, as pids of the host.

@@ -1,10 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/mydocker/mydocker/network"
@@ -30,55 +30,33 @@ func (e *Engine) publishesOn(o *CreateOptions, has func(*network.Network) bool) 
 	return at, by
 }
 
-// portsByPlace parts ports among the networks that publish them.
+// portsByPlace parts ports among the networks that publish them: each address of the host belongs to the one with the default route of
+// its family.
 func (e *Engine) portsByPlace(o *CreateOptions, ports []network.PortMapping) map[int][]network.PortMapping {
 	if len(ports) == 0 {
 		return nil
 	}
+	places := map[int][]network.PortMapping{}
 	four, n4 := e.publishesOn(o, (*network.Network).EnableIPv4)
 	six, n6 := e.publishesOn(o, func(n *network.Network) bool { return n.EnableIPv6 })
-	proxy := e.proxied(o)
-	apart := n4 != nil && n6 != nil && !n6.EnableIPv4() && !proxy
-	if n4 == nil {
-		four, n4 = six, n6
-	}
-	if n6 == nil {
-		six = four
-	}
-	if n4 == nil {
+	if n4 == nil && n6 == nil {
 		return nil
 	}
-	places := map[int][]network.PortMapping{}
-	for _, p := range n4.HostSide(ports, proxy) {
+	for _, p := range ports {
 		switch {
-		case p.NeedsIPv6():
+		case n4 == nil, p.HostIP.Is6() && n6 != nil:
 			places[six] = append(places[six], p)
-			continue
-		case apart && !p.HostIP.IsValid(): // each family by its own network
-			p.HostIP = netip.IPv6Unspecified()
-			places[six] = append(places[six], p)
-			p.HostIP = netip.IPv4Unspecified()
+		case p.HostIP.IsValid() || n6 == nil || six == four:
+			places[four] = append(places[four], p)
+		default:
+			half, other := p.Halves()
+			places[four] = append(places[four], half)
+			if !n6.HostBinding().IsValid() { // else it binds its ports to an address of IPv4, and has none to publish in IPv6
+				places[six] = append(places[six], other)
+			}
 		}
-		places[four] = append(places[four], p)
 	}
 	return places
-}
-
-// asAsked are ports of endpoints as they were asked for: for all addresses of the host, where a network without IPv4 has parted them.
-func (d *Definition) asAsked(ports []network.PortMapping) (asked []network.PortMapping) {
-	for _, p := range ports {
-		explicit := slices.ContainsFunc(d.Options.Ports, func(q network.PortMapping) bool {
-			host := q.HostPort == 0 || q.HostPort <= p.HostPort && p.HostPort <= max(q.HostPort, q.HostPortEnd)
-			return q.HostIP == p.HostIP && q.ContainerPort == p.ContainerPort && q.Proto == p.Proto && host
-		})
-		if p.HostIP.IsUnspecified() && !explicit {
-			p.HostIP = netip.Addr{}
-		}
-		if !slices.Contains(asked, p) {
-			asked = append(asked, p)
-		}
-	}
-	return asked
 }
 
 // possible leaves out what a network cannot publish because the container has left those of the other family. A proxy passes on to either.
@@ -116,18 +94,13 @@ func (e *Engine) movePorts(ctx context.Context, d *Definition, before []*network
 	if before == nil {
 		before = attached
 	}
-	var ports []network.PortMapping
-	proxy := false
-	for _, ep := range before {
-		ports, proxy = append(ports, ep.Ports...), proxy || ep.Proxy
+	asked, err := e.portsToPublish(d)
+	if err != nil {
+		return err
 	}
-	ports = d.asAsked(ports)
-	for _, of := range []func(network.PortMapping) bool{network.PortMapping.NeedsIPv6, network.PortMapping.NeedsIPv4} {
-		if !slices.ContainsFunc(ports, of) {
-			// Either there are none, or until now no network had the family.
-			ports = append(ports, slices.DeleteFunc(slices.Clone(d.Options.Ports), func(p network.PortMapping) bool { return !of(p) })...)
-			proxy = proxy || e.proxied(&d.Options)
-		}
+	ports, proxy := withNumbers(asked, before), e.proxied(&d.Options)
+	if at := slices.IndexFunc(before, func(ep *network.Endpoint) bool { return len(ep.Ports) > 0 }); at >= 0 {
+		proxy = before[at].Proxy
 	}
 	refs, wanted := d.Options.networkRefs(), map[string][]network.PortMapping{}
 	for at, some := range e.portsByPlace(&d.Options, ports) {
@@ -135,7 +108,7 @@ func (e *Engine) movePorts(ctx context.Context, d *Definition, before []*network
 		if err != nil {
 			return err
 		}
-		wanted[n.ID] = possible(n, some, proxy)
+		wanted[n.ID] = possible(n, n.HostSide(some, proxy), proxy)
 	}
 	changed := slices.DeleteFunc(attached, func(ep *network.Endpoint) bool { return slices.Equal(ep.Ports, wanted[ep.NetworkID]) })
 	if len(changed) == 0 {
@@ -146,6 +119,49 @@ func (e *Engine) movePorts(ctx context.Context, d *Definition, before []*network
 		ep.LetGo()
 	}
 	return errors.Join(err, e.tellNetworkChange(d))
+}
+
+// withNumbers are ports as they were asked for, with the host ports that were chosen for them. Who has asked for an address, or for a
+// number, is known by it.
+func withNumbers(asked []network.PortMapping, before []*network.Endpoint) []network.PortMapping {
+	var had []network.PortMapping
+	for _, ep := range before {
+		had = append(had, ep.Ports...)
+	}
+	ports := slices.Clone(asked)
+	for pass := range 4 {
+		anywhere, chosen := pass&2 != 0, pass&1 != 0
+		for i := range ports {
+			p := &ports[i]
+			p.Count = max(p.Count, 1)
+			if q := asked[i]; q.HostIP.IsValid() == anywhere || (q.HostPort == 0 || q.HostPortEnd != 0) != chosen {
+				continue
+			}
+			same := func(h network.PortMapping) bool {
+				return h.ContainerPort == p.ContainerPort && h.Proto == p.Proto && (anywhere || h.HostIP == p.HostIP) &&
+					(p.HostPort == 0 || p.HostPort <= h.HostPort && h.HostPort <= max(p.HostPort, p.HostPortEnd))
+			}
+			if at := slices.IndexFunc(had, same); at >= 0 {
+				p.HostPort, p.HostPortEnd = had[at].HostPort, 0
+				had = slices.DeleteFunc(had, same) // both halves
+			}
+		}
+	}
+	return ports
+}
+
+// published are the ports of a container's networks as a person sees them: an address of IPv4 before one of IPv6, whatever networks they
+// are of.
+func published(endpoints []*network.Endpoint) (all []network.PortMapping) {
+	for _, ep := range endpoints {
+		all = append(all, ep.Published()...)
+	}
+	if slices.ContainsFunc(all, func(p network.PortMapping) bool { return p.Split }) {
+		slices.SortStableFunc(all, func(a, b network.PortMapping) int {
+			return cmp.Or(cmp.Compare(a.ContainerPort, b.ContainerPort), cmp.Compare(a.Proto, b.Proto), a.HostIP.Unmap().Compare(b.HostIP.Unmap()))
+		})
+	}
+	return all
 }
 
 // holdPorts lets the sockets be those of the endpoints that there are now.

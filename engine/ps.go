@@ -114,14 +114,12 @@ func (e *Engine) summarizePorts(d *Definition, s *Summary) error {
 	if err != nil {
 		return err
 	}
-	published := map[string]bool{}
-	for _, ep := range endpoints {
-		for _, p := range ep.Published() {
-			s.PortMappings = append(s.PortMappings, p)
-			for i := range max(p.Count, 1) {
-				published[portKey(p.ContainerPort+i, p.Proto)] = true
-				s.Ports = append(s.Ports, PortSummary{IP: hostIP(p), PrivatePort: p.ContainerPort + i, PublicPort: p.HostPort + i, Type: p.Proto})
-			}
+	s.PortMappings = published(endpoints)
+	known := map[string]bool{}
+	for _, p := range s.PortMappings {
+		for i := range max(p.Count, 1) {
+			known[portKey(p.ContainerPort+i, p.Proto)] = true
+			s.Ports = append(s.Ports, PortSummary{IP: hostIP(p), PrivatePort: p.ContainerPort + i, PublicPort: p.HostPort + i, Type: p.Proto})
 		}
 	}
 	for _, x := range d.Options.Expose {
@@ -136,7 +134,7 @@ func (e *Engine) summarizePorts(d *Definition, s *Summary) error {
 			continue // the image's own words; `start` has refused what it could not use
 		}
 		for n := from; n <= to; n++ {
-			if !published[portKey(uint16(n), proto)] {
+			if !known[portKey(uint16(n), proto)] {
 				s.Ports = append(s.Ports, PortSummary{PrivatePort: uint16(n), Type: proto})
 			}
 		}

@@ -2,13 +2,16 @@ package engine
 
 import (
 	"bytes"
+	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/image"
+	"github.com/mydocker/mydocker/network"
 )
 
 func TestMergeImage(t *testing.T) {
@@ -186,4 +189,31 @@ func FuzzReadFrame(f *testing.F) {
 			t.Fatalf("%d bytes out of %d", len(content), len(p))
 		}
 	})
+}
+
+// Chosen host ports stay when ports move; who has asked for an address, or for a number, is not taken for somebody else.
+func TestWithNumbers(t *testing.T) {
+	all, at := netip.Addr{}, netip.MustParseAddr
+	port := func(ip netip.Addr, host, end, inner uint16) network.PortMapping {
+		return network.PortMapping{HostIP: ip, HostPort: host, HostPortEnd: end, ContainerPort: inner, Count: 1, Proto: "tcp"}
+	}
+	four, six := port(all, 40001, 0, 80).Halves()
+	_, lone := port(all, 40009, 0, 81).Halves()
+	before := []*network.Endpoint{
+		{Ports: []network.PortMapping{four, port(at("127.0.0.1"), 40002, 0, 80), port(all, 9000, 0, 80), port(all, 8003, 0, 80)}},
+		{Ports: []network.PortMapping{six, lone, port(at("fd99::1"), 40003, 0, 80)}},
+	}
+	asked := []network.PortMapping{
+		port(all, 0, 0, 80), port(all, 8000, 8009, 80), port(all, 9000, 0, 80), port(at("127.0.0.1"), 0, 0, 80), port(at("fd99::1"), 0, 0, 80),
+		port(all, 0, 0, 81), port(all, 0, 0, 82), port(at("10.0.0.1"), 0, 0, 80),
+	}
+	var got []uint16
+	for i, p := range withNumbers(asked, before) {
+		if got = append(got, p.HostPort); p.HostIP != asked[i].HostIP || p.HostPortEnd != 0 || p.Split {
+			t.Errorf("%v is not as it was asked for, %v, with a number", p, asked[i])
+		}
+	}
+	if want := []uint16{40001, 8003, 9000, 40002, 40003, 40009, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 }

@@ -272,19 +272,28 @@ func (m *Manager) enter(e *Endpoint, ports []PortMapping) error {
 	return nil
 }
 
+// HostBinding is the address that the network's option names for ports without one; invalid if it is any.
+func (n *Network) HostBinding() netip.Addr {
+	a, err := netip.ParseAddr(n.Options[OptHostBinding])
+	if err != nil || a.IsUnspecified() { // there is none: it was checked when the network was made
+		return netip.Addr{}
+	}
+	return a
+}
+
 // HostSide puts ports without an address on the one that the network's option names. Rules lead from IPv6 to IPv6 only: all addresses
 // of the host are those of IPv6 where the containers have no others.
 func (n *Network) HostSide(ports []PortMapping, proxy bool) []PortMapping {
-	a, err := netip.ParseAddr(n.Options[OptHostBinding])
-	if err != nil || a.IsUnspecified() { // there is none: it was checked when the network was made
+	a := n.HostBinding()
+	if !a.IsValid() {
 		if n.EnableIPv4() || proxy {
 			return ports
 		}
 		a = netip.IPv6Unspecified()
 	}
 	ports = slices.Clone(ports)
-	for i := range ports {
-		if !ports[i].HostIP.IsValid() {
+	for i, p := range ports {
+		if !p.HostIP.IsValid() || p.Split && p.HostIP.Is4() {
 			ports[i].HostIP = a
 		}
 	}

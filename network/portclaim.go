@@ -7,8 +7,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -77,13 +80,27 @@ func (m *Manager) claimPorts(e *Endpoint, wanted []PortMapping) (err error) {
 
 // claimMapping claims one mapping, choosing its port first where that is left to us.
 func (m *Manager) claimMapping(e *Endpoint, p PortMapping) (PortMapping, error) {
+	if p.HostPort != 0 && p.HostPortEnd == 0 {
+		return p, m.claimRange(e, p)
+	}
+	same, err := m.chosenForOtherHalf(e, p)
+	if err != nil {
+		return p, err
+	}
+	if same != 0 {
+		half := p
+		half.HostPort, half.HostPortEnd = same, 0
+		if err := m.claimRange(e, half); !errors.As(err, new(*PortTaken)) {
+			return half, err
+		} // somebody was quicker: this half gets a number of its own
+	}
 	if p.HostPort == 0 {
 		return m.claimAny(e, p)
 	}
 	first, last := p.HostPort, max(p.HostPort, p.HostPortEnd)
 	for port := int(first); ; port++ {
 		p.HostPort, p.HostPortEnd = uint16(port), 0
-		err := m.claimRange(e, p)
+		err := m.claimChosen(e, p)
 		var held *PortTaken
 		if !errors.As(err, &held) || port == int(last) {
 			return p, err
@@ -100,7 +117,7 @@ func (m *Manager) claimAny(e *Endpoint, p PortMapping) (PortMapping, error) {
 		}
 		f.Close() // the lock on the ports is held: no container of ours can come between
 		p.HostPort = port
-		err = m.claimRange(e, p)
+		err = m.claimChosen(e, p)
 		var held *PortTaken
 		if !errors.As(err, &held) {
 			return p, err
@@ -108,6 +125,39 @@ func (m *Manager) claimAny(e *Endpoint, p PortMapping) (PortMapping, error) {
 		p.HostPort = 0
 	}
 	return p, fmt.Errorf("publish %s: no free port found in net.ipv4.ip_local_port_range", p)
+}
+
+// claimChosen claims a port that was chosen by us: of a mapping that is split, one that the other half can have, too.
+func (m *Manager) claimChosen(e *Endpoint, p PortMapping) error {
+	if p.Split {
+		f, _, err := reserve(p.otherHalf(), p.HostPort)
+		if errors.Is(err, unix.EADDRINUSE) {
+			return portHolder(p, p.HostPort)
+		}
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	return m.claimRange(e, p)
+}
+
+// chosenForOtherHalf is the port that was chosen for the other half of a mapping, which another network of the container publishes; 0
+// if none was. The lock on the ports is held.
+func (m *Manager) chosenForOtherHalf(e *Endpoint, p PortMapping) (uint16, error) {
+	if !p.Split {
+		return 0, nil
+	}
+	all, err := m.ContainerEndpoints(e.ContainerID)
+	for _, other := range all {
+		for _, o := range other.Ports {
+			mine := func(q PortMapping) bool { return q.Split && q.HostPort == o.HostPort && q.Proto == o.Proto }
+			if o.Split && o.HostIP.Is6() != p.HostIP.Is6() && o.ContainerPort == p.ContainerPort && o.Proto == p.Proto && !slices.ContainsFunc(e.Ports, mine) {
+				return o.HostPort, err
+			}
+		}
+	}
+	return 0, err
 }
 
 func (m *Manager) claimRange(e *Endpoint, p PortMapping) (err error) {

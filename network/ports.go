@@ -15,6 +15,9 @@ type PortMapping struct {
 	ContainerPort uint16
 	Count         uint16 // length of the range, at least 1
 	Proto         string // tcp, udp, sctp
+	// Split says that "every address" was asked for, and that these are those of one family: the other family's default route is by
+	// another network, which publishes the rest.
+	Split bool `json:",omitempty"`
 }
 
 // NeedsIPv6 says whether the mapping leads from an IPv6 address to one: what comes to ::1 is passed on to either family.
@@ -22,6 +25,26 @@ func (p PortMapping) NeedsIPv6() bool { return p.HostIP.Is6() && !isLoopback6(p.
 
 // NeedsIPv4 says whether the mapping leads from an IPv4 address to one.
 func (p PortMapping) NeedsIPv4() bool { return p.HostIP.Is4() }
+
+// Halves part a mapping to all addresses into those of IPv4 and those of IPv6.
+func (p PortMapping) Halves() (four, six PortMapping) {
+	four, six = p, p
+	four.HostIP, four.Split = netip.IPv4Unspecified(), true
+	six.HostIP, six.Split = netip.IPv6Unspecified(), true
+	return four, six
+}
+
+// otherHalf is the mapping to the other family.
+func (p PortMapping) otherHalf() PortMapping {
+	four, six := p.Halves()
+	if p.HostIP.Is6() {
+		return four
+	}
+	return six
+}
+
+// leads says whether anything leads from the mapping to an address of the family.
+func (p PortMapping) leads(v6 bool) bool { return !p.HostIP.IsValid() || p.HostIP.Is6() == v6 }
 
 // String is how `ps` shows it: 0.0.0.0:8080->80/tcp.
 func (p PortMapping) String() string {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/mydocker/mydocker/state"
 )
@@ -117,15 +118,16 @@ func (m *Manager) dismantle(ctx context.Context, x executor, e *Endpoint) error 
 	return ignoreAbsent(os.Remove(m.releasedPath(e)))
 }
 
-func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint) error {
+// unpublish takes an endpoint's rules away, and lets the flows that they began end, but those of a family that it publishes on.
+func (m *Manager) unpublish(ctx context.Context, x executor, e *Endpoint, next ...PortMapping) error {
 	fw, err := m.firewallFor(e)
 	if err != nil || fw == nil {
 		return err
 	}
 	errs := []error{m.run(ctx, x, fw.Withdraw(e)...)}
-	for _, a := range []netip.Prefix{e.Address, e.Address6} {
-		if a.IsValid() {
-			errs = append(errs, m.run(ctx, x, forgetAddress{a.Addr()}))
+	for _, a := range []netip.Addr{e.Address.Addr(), e.Address6.Addr()} {
+		if a.IsValid() && !slices.ContainsFunc(next, func(p PortMapping) bool { return p.leads(a.Is6()) }) {
+			errs = append(errs, m.run(ctx, x, forgetAddress{a}))
 		}
 	}
 	return errors.Join(errs...)

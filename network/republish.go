@@ -19,7 +19,7 @@ func (m *Manager) Republish(ctx context.Context, endpoints []*Endpoint, wanted m
 	had := map[string][]PortMapping{}
 	for _, e := range endpoints {
 		had[e.NetworkID] = e.Ports
-		if err := m.withdrawPorts(ctx, e); err != nil {
+		if err := m.withdrawPorts(ctx, e, wanted[e.NetworkID]...); err != nil {
 			return err
 		}
 	}
@@ -49,14 +49,15 @@ func (m *Manager) publishAll(ctx context.Context, endpoints []*Endpoint, wanted 
 	return nil
 }
 
-// withdrawPorts takes ports off an endpoint that stays. The record comes last: until then sync would bring the rules back.
-func (m *Manager) withdrawPorts(ctx context.Context, e *Endpoint) error {
+// withdrawPorts takes ports off an endpoint that stays. The record comes last: until then sync would bring the rules back. next is what
+// it is to publish then.
+func (m *Manager) withdrawPorts(ctx context.Context, e *Endpoint, next ...PortMapping) error {
 	if len(e.Ports) == 0 {
 		return nil
 	}
 	x := m.executor()
 	defer x.close()
-	if err := m.unpublish(ctx, x, e); err != nil {
+	if err := m.unpublish(ctx, x, e, next...); err != nil {
 		return err
 	}
 	e.closeHeld()
