@@ -90,7 +90,8 @@ func TestOCIUpdateFlags(t *testing.T) {
 	if said[ours] != said[runc] || !strings.Contains(said[ours], "30000 50000 512 900000 67108864") {
 		t.Errorf("ours\n%srunc\n%s", said[ours], said[runc])
 	}
-	for flags, want := range map[string]string{"--cpu-idle 1": "1 0", "--cpu-idle 0 --cpu-burst 4000": "0 4000"} {
+	for _, c := range [][2]string{{"--cpu-idle 1", "1 0"}, {"--cpu-idle 0 --cpu-burst 4000", "0 4000"}} { // in this order
+		flags, want := c[0], c[1]
 		ours.must(append(append([]string{"update"}, strings.Fields(flags)...), "limited")...)
 		if got := sh(t, fmt.Sprintf("cd /sys/fs/cgroup/cpu%s && cat cpu.idle cpu.cfs_burst_us | xargs", ours.groupOf("limited", "cpu"))); strings.TrimSpace(got) != want {
 			t.Errorf("%s: %q, want %q", flags, got, want)
