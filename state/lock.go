@@ -48,13 +48,13 @@ func InheritedLock(f *os.File) *Lock { return &Lock{f} }
 
 // Held says whether a process holds the lock for itself alone. A file that is missing is not held; none is made.
 func Held(path string) (bool, error) {
-	f, err := open(path, unix.O_RDONLY, 0)
+	fd, err := openFD(path, unix.O_RDONLY, 0) // no os.File: a list asks a thousand times
 	if err != nil {
 		return false, ignoreAbsent(err)
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	// A shared try, so that two who ask at once do not see each other.
-	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err {
+	switch err := unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB); err {
 	case nil:
 		return false, nil
 	case unix.EWOULDBLOCK:
