@@ -120,3 +120,32 @@ func details(attrs map[string]string) string {
 	slices.Sort(pairs)
 	return strings.Join(pairs, ",")
 }
+
+// openLog begins to write down what the container says, where its driver wants that.
+func (m *monitor) openLog() (err error) {
+	if m.d.Options.LogDriver == "none" {
+		return nil
+	}
+	attrs, err := m.d.logAttributes()
+	if err != nil {
+		return err
+	}
+	switch m.d.Options.LogDriver {
+	case "journald":
+		m.log, err = openJournalLog(m.d, attrs)
+	default:
+		m.log, err = openLog(m.e.path(m.d.ID, logFile), m.d.Options.LogOpts)
+		if err == nil {
+			m.log.attrs, err = attributesJSON(attrs)
+		}
+	}
+	return err
+}
+
+func (m *monitor) closeLog() {
+	if m.log != nil {
+		m.log.Close() // the file is removed in the next moment
+		m.log = nil
+		m.hub.log = nil
+	}
+}

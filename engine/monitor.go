@@ -107,26 +107,6 @@ func (e *Engine) lockMonitor(d *Definition) (*state.Lock, error) {
 	}
 }
 
-func (m *monitor) openLog() (err error) {
-	if m.d.Options.LogDriver == "none" {
-		return nil
-	}
-	attrs, err := m.d.logAttributes()
-	if err != nil {
-		return err
-	}
-	switch m.d.Options.LogDriver {
-	case "journald":
-		m.log, err = openJournalLog(m.d, attrs)
-	default:
-		m.log, err = openLog(m.e.path(m.d.ID, logFile), m.d.Options.LogOpts)
-		if err == nil {
-			m.log.attrs, err = attributesJSON(attrs)
-		}
-	}
-	return err
-}
-
 func (m *monitor) makeHub() {
 	m.hub = newHub(m.log)
 	m.hub.networkChanged = m.networkChanged
@@ -327,14 +307,6 @@ func (m *monitor) finish(l *live, life Life) error {
 	}
 	m.close()
 	return err
-}
-
-func (m *monitor) closeLog() {
-	if m.log != nil {
-		m.log.Close() // the file is removed in the next moment
-		m.log = nil
-		m.hub.log = nil
-	}
 }
 
 // MonitorMain is `mydocker monitor`: it takes its orders and runs until its container has ended. watcher makes the watcher of
