@@ -120,6 +120,9 @@ func (r *Runtime) newJob(o CreateOptions) (*createJob, error) {
 		KernelFaces: spec.Linux.Personality != nil || spec.Linux.MemoryPolicy != nil,
 		Hooks:       spec.Hooks != nil && len(spec.Hooks.Poststart)+len(spec.Hooks.Poststop) > 0,
 	}}
+	if hasEarlyHooks(spec) {
+		c.state.Phase = Creating
+	}
 	if sharesMounts(spec) {
 		if c.state.RootMount, err = mountID(root); err != nil {
 			return nil, err
@@ -340,7 +343,7 @@ func (j *createJob) keepConfig() error {
 
 // recordProcess says which process it is, while that still starts up: before it has done anything.
 func (j *createJob) recordProcess() error {
-	if err := state.ReplaceJSON(j.runtime.statePath(j.options.ID), j.container.state, state.Volatile); err != nil {
+	if err := j.container.record(); err != nil {
 		return err
 	}
 	if adj := j.spec.Process.OOMScoreAdj; adj != nil {

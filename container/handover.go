@@ -38,6 +38,13 @@ func (j *createJob) openBarrier() (*os.File, error) {
 // handOver gives away what init made for others: the terminal and the process id.
 func (j *createJob) handOver() error {
 	c, p := j.container, j.container.process
+	phase := Created
+	if j.options.Detach {
+		phase = "" // the start barrier's door tells it from here on
+	}
+	if err := c.enter(phase); err != nil {
+		return err
+	}
 	if j.listener != nil {
 		j.listener.Close()
 		j.listener = nil

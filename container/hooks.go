@@ -58,6 +58,13 @@ func runHooks(hooks []specs.Hook, kind string, s specs.State) error {
 	return nil
 }
 
+// hasEarlyHooks says whether hooks run before the command does.
+func hasEarlyHooks(s *specs.Spec) bool {
+	h := s.Hooks
+	//lint:ignore SA1019 deprecated for those who write configs; a runtime has to run them
+	return h != nil && len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer) > 0
+}
+
 // runContainerHook runs a hook inside the container's namespaces. Its state came with the config, as the last of Data.
 func runContainerHook(s step) error {
 	if len(s.Data) == 0 {

@@ -136,6 +136,9 @@ func (in *initializer) run(files []int) error {
 			return err
 		}
 	}
+	if err := in.takeDoorAway(); err != nil {
+		return err
+	}
 	return in.execute(last)
 }
 
@@ -273,6 +276,7 @@ func (in *initializer) waitForStart() error {
 				return wrap("talk to whoever starts", err)
 			}
 			unix.Close(fd)
+			unix.Close(in.barrier) // nobody else waits in vain
 			break
 		}
 	}
@@ -283,13 +287,18 @@ func (in *initializer) waitForStart() error {
 	if err == nil && kind != msgStart {
 		err = fmt.Errorf("expected start, got message %d", kind)
 	}
-	if err == nil && in.dir >= 0 {
-		// The door goes away before the command runs: its absence means "running".
-		if e := unix.Unlinkat(in.dir, startSocket, 0); e != nil && e != unix.ENOENT && e != unix.EPERM && e != unix.EACCES {
-			err = wrap("remove the start barrier", e)
-		}
-	}
 	return err
+}
+
+// takeDoorAway removes the barrier's socket before the command runs: its absence means "running".
+func (in *initializer) takeDoorAway() error {
+	if in.dir < 0 {
+		return nil
+	}
+	if err := unix.Unlinkat(in.dir, startSocket, 0); err != nil && err != unix.ENOENT && err != unix.EPERM && err != unix.EACCES {
+		return wrap("remove the start barrier", err)
+	}
+	return nil
 }
 
 // execute becomes the last program, and that the command. The socket closes with it, which tells the creator that it

@@ -102,6 +102,9 @@ func (c *Container) openBarrier() error {
 	if c.process != nil {
 		c.process.started = true
 		unix.Close(c.process.conn.fd)
+		if err := ignoreAbsent(c.enter("")); err != nil { // whoever deleted it by now knows what it is
+			return err
+		}
 	}
 	// Init takes the door away itself, unless its user may not.
 	return ignoreAbsent(os.Remove(barrier))
@@ -137,6 +140,9 @@ func dial(path string) (int, error) {
 	}
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("/proc/self/fd/%d/%s", dir, filepath.Base(path))}); err != nil {
 		unix.Close(fd)
+		if err == unix.ECONNREFUSED {
+			return -1, fmt.Errorf("somebody else is starting it: %w", err)
+		}
 		return -1, fmt.Errorf("connect to the start barrier: %w", err)
 	}
 	return fd, nil
@@ -291,7 +297,13 @@ func (r *Runtime) remove(c *Container) error {
 	}
 	err = os.Remove(dir)
 	if errors.Is(err, unix.ENOTEMPTY) {
-		err = nil // somebody else keeps something here
+		// What somebody was writing when he died; or somebody else keeps something here.
+		var swept []string
+		if swept, err = state.Sweep(dir, 0); len(swept) > 0 && err == nil {
+			if err = os.Remove(dir); errors.Is(err, unix.ENOTEMPTY) {
+				err = nil
+			}
+		}
 	}
 	return ignoreAbsent(err)
 }

@@ -43,6 +43,9 @@ type State struct {
 	Cgroup  string `json:"cgroup"`            // path below the cgroup mount(s)
 	Seccomp string `json:"seccomp,omitempty"` // names its compiled filter, which exec needs too
 	Hooks   bool   `json:"hooks,omitempty"`   // the bundle has hooks for later than create
+	// Phase is Creating or Created while hooks may ask for the status from before the command runs. It is recorded only for a bundle
+	// with such hooks, and counts as long as the creator lives: nobody else ends it.
+	Phase Status `json:"phase,omitempty"`
 	// Scope is the unit that systemd has made for the container, if it was asked to.
 	Scope *cgroups.Scope `json:"scope,omitempty"`
 	// KernelFaces says that the config has more for every process of the container: a personality, a memory policy.
@@ -135,6 +138,9 @@ func (c *Container) Status() Status {
 	if waiting && c.process != nil {
 		return Created // nobody else knows of it yet
 	}
+	if c.state.Phase != "" && alive(c.state.Creator, c.state.CreatorStart) {
+		return c.state.Phase
+	}
 	if m, err := c.cgroup(); err == nil {
 		if frozen, err := m.Frozen(); err == nil && frozen {
 			return Paused
@@ -144,6 +150,24 @@ func (c *Container) Status() Status {
 		return Created
 	}
 	return Running
+}
+
+// enter records that the container is in another phase now, where that is recorded at all.
+func (c *Container) enter(phase Status) error {
+	if c.state.Phase == "" || c.state.Phase == phase {
+		return nil
+	}
+	c.state.Phase = phase
+	return c.record()
+}
+
+// record writes what has changed. A container that was deleted meanwhile stays so.
+func (c *Container) record() error {
+	err := state.RewriteJSON(c.runtime.statePath(c.state.ID), c.state)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("container %q was deleted by somebody else while it was created: %w", c.state.ID, err)
+	}
+	return err
 }
 
 // waiting says whether init stands at the start barrier.

@@ -125,6 +125,31 @@ func ReplaceJSON(path string, v any, d Durability) error {
 	return Replace(path, append(data, '\n'), d)
 }
 
+// RewriteJSON is ReplaceJSON of a record that is there, for one that has a life of its own: where somebody has removed it
+// meanwhile it stays away, and the error is fs.ErrNotExist. The file need not be on the disk when it returns.
+func RewriteJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return aside(path, append(data, '\n'), func(f *os.File) error { return exchange(f.Name(), path) })
+}
+
+// exchange puts a file in the place of another, never in an empty one: renameat2(2). What was there has its name then.
+func exchange(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+	if err == unix.EINVAL { // a file system that cannot
+		if _, err := os.Lstat(to); err != nil {
+			return err
+		}
+		return os.Rename(from, to)
+	}
+	if err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
+}
+
 // ReadJSON reads a record. A missing file is fs.ErrNotExist; one that cannot be parsed is an error that names it.
 func ReadJSON(path string, v any) error {
 	data, err := ReadFile(path)

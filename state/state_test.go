@@ -30,6 +30,26 @@ func TestReplaceIsWhole(t *testing.T) {
 	}
 }
 
+// TestRewriteOnlyWhatIsThere: a record that somebody has removed does not come back.
+func TestRewriteOnlyWhatIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "dir", "file")
+	if err := RewriteJSON(path, 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without a file: %v", err)
+	}
+	if err := ReplaceJSON(path, 1, Volatile); err != nil {
+		t.Fatal(err)
+	}
+	if err := RewriteJSON(path, 2); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "2\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("left beside the file: %v, %v", entries, err)
+	}
+}
+
 func TestSweepTakesOnlyWhatTheDeadLeft(t *testing.T) {
 	dir := t.TempDir()
 	alive, err := createTemp(filepath.Join(dir, "sub", "alive"))
