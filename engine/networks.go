@@ -129,8 +129,8 @@ func (e *Engine) endpoints(d *Definition, ports []network.PortMapping) []network
 			IP: n.IP, IP6: n.IP6, MAC: n.MAC, Aliases: n.Aliases, Links: links, Shape: n.Shape, Extras: n.Extras,
 		})
 	}
-	for i, some := range e.portsByPlace(o, ports) {
-		list[i].Ports, list[i].Proxy = some, e.proxied(o)
+	for i, s := range e.portsByPlace(o, ports) {
+		list[i].Ports, list[i].Proxy = s.ports, e.proxied(o)
 	}
 	return list
 }

@@ -10,53 +10,69 @@ import (
 	"github.com/mydocker/mydocker/network"
 )
 
-// publishesOn is the network that a container's ports are published by, and its place in networkRefs: of those that can, and that have the
-// family, the one that has the default route; -1 if none can.
-func (e *Engine) publishesOn(o *CreateOptions, has func(*network.Network) bool) (at int, by *network.Network) {
-	at, priority := -1, 0
-	for i, ref := range o.networkRefs() {
-		n, err := e.networks.Network(ref)
-		if err != nil || !n.Publishes() || !has(n) {
-			continue
-		}
-		p := o.Extras.GwPriority
-		if i > 0 {
-			p = o.Networks[i-1].Extras.GwPriority
-		}
-		if at < 0 || p > priority {
-			at, by, priority = i, n, p
-		}
-	}
-	return at, by
+// share is a part of a container's ports, and the network that publishes it.
+type share struct {
+	by    *network.Network
+	ports []network.PortMapping
 }
 
-// portsByPlace parts ports among the networks that publish them: each address of the host belongs to the one with the default route of
-// its family.
-func (e *Engine) portsByPlace(o *CreateOptions, ports []network.PortMapping) map[int][]network.PortMapping {
+// portsByPlace parts ports among the networks that publish them, by their place in networkRefs: each address of the host belongs to the
+// network with the default route of its family.
+func (e *Engine) portsByPlace(o *CreateOptions, ports []network.PortMapping) map[int]share {
 	if len(ports) == 0 {
 		return nil
 	}
-	places := map[int][]network.PortMapping{}
-	four, n4 := e.publishesOn(o, (*network.Network).EnableIPv4)
-	six, n6 := e.publishesOn(o, func(n *network.Network) bool { return n.EnableIPv6 })
-	if n4 == nil && n6 == nil {
+	four, six := e.publishersOf(o)
+	if four.by == nil && six.by == nil {
 		return nil
+	}
+	shares := map[int]share{}
+	give := func(to publisher, p network.PortMapping) {
+		shares[to.at] = share{to.by, append(shares[to.at].ports, p)}
 	}
 	for _, p := range ports {
 		switch {
-		case n4 == nil, p.HostIP.Is6() && n6 != nil:
-			places[six] = append(places[six], p)
-		case p.HostIP.IsValid() || n6 == nil || six == four:
-			places[four] = append(places[four], p)
+		case four.by == nil, p.HostIP.Is6() && six.by != nil:
+			give(six, p)
+		case p.HostIP.IsValid() || six.by == nil || six.at == four.at:
+			give(four, p)
 		default:
 			half, other := p.Halves()
-			places[four] = append(places[four], half)
-			if !n6.HostBinding().IsValid() { // else it binds its ports to an address of IPv4, and has none to publish in IPv6
-				places[six] = append(places[six], other)
+			give(four, half)
+			if !six.by.HostBinding().IsValid() { // else it binds its ports to an address of IPv4, and has none to publish in IPv6
+				give(six, other)
 			}
 		}
 	}
-	return places
+	return shares
+}
+
+// publisher is a network of a container and its place in networkRefs.
+type publisher struct {
+	by           *network.Network
+	at, priority int
+}
+
+// publishersOf are the networks that publish a container's ports in IPv4 and in IPv6: of those that can, and that have the family, the
+// one that has the default route. One that there is not has no network.
+func (e *Engine) publishersOf(o *CreateOptions) (four, six publisher) {
+	for at, ref := range o.networkRefs() {
+		n, err := e.networks.Network(ref)
+		if err != nil || !n.Publishes() {
+			continue
+		}
+		p := publisher{n, at, o.Extras.GwPriority}
+		if at > 0 {
+			p.priority = o.Networks[at-1].Extras.GwPriority
+		}
+		if n.EnableIPv4() && (four.by == nil || p.priority > four.priority) {
+			four = p
+		}
+		if n.EnableIPv6 && (six.by == nil || p.priority > six.priority) {
+			six = p
+		}
+	}
+	return four, six
 }
 
 // possible leaves out what a network cannot publish because the container has left those of the other family. A proxy passes on to either.
@@ -102,13 +118,9 @@ func (e *Engine) movePorts(ctx context.Context, d *Definition, before []*network
 	if at := slices.IndexFunc(before, func(ep *network.Endpoint) bool { return len(ep.Ports) > 0 }); at >= 0 {
 		proxy = before[at].Proxy
 	}
-	refs, wanted := d.Options.networkRefs(), map[string][]network.PortMapping{}
-	for at, some := range e.portsByPlace(&d.Options, ports) {
-		n, err := e.networks.Network(refs[at])
-		if err != nil {
-			return err
-		}
-		wanted[n.ID] = possible(n, n.HostSide(some, proxy), proxy)
+	wanted := map[string][]network.PortMapping{}
+	for _, s := range e.portsByPlace(&d.Options, ports) {
+		wanted[s.by.ID] = possible(s.by, s.by.HostSide(s.ports, proxy), proxy)
 	}
 	changed := slices.DeleteFunc(attached, func(ep *network.Endpoint) bool { return slices.Equal(ep.Ports, wanted[ep.NetworkID]) })
 	if len(changed) == 0 {
