@@ -267,11 +267,15 @@ func networkRmVerb() *verb {
 			if err != nil {
 				return err
 			}
-			return s.eachPrinted(c.Args().Slice(), func(ref string) error {
+			return s.each(c.Args().Slice(), func(ref string) error {
 				err := e.RemoveNetwork(context.Background(), ref)
 				if c.Bool("force") && errors.Is(err, fs.ErrNotExist) {
-					return nil
+					return nil // and nothing is said, as nothing was removed
 				}
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(s.streams.Out, ref)
 				return err
 			})
 		},

@@ -27,18 +27,13 @@ func (e *Engine) Connect(ctx context.Context, ref string, a NetworkAttachment) e
 		return err
 	}
 	defer l.Release()
-	if err := e.checkConnect(n, a); err != nil {
+	if err := e.checkConnect(d, n, a); err != nil {
 		return err
 	}
+	if n.Driver == network.DriverNull {
+		return e.joinNone(d, n, true)
+	}
 	o := &d.Options
-	if !hasOwnSandbox(o.Network) {
-		return fmt.Errorf("container %s shares the network of another (--network %s) and cannot be connected to any other", d.Name, o.Network)
-	}
-	for _, r := range o.networkRefs() {
-		if have, err := e.networks.Network(r); err == nil && have.ID == n.ID {
-			return fmt.Errorf("container %s is already connected to network %s", d.Name, n.Name)
-		}
-	}
 	before := *o
 	a.Network, o.Links, a.Links = n.Name, append(slices.Clone(o.Links), a.Links...), nil
 	if o.Network == modeNone {
@@ -95,10 +90,25 @@ func (e *Engine) connectNow(ctx context.Context, d *Definition, n *network.Netwo
 	return err
 }
 
-// checkConnect refuses what no container could have on a network.
-func (e *Engine) checkConnect(n *network.Network, a NetworkAttachment) error {
-	if n.Driver == network.DriverHost || n.Driver == network.DriverNull {
+// checkConnect refuses what a container cannot have beside what it has, and what no container could have on a network.
+func (e *Engine) checkConnect(d *Definition, n *network.Network, a NetworkAttachment) error {
+	o := &d.Options
+	for _, r := range o.networksShown() {
+		if have, err := e.networks.Network(r); err == nil && have.ID == n.ID {
+			return fmt.Errorf("container %s is already connected to network %s", d.Name, n.Name)
+		}
+	}
+	switch {
+	case n.Driver == network.DriverHost:
 		return fmt.Errorf("network %s is a mode, not a network that can be joined: start another container with --network %s", n.Name, n.Name)
+	case !hasOwnSandbox(o.Network):
+		return fmt.Errorf("container %s shares the network of another (--network %s) and cannot be connected to any other", d.Name, o.Network)
+	case o.Network == modeNone && !o.Unplugged:
+		return fmt.Errorf("container %s cannot be connected to another network beside none: `mydocker network disconnect none %[1]s` first", d.Name)
+	case n.Driver == network.DriverNull && !o.Unplugged:
+		return fmt.Errorf("container %s cannot be connected to network none beside another: disconnect it from its networks first", d.Name)
+	case n.Driver == network.DriverNull:
+		return nil
 	}
 	if err := n.CheckJoin(a.IP, a.IP6, a.MAC); err != nil {
 		return err
@@ -162,6 +172,24 @@ func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Ne
 // setFirst lets a container's first network be that one.
 func (o *CreateOptions) setFirst(a NetworkAttachment) {
 	o.Network, o.IP, o.IP6, o.MacAddress, o.Aliases, o.Shape, o.Extras = a.Network, a.IP, a.IP6, a.MAC, a.Aliases, a.Shape, a.Extras
+	o.Unplugged = a.Network == modeNone
+}
+
+// joinNone lets a container be on the network called none, or off it. Nothing changes in the kernel: it has lo either way. But who is on
+// none is on no other, as in Docker.
+func (e *Engine) joinNone(d *Definition, n *network.Network, join bool) error {
+	action := "disconnect"
+	if join {
+		action = "connect"
+	}
+	if d.Options.Unplugged = !join; join {
+		d.Options.Network = modeNone
+	}
+	if err := e.writeDefinition(d); err != nil {
+		return err
+	}
+	e.networkEvent(action, n, d)
+	return nil
 }
 
 // Shape changes how a container's traffic on a network is slowed down; ref "" is its first network. A running one feels it at

@@ -1,30 +1,38 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/mydocker/mydocker/network"
 )
 
-// Disconnect takes a container off a network. With force a container that is gone, or was never there, is no error.
+// Disconnect takes a container off a network. With force it may be gone itself: then what is left of it on the network goes.
 func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force bool) error {
-	n, err := e.networks.Network(networkRef)
-	if err != nil {
-		return err
-	}
+	n, netErr := e.networks.Network(networkRef)
 	d, l, err := e.change(ref)
+	if err != nil && force && netErr == nil && errors.Is(err, fs.ErrNotExist) {
+		return e.disconnectGone(ctx, ref, n, err)
+	}
 	if err != nil {
-		return err
+		return cmp.Or(netErr, err)
 	}
 	defer l.Release()
+	if netErr != nil {
+		return e.forgetNetwork(d, networkRef, netErr)
+	}
+	switch none := n.Driver == network.DriverNull; {
+	case none && d.Options.Network == modeNone && !d.Options.Unplugged:
+		return e.joinNone(d, n, false)
+	case n.Driver == network.DriverHost && d.Options.Network == modeHost:
+		return fmt.Errorf("container %s cannot be disconnected from network %s, in which it was made: make another with another --network", d.Name, n.Name)
+	}
 	was := *d
 	if !e.leaveNetwork(&d.Options, n) {
-		if force {
-			return nil
-		}
 		return fmt.Errorf("container %s is not connected to network %s", d.Name, n.Name)
 	}
 	if err := e.begin(d.ID, doingWire, n.ID); err != nil {
@@ -41,6 +49,28 @@ func (e *Engine) Disconnect(ctx context.Context, ref, networkRef string, force b
 	}
 	e.networkEvent("disconnect", n, d)
 	return e.finished(d.ID)
+}
+
+// disconnectGone takes what is left of a container that is no more off a network. gone is what is said where nothing is.
+func (e *Engine) disconnectGone(ctx context.Context, name string, n *network.Network, gone error) error {
+	all, err := e.networks.Endpoints(n.ID)
+	if err != nil {
+		return err
+	}
+	for _, ep := range all {
+		if _, err := e.Find(ep.ContainerID); ep.ContainerName == name && errors.Is(err, fs.ErrNotExist) {
+			return e.networks.Detach(ctx, ep.ContainerID, n.ID)
+		}
+	}
+	return gone
+}
+
+// forgetNetwork takes a network that has been removed out of the definition of a container that does not run: it could not start with it.
+func (e *Engine) forgetNetwork(d *Definition, ref string, gone error) error {
+	if _, err := e.running(d); err == nil || !errors.Is(gone, fs.ErrNotExist) || !d.Options.leave(func(have string) bool { return have == ref }) {
+		return gone
+	}
+	return e.writeDefinition(d)
 }
 
 // disconnectNow is the counterpart of connectNow. The monitor reads the definition for its links. off says that the container is off the
@@ -86,10 +116,13 @@ func (e *Engine) detachRunning(ctx context.Context, d *Definition, n *network.Ne
 
 // leaveNetwork takes a network out of the options; the next one takes the first one's place.
 func (e *Engine) leaveNetwork(o *CreateOptions, n *network.Network) (was bool) {
-	same := func(ref string) bool {
+	return o.leave(func(ref string) bool {
 		have, err := e.networks.Network(ref)
 		return err == nil && have.ID == n.ID
-	}
+	})
+}
+
+func (o *CreateOptions) leave(same func(ref string) bool) (was bool) {
 	if isNetwork(o.Network) && same(o.Network) {
 		next := NetworkAttachment{Network: modeNone}
 		if len(o.Networks) > 0 {

@@ -83,11 +83,7 @@ func (e *Engine) endEvents(d *Definition, life Life) {
 
 // networkEvents are those of all networks that a container is on.
 func (e *Engine) networkEvents(d *Definition, action string) (all []Event) {
-	refs := d.Options.networkRefs()
-	if mode := d.Options.Network; mode == modeNone || mode == modeHost {
-		refs = append([]string{mode}, refs...)
-	}
-	for _, ref := range refs {
+	for _, ref := range d.Options.networksShown() {
 		if n, err := e.networks.Network(ref); err == nil { // else it is gone, and has no id to tell
 			all = append(all, networkEventOf(action, n, d))
 		}

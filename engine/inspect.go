@@ -179,7 +179,7 @@ func (e *Engine) networkJSON(d *Definition, endpoints []*network.Endpoint, runni
 		n.Ports[key] = list
 	}
 	if len(endpoints) == 0 {
-		for _, ref := range append(d.Options.networkRefs(), onlyIf(!isNetwork(d.Options.Network), d.Options.Network)...) {
+		for _, ref := range d.Options.networksShown() {
 			n.Networks[ref] = &EndpointJSON{IPAMConfig: asked[ref]}
 		}
 	}
@@ -200,11 +200,4 @@ func (e *Engine) askedAddresses(o *CreateOptions) map[string]*EndpointIPAMJSON {
 		}
 	}
 	return by
-}
-
-func onlyIf(yes bool, s string) []string {
-	if yes {
-		return []string{s}
-	}
-	return nil
 }

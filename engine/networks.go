@@ -104,6 +104,17 @@ func (o *CreateOptions) networkRefs() []string {
 	return refs
 }
 
+// networksShown are the networks that a container is on as a person sees it: none and host are two of them.
+func (o *CreateOptions) networksShown() []string {
+	if isNetwork(o.Network) {
+		return o.networkRefs()
+	}
+	if o.Unplugged {
+		return nil
+	}
+	return []string{o.Network}
+}
+
 // proxied says whether the ports are published by a proxy.
 func (e *Engine) proxied(o *CreateOptions) bool {
 	if o.UserlandProxy != nil {

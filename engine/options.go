@@ -42,6 +42,7 @@ type CreateOptions struct {
 
 	Network    string                `json:",omitzero"` // network name or id, bridge, none, host, container:NAME, ns:PATH; "" means bridge
 	Networks   []NetworkAttachment   `json:",omitzero"`
+	Unplugged  bool                  `json:",omitzero"` // Network is none because the container has been disconnected from all it had, none included
 	Ports      []network.PortMapping `json:",omitzero"`
 	PublishAll bool                  `json:",omitzero"`
 	// UserlandProxy publishes the ports by a proxy in the monitor; nil: as the configuration file says.

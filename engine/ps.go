@@ -67,10 +67,7 @@ func (e *Engine) summarize(d *Definition) (*Summary, error) {
 			s.Mounts = append(s.Mounts, m.Source)
 		}
 	}
-	s.Networks = append(s.Networks, d.Options.networkRefs()...)
-	if len(s.Networks) == 0 {
-		s.Networks = []string{d.Options.Network}
-	}
+	s.Networks = append(s.Networks, d.Options.networksShown()...)
 	if st.Running {
 		e.lookAfter(d)
 		err = e.summarizePorts(d, s)

@@ -287,7 +287,7 @@ func chooseAddresses4(n *Network, o CreateOptions, candidates []netip.Prefix, us
 		if n.Subnet, err = chooseSubnet(candidates, used); err != nil {
 			return err
 		}
-	} else if n.Subnet, err = ownSubnet(o.Subnet, 8, 30, used); err != nil {
+	} else if n.Subnet, err = ownSubnet(o.Subnet, 8, 31, used); err != nil {
 		return err
 	} else if !n.Subnet.Addr().Is4() {
 		return fmt.Errorf("subnet %s is not an IPv4 subnet", n.Subnet)
@@ -346,7 +346,7 @@ func ownSubnet(text string, minBits, maxBits int, used []taken) (netip.Prefix, e
 		return p, nil // the caller says which family it wanted
 	}
 	if p.Bits() < minBits || p.Bits() > maxBits {
-		return p, fmt.Errorf("subnet %s: a prefix length from %d to %d is possible", p, minBits, maxBits)
+		return p, fmt.Errorf("subnet %s: a prefix length from %d to %d is possible, or there is no address for a container beside the gateway's", p, minBits, maxBits)
 	}
 	if t, bad := clash(p, used); bad {
 		return p, exists("subnet %s overlaps with %s (%s): choose another with --subnet", p, t.by, t.prefix)
@@ -354,16 +354,20 @@ func ownSubnet(text string, minBits, maxBits int, used []taken) (netip.Prefix, e
 	return p, nil
 }
 
-// chooseGateway is the subnet's first address unless another is asked for.
+// chooseGateway is the subnet's first address that a machine can have unless another is asked for.
 func chooseGateway(subnet netip.Prefix, text string) (netip.Addr, error) {
+	nobodys := (&bitmap{subnet: subnet, size: bitmapSize(subnet)}).reserved()
 	if text == "" {
+		if len(nobodys) == 0 { // a /31 has two machines and nothing else (RFC 3021)
+			return subnet.Addr(), nil
+		}
 		return subnet.Addr().Next(), nil
 	}
 	a, err := netip.ParseAddr(text)
 	if err != nil {
 		return a, fmt.Errorf("gateway %q is not an address", text)
 	}
-	if !subnet.Contains(a) || a == subnet.Addr() || a.Is4() && a == addOffset(subnet.Addr(), bitmapSize(subnet)-1) {
+	if !subnet.Contains(a) || slices.Contains(nobodys, a) {
 		return a, fmt.Errorf("gateway %s is not an address that a machine in subnet %s can have", a, subnet)
 	}
 	return a, nil

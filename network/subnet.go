@@ -132,7 +132,7 @@ func chooseSubnet(candidates []netip.Prefix, all []taken) (netip.Prefix, error) 
 	return netip.Prefix{}, errors.New("every subnet that networks are given by default is in use: choose one with --subnet")
 }
 
-// parseSubnet reads an IPv4 subnet, from /8 to /30.
+// parseSubnet reads a subnet.
 func parseSubnet(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {

@@ -59,7 +59,7 @@ func TestConnectOptions(t *testing.T) {
 			t.Errorf("%s: the address is still in /etc/hosts:\n%s", when, hosts)
 		}
 		refused(t, 1, []string{"not connected", "back"}, "network", "disconnect", "back", "late")
-		must(t, "network", "disconnect", "-f", "back", "late")
+		refused(t, 1, []string{"not connected", "back"}, "network", "disconnect", "-f", "back", "late")
 	}
 	// The last network, and back from none.
 	must(t, "network", "disconnect", "front", "late")
@@ -67,6 +67,86 @@ func TestConnectOptions(t *testing.T) {
 	must(t, "network", "connect", "back", "late")
 	match(t, "another network", sh(t, "ip -n late route"), `^default via 10\.82\.0\.1 dev eth0`)
 	refused(t, 1, []string{"host"}, "network", "connect", "host", "late")
+}
+
+// Who is on none is on no other network, and can leave it; who is in the host's namespace, or in another container's, stays there.
+func TestConnectToNone(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "web-net", "--subnet", "10.83.0.0/24")
+	plugged := sleeper(t, "plugged", "-net", "web-net")
+	must(t, "create", "--name", "alone", "--network", "none", "busybox", "sleep", "1000")
+	t.Cleanup(func() { my(t, "rm", "-f", "alone") })
+	alone := &ctr{t: t, name: "alone"}
+	networks := func() string {
+		return strings.Join(strings.Fields(alone.inspect(`{{range $n, $e := .NetworkSettings.Networks}}{{$n}} {{end}}`)), " ")
+	}
+	for _, when := range []string{"stopped", "running"} {
+		equal(t, when+": networks", networks(), "none")
+		refused(t, 1, []string{"alone", "beside none", "network disconnect none alone"}, "network", "connect", "web-net", "alone")
+		refused(t, 1, []string{"already connected to network none"}, "network", "connect", "none", "alone")
+		must(t, "network", "disconnect", "none", "alone")
+		refused(t, 1, []string{"not connected to network none"}, "network", "disconnect", "none", "alone")
+		equal(t, when+": off none", networks()+must(t, "ps", "-a", "--filter", "name=alone", "--format", "{{.Networks}}"), "")
+		must(t, "network", "connect", "web-net", "alone")
+		equal(t, when+": on the other", networks(), "web-net")
+		refused(t, 1, []string{"network none beside another"}, "network", "connect", "none", "alone")
+		if when == "running" {
+			alone.exec("ping", "-c1", "-W20", "plugged")
+		}
+		must(t, "network", "disconnect", "web-net", "alone")
+		must(t, "network", "connect", "none", "alone")
+		if when == "stopped" {
+			must(t, "start", "alone")
+		}
+		equal(t, when+": links", alone.exec("ls", "/sys/class/net"), "lo")
+	}
+	var events []string
+	for line := range strings.Lines(must(t, "events", "--since", "10m", "--until", "0s", "-f", "type=network", "-f", "network=none", "--format", `{{.Action}} {{.Actor.Attributes.container}}`)) {
+		if action, id, _ := strings.Cut(strings.TrimSpace(line), " "); id == alone.inspect("{{.Id}}") {
+			events = append(events, action)
+		}
+	}
+	equal(t, "events", strings.Join(events, " "), "disconnect connect connect disconnect connect")
+
+	sleeper(t, "in-host", "--network", "host")
+	sleeper(t, "guest", "--network", "container:plugged")
+	for _, name := range []string{"in-host", "guest"} {
+		refused(t, 1, []string{name, "cannot be connected to any other"}, "network", "connect", "web-net", name)
+	}
+	refused(t, 1, []string{"in-host", "cannot be disconnected"}, "network", "disconnect", "host", "in-host")
+	refused(t, 1, []string{"not connected to network web-net"}, "network", "disconnect", "web-net", "guest")
+	equal(t, "ping", plugged.exec("ping", "-c1", "-W20", "plugged")[:4], "PING")
+}
+
+// What force is for: a container that is gone, or a network.
+func TestDisconnectWhatIsGone(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "old", "--subnet", "10.84.0.0/24")
+	must(t, "create", "--name", "late", "-net", "old", "busybox", "sleep", "1000")
+	t.Cleanup(func() { my(t, "rm", "-f", "late") })
+	refused(t, 1, []string{"nobody"}, "network", "disconnect", "-f", "old", "nobody")
+	equal(t, "rm -f names what was removed", must(t, "network", "rm", "-f", "nonet", "old"), "old")
+	refused(t, 1, []string{"network old not found"}, "start", "late")
+	refused(t, 1, []string{"network other not found"}, "network", "disconnect", "other", "late")
+	must(t, "network", "disconnect", "-f", "old", "late")
+	must(t, "start", "late")
+	equal(t, "links", (&ctr{t: t, name: "late"}).exec("ls", "/sys/class/net"), "lo")
+
+	// A record of its attachment that has outlived a container.
+	makeNetwork(t, "old", "--subnet", "10.84.0.0/24")
+	ghost := sleeper(t, "ghost", "-net", "old")
+	record := must(t, "network", "inspect", "-f", "{{.Id}}", "old") + "/" + ghost.id
+	record = strings.TrimPrefix(sh(t, "ls /run/mydocker/endpoints/"+record+"*"), "/run/mydocker/endpoints/")
+	kept := sh(t, "cat /run/mydocker/endpoints/"+record)
+	must(t, "rm", "-f", "ghost")
+	if err := os.WriteFile("/run/mydocker/endpoints/"+record, []byte(kept), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, 1, []string{"ghost"}, "network", "disconnect", "old", "ghost")
+	must(t, "network", "disconnect", "-f", "old", "ghost")
+	if _, err := os.Stat("/run/mydocker/endpoints/" + record); err == nil {
+		t.Error("the record of a container that is gone is still there")
+	}
 }
 
 // Several --network, in the order in which they are given.
