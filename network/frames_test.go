@@ -72,7 +72,7 @@ func crossing(t *testing.T, from, to box, frames map[string][]byte, patience tim
 			continue
 		}
 		for what, f := range frames {
-			if bytes.Equal(buf[:min(n, len(f))], f) || len(f) > 18 && f[12] == 0x81 && bytes.Contains(buf[:n], f[18:]) {
+			if bytes.Equal(buf[:min(n, len(f))], f) || len(f) > 18 && (f[12] == 0x81 || f[12] == 0x88) && bytes.Contains(buf[:n], f[18:]) {
 				seen[what] = true
 			}
 		}

@@ -72,6 +72,8 @@ func checkGuard(t *testing.T, use func(*Options)) {
 			"a router's advertisement":          nd(134, own, nodes, any6),
 			"a redirect":                        nd(137, own, sixPeer, sixHis),
 			"another's address in a VLAN":       tagged(his, "spoofed vlan"),
+			"the gateway's ARP in VLAN 0 twice": frame(peer.MAC, mine, 0x8100, append([]byte{0, 0, 0x81, 0, 0, 0, 8, 6}, arp(1, 2, mine, evil.Gateway, peer.MAC, peer.Address.Addr())...)),
+			"the same by IEEE 802.1ad":          frame(peer.MAC, mine, 0x88a8, append([]byte{0, 0, 0x88, 0xa8, 0, 0, 8, 6}, arp(1, 2, mine, evil.Gateway, peer.MAC, peer.Address.Addr())...)),
 			"broadcast with another's address":  frame(all, mine, unix.ETH_P_IP, datagram(his, netip.MustParseAddr("172.20.255.255"), "bcast")),
 			"another's address in a gratuitous": frame(all, mine, unix.ETH_P_ARP, arp(1, 1, mine, his, make([]byte, 6), his)),
 		}
@@ -210,7 +212,7 @@ func TestGuardDocument(t *testing.T) {
 		if r.chain == "alone" {
 			continue
 		}
-		words := regexp.MustCompile(`^meta protocol \w+ `).ReplaceAllString(r.text, "") // which nft does not show either
+		words := regexp.MustCompile(`^meta protocol (ip|ip6|arp) `).ReplaceAllString(r.text, "") // which nft does not show either
 		_, after, found := strings.Cut(shown, words)
 		if !found {
 			t.Fatalf("docs/packets.md does not show, at its place, the rule\n%s", words)

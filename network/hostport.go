@@ -14,6 +14,8 @@ import (
 //
 //   - [::1], in every publication to all addresses: the kernel lets no packet from ::1 onto a wire, and has no
 //     route_localnet for IPv6;
+//   - clients with an address of fe80::/10, which hold on one link only: no router passes their packets on to another (RFC 4291,
+//     2.5.6), and a bridge is another link than the one they came by;
 //   - everything, where --userland-proxy asks for it. Then there are no rules, and the container sees the bridge's address in
 //     place of the client's.
 
@@ -37,8 +39,8 @@ type side struct {
 // sides are the addresses of the host that a mapping stands for.
 func (e *Endpoint) sides(p PortMapping) []side {
 	one := side{PortMapping: p, serve: e.Proxy || isLoopback6(p.HostIP)}
-	if p.HostIP == netip.IPv6Unspecified() && p.Proto != "sctp" {
-		one.serve = true // rules lead everything away from the socket but what is for ::1
+	if p.HostIP.Is6() && p.Proto != "sctp" {
+		one.serve = true // rules lead everything away from the socket but what is for ::1 or from fe80::/10
 	}
 	if p.HostIP.IsValid() {
 		return []side{one}
@@ -48,7 +50,7 @@ func (e *Endpoint) sides(p PortMapping) []side {
 	case e.Proxy:
 		six.optional = true
 	case e.Address6.IsValid():
-		six.serve = p.Proto != "sctp" // rules lead everything away from the socket but what is for ::1
+		six.serve = p.Proto != "sctp"
 	default:
 		six.HostIP, six.serve, six.optional = netip.IPv6Loopback(), true, true
 	}

@@ -100,6 +100,9 @@ func guardRules() []nftRule {
 
 	b.rule("sender").in("free", false).jump("alone")
 	b.rule("sender").in("macs", true, mac).verdict("drop")
+	// Behind a second VLAN tag nothing below would see a packet. The receiver takes off every tag that says VLAN 0, and then does.
+	b.rule("sender").protocol("8021q", unix.ETH_P_8021Q).verdict("drop")
+	b.rule("sender").protocol("8021ad", unix.ETH_P_8021AD).verdict("drop")
 	// The kernel also believes ARP with the hardware type of IEEE 802, which the rules below would read in the same way but nft not.
 	b.rule("sender").protocol("arp", unix.ETH_P_ARP).unless(field{"arp htype", expr.PayloadBaseNetworkHeader, 0, 2}, []byte{0, 1}, "1").verdict("drop")
 	b.rule("sender").protocol("arp", unix.ETH_P_ARP).in("macs", true, field{"arp saddr ether", expr.PayloadBaseNetworkHeader, 8, 6}).verdict("drop")

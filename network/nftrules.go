@@ -86,10 +86,12 @@ func nftNetworkRules(networks []*Network, f nftFamily) []nftRule {
 	if len(mine) == 0 {
 		return nil
 	}
-	b.rule("prerouting").notTo(f.loopback).toLocal().jump("publish")
 	if f.v6 {
-		b.rule("output").notTo(f.loopback).toLocal().jump("publish")
+		onLink := netip.MustParsePrefix("fe80::/10")
+		b.rule("prerouting").notFromNet(onLink).notTo(f.loopback).toLocal().jump("publish")
+		b.rule("output").notFromNet(onLink).notTo(f.loopback).toLocal().jump("publish")
 	} else {
+		b.rule("prerouting").notTo(f.loopback).toLocal().jump("publish")
 		b.rule("output").toLocal().jump("publish")
 	}
 	b.rule("publish").dnat("addresses", true)
@@ -217,6 +219,10 @@ func (b *nftBuilder) notTo(p netip.Prefix) *nftBuilder {
 }
 func (b *nftBuilder) fromNet(p netip.Prefix) *nftBuilder {
 	return b.network("saddr", 12, 8, expr.CmpOpEq, p)
+}
+
+func (b *nftBuilder) notFromNet(p netip.Prefix) *nftBuilder {
+	return b.network("saddr", 12, 8, expr.CmpOpNeq, p)
 }
 
 func (b *nftBuilder) toLocal() *nftBuilder {

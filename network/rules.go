@@ -55,11 +55,12 @@ func ownChains() []chain {
 // portHooks lead to the published ports. Only packets to an address of the host's own are looked at: a container that
 // talks to port 80 of some machine far away is none of our business. From outside, 127.0.0.0/8 cannot be meant
 // either: a neighbour who sends such a packet would otherwise reach what is published on 127.0.0.1 alone. In IPv6 the host
-// itself cannot mean ::1: the kernel lets no packet from ::1 onto a wire, so it is better refused than lost.
+// itself cannot mean ::1: the kernel lets no packet from ::1 onto a wire. Nor does it pass on what comes from fe80::/10. Both come to
+// the port's socket, which the monitor serves (hostport.go).
 func portHooks(v6 bool) []hook {
 	pre, out := "! -d 127.0.0.0/8 ", ""
 	if v6 {
-		pre, out = "! -d ::1/128 ", "! -d ::1/128 "
+		pre, out = "! -s fe80::/10 ! -d ::1/128 ", "! -s fe80::/10 ! -d ::1/128 "
 	}
 	return []hook{
 		{table: "nat", chain: "PREROUTING", rule: pre + "-m addrtype --dst-type LOCAL -j MYDOCKER"},

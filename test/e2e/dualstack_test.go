@@ -13,6 +13,7 @@ func TestPublishDualStack(t *testing.T) {
 			t.Cleanup(func() { my(t, "network", "rm", "br6") })
 			must(t, "network", "create", "--firewall", backend, "--ipv6", "--subnet", "10.88.0.0/24", "--subnet", "fd00:88::/64", "br6")
 			server := web(t, "server", "-net", "br6", "--ip6", "fd00:88::80", "-p", "8080:80", "-p", "[fd99::1]:8081:80", "-p", "[::]:8082:80")
+			link, _, _ := strings.Cut(strings.Fields(sh(t, "ip -6 -o addr show dev eth0 scope link"))[3], "/")
 			peer := sleeper(t, "peer", "-net", "br6")
 			for _, from := range []struct {
 				where string
@@ -22,6 +23,9 @@ func TestPublishDualStack(t *testing.T) {
 				{"the neighbour by IPv4", func() string { return neighbour(t, "curl -sS --max-time 60 http://10.99.0.1:8080/") }},
 				{"the neighbour, one address", func() string { return neighbour(t, "curl -sS --max-time 60 http://[fd99::1]:8081/") }},
 				{"the neighbour, IPv6 only", func() string { return neighbour(t, "curl -sS --max-time 60 http://[fd99::1]:8082/") }},
+				{"the neighbour, one link's address", func() string { return neighbour(t, "curl -sS --max-time 60 'http://["+link+"%eth0]:8080/'") }},
+				{"the neighbour, one link's address, IPv6 only", func() string { return neighbour(t, "curl -sS --max-time 60 'http://["+link+"%eth0]:8082/'") }},
+				{"the host by one link's address", func() string { return sh(t, "curl -sS --max-time 60 'http://["+link+"%eth0]:8080/'") }},
 				{"the host", func() string { return mustGet(t, "http://[fd99::1]:8080/") }},
 				{"the host by ::1", func() string { return mustGet(t, "http://[::1]:8080/") }},
 				{"the host by localhost", func() string { return mustGet(t, "http://localhost:8080/") }},
