@@ -44,24 +44,34 @@ type leanState struct {
 // meanwhile, and a container that ends soon needs no lean monitor.
 const leanDelay = time.Second
 
+// Whoever waits for the answer of a name server would wait in vain after the change: it is put off, so many times.
+const leanTries, leanPause = 8, 250 * time.Millisecond
+
 // leanLater becomes lean unless the container ends before. It is called by the one who waits for that end: a child that is
 // reaped in the moment of the change would be waited for in vain.
 func (m *monitor) leanLater(l *live, life Life, restarts int, backoff restartBackoff) {
 	if m.stay {
 		return
 	}
-	ended, err := waitPid(context.Background(), l.c, leanDelay)
-	if err != nil || ended {
-		return // the one who waits will see
+	pause := leanDelay
+	for range leanTries {
+		ended, err := waitPid(context.Background(), l.c, pause)
+		if err != nil || ended {
+			return // the one who waits will see
+		}
+		if again := m.becomeLean(l, life, restarts, backoff); !again {
+			break
+		}
+		pause = leanPause
 	}
-	m.becomeLean(l, life, restarts, backoff)
 	settle()
 }
 
-// becomeLean does not return when it succeeds. When it cannot be done, the monitor goes on as it is.
-func (m *monitor) becomeLean(l *live, life Life, restarts int, backoff restartBackoff) {
+// becomeLean does not return when it succeeds. When it cannot be done, the monitor goes on as it is; again says that it may be possible
+// in a moment.
+func (m *monitor) becomeLean(l *live, life Life, restarts int, backoff restartBackoff) (again bool) {
 	if m.stay || m.e.Watch != nil || m.d.Options.TTY || m.hub.attached() {
-		return
+		return false
 	}
 	m.mu.Lock() // nobody changes the networks meanwhile
 	defer m.mu.Unlock()
@@ -73,12 +83,12 @@ func (m *monitor) becomeLean(l *live, life Life, restarts int, backoff restartBa
 		}
 	}()
 	if !paused {
-		return
+		return false
 	}
 	sock, err := m.stopAccepting()
 	if err != nil {
 		m.complain(err)
-		return
+		return false
 	}
 	defer sock.Close()
 	l.pausePumps()
@@ -88,16 +98,19 @@ func (m *monitor) becomeLean(l *live, life Life, restarts int, backoff restartBa
 			Config: monitorConfig{Root: m.e.Root, Firewall: m.e.Firewall}, ID: m.d.ID, Life: life, Restarts: restarts, Backoff: backoff,
 			Upstream: l.upstream, In: -1,
 		}
-		if err := m.passOn(l, sock, &s); err != nil {
+		if err := m.passOn(l, sock, &s); errors.Is(err, network.ErrDNSBusy) {
+			again = true
+		} else if err != nil {
 			m.complain(fmt.Errorf("the monitor could not make itself smaller: %w", err))
 		}
 	}
 	l.resumePumps(m.d, m.hub)
-	if again, err := net.FileListener(sock); err != nil {
+	if listener, err := net.FileListener(sock); err != nil {
 		m.complain(err)
 	} else {
-		m.startAccepting(again)
+		m.startAccepting(listener)
 	}
+	return again
 }
 
 // stopAccepting lets new clients wait, and gives the socket in which they do.

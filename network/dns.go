@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -34,7 +35,9 @@ type resolver struct {
 	mu       sync.Mutex
 	open     map[net.Conn]bool
 	closed   bool
-	inFlight sync.WaitGroup
+	asking   int            // questions that came by UDP and wait for other servers
+	loops    sync.WaitGroup // those who take what comes
+	inFlight sync.WaitGroup // TCP clients
 }
 
 // Limits of one resolver.
@@ -55,10 +58,13 @@ func (m *Manager) ServeDNS(ctx context.Context, sb *Sandbox, containerID string,
 	if err := plan.Do(m.watch, op, func() error { return op.apply(ctx, nil) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the resolver of %s: %w", sb.Name, err), r.Close())
 	}
-	r.inFlight.Add(2)
-	go r.serveUDP()
-	go r.serveTCP()
+	r.serve()
 	return r, nil
+}
+
+func (r *resolver) serve() {
+	r.loops.Go(r.serveUDP)
+	r.loops.Go(r.serveTCP)
 }
 
 // listenDNS opens the sockets and leads port 53 to them.
@@ -110,17 +116,17 @@ func (r *resolver) Close() error {
 		errs = append(errs, c.Close())
 	}
 	r.mu.Unlock()
+	r.loops.Wait()
 	r.inFlight.Wait()
 	return errors.Join(errs...)
 }
 
 // serveUDP answers what it knows at once and lets other servers' answers come when they come.
 func (r *resolver) serveUDP() {
-	defer r.inFlight.Done()
 	buf := make([]byte, 4096)
 	for {
 		n, from, err := r.udp.ReadFrom(buf)
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 		if err != nil || n < 12 {
@@ -136,11 +142,20 @@ func (r *resolver) serveUDP() {
 			r.reply(refuse(question, dnsmessage.RCodeServerFailure), from)
 			continue
 		}
+		r.wait(1)
 		go func() {
+			defer r.wait(-1)
 			defer r.forward.leave()
 			r.reply(r.ask(question, "udp"), from)
 		}()
 	}
+}
+
+// wait counts those who wait for other servers.
+func (r *resolver) wait(more int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asking += more
 }
 
 // reply sends an answer. A client that is gone does not need it.
@@ -159,10 +174,9 @@ func (r *resolver) ask(question []byte, network string) []byte {
 }
 
 func (r *resolver) serveTCP() {
-	defer r.inFlight.Done()
 	for {
 		c, err := r.tcp.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 		if err != nil {

@@ -135,7 +135,7 @@ func answersTo(asked, answer []byte) bool {
 	}
 	repeated, err := a.Question()
 	if err != nil { // a server that fails may leave the question out
-		return answer[3]&0x0f != 0
+		return answer[3]&0x0f != 0 && answer[4] == 0 && answer[5] == 0
 	}
 	return question.Type == repeated.Type && canonical(question.Name.String()) == canonical(repeated.Name.String())
 }
