@@ -146,6 +146,7 @@ func harms() map[string]string {
 		"flush ruleset":          "nft flush ruleset",
 		"a rule less":            "iptables -t nat -D MYDOCKER 1",
 		"a rule twice":           `iptables -t nat -S MYDOCKER | sed -n 's/^-A MYDOCKER \(.*--dport 8443.*\)/-t nat -A MYDOCKER \1/p' | xargs iptables`,
+		"ports of nobody's":      "iptables -t nat -I MYDOCKER -p tcp --dport 8080 -j DNAT --to-destination 172.20.0.9; ip6tables -t nat -A MYDOCKER -p tcp --dport 99 -j RETURN",
 		"another first rule":     "iptables -I MYDOCKER-IN 1 -j DROP",
 		"a rule of a chain less": "iptables -D MYDOCKER-IN 2",
 		"another order":          "r=$(iptables -S MYDOCKER-IN 1 | cut -d' ' -f3-); iptables -D MYDOCKER-IN 1; eval iptables -A MYDOCKER-IN $r",

@@ -52,6 +52,9 @@ func (s *syncer) networks() (live []*Network, err error) {
 			if ops, fwErr = fw.Networks(s.ctx, backends[name]); fwErr == nil {
 				fwErr = s.do(ops...)
 			}
+			// In our chain and maps, what names no endpoint of ours is nobody's.
+			ops, err2 := fw.Unpublish(s.ctx, "")
+			fwErr = errors.Join(fwErr, err2, s.do(ops...))
 		}
 		err = errors.Join(err, fwErr)
 	}
