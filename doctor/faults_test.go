@@ -137,7 +137,11 @@ func injections() []injection {
 		}, []string{"names-on-default-bridge app"}, false},
 
 		// Records.
-		{"no address left", func(s *scene) { s.network(network.CreateOptions{Name: "tiny", Subnet: "172.31.0.0/30"}) }, func(s *scene) { s.container("only", "tiny") }, []string{"addresses-exhausted tiny"}, false},
+		{"no address left", func(s *scene) {
+			s.network(network.CreateOptions{Name: "tiny", Subnet: "172.31.0.0/30"})
+			s.network(network.CreateOptions{Name: "wire", Subnet: "172.31.1.0/31"})
+			s.container("pair", "wire")
+		}, func(s *scene) { s.container("only", "tiny") }, []string{"addresses-exhausted tiny"}, false},
 		{"a cable of nobody", nil, run("ip link add veth0123456789a type veth peer name x9; ip link set x9 up; ip link set veth0123456789a up"), []string{"leaked-link veth0123456789a"}, true},
 		{"a rule of nobody", nil, run(`iptables -t nat -A MYDOCKER -p tcp --dport 6060 -m comment --comment "mydocker gone 0.0.0.0:6060->80/tcp 0123456789ab" -j DNAT --to-destination 172.30.0.9:80`),
 			[]string{`leaked-rule nat MYDOCKER: -p tcp -m tcp --dport 6060 -m comment --comment "mydocker gone 0.0.0.0:6060->80/tcp 0123456789ab" -j DNAT --to-destination 172.30.0.9:80`}, true},

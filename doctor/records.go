@@ -23,8 +23,8 @@ func (x *exam) exhausted() error {
 		if !pool.IsValid() {
 			pool = n.Subnet
 		}
-		if !pool.IsValid() || pool.Addr().BitLen()-pool.Bits() > 16 {
-			continue
+		if !pool.IsValid() || pool.Addr().BitLen()-pool.Bits() > 16 || n.Subnet.IsValid() && n.Subnet.Bits() == 31 {
+			continue // a /31 is a wire between two (RFC 3021): nobody misses room on it
 		}
 		if free := usable(n, pool) - used[n.ID]; free <= 0 {
 			x.add(Finding{ID: "addresses-exhausted", Object: n.Name, About: []string{n.Name, n.Bridge}, Values: []any{"network", n.Name, "subnet", pool, "used", used[n.ID]},

@@ -76,6 +76,7 @@ func (e *Endpoint) hold(p PortMapping, offset uint16) ([]HostSocket, error) {
 			closeSockets(all)
 			return nil, err
 		}
+		e.Proxied6 = e.Proxied6 || e.Proxy && s.optional
 		all = append(all, HostSocket{File: f, Endpoint: e.ID, Proto: p.Proto, Serve: s.serve, To: e.target(s.HostIP, p.ContainerPort+offset)})
 	}
 	return all, nil

@@ -114,6 +114,7 @@ type Endpoint struct {
 	MTU           int               // bytes
 	Ports         []PortMapping     `json:",omitempty"`
 	Proxy         bool              `json:",omitempty"` // the ports are served by the monitor, not by rules
+	Proxied6      bool              `json:",omitempty"` // and on the host's IPv6 addresses, too: it has IPv6
 	Aliases       []string          `json:",omitempty"`
 	Links         map[string]string `json:",omitempty"` // names of other containers by what --link calls them for this one
 	Shape         Shape             `json:",omitzero"`

@@ -58,12 +58,12 @@ func (p PortMapping) String() string {
 	return fmt.Sprintf("%s:%s->%s/%s", host, span(p.HostPort, p.Count), span(p.ContainerPort, p.Count), p.Proto)
 }
 
-// Published are the endpoint's ports as a person sees them: "all addresses" are those of IPv4 and, if the container has IPv6, those
-// of IPv6.
+// Published are the endpoint's ports as a person sees them: "all addresses" are those of IPv4 and, if the container has IPv6 or a proxy
+// passes on what comes by it, those of IPv6.
 func (e *Endpoint) Published() (all []PortMapping) {
 	for _, p := range e.Ports {
 		all = append(all, p)
-		if !p.HostIP.IsValid() && e.Address6.IsValid() {
+		if !p.HostIP.IsValid() && (e.Address6.IsValid() || e.Proxied6 && p.Proto != "sctp") {
 			p.HostIP = netip.IPv6Unspecified()
 			all = append(all, p)
 		}

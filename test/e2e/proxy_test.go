@@ -28,7 +28,9 @@ func TestUserlandProxy(t *testing.T) {
 	who("at once")
 	time.Sleep(patience(1500 * time.Millisecond)) // the monitor has become a smaller one meanwhile
 	who("a moment later")
-	equal(t, "port", must(t, "port", "proxied"), "80/tcp -> 0.0.0.0:8080")
+	equal(t, "from outside by IPv6", neighbour(t, "curl -sS -m 60 'http://[fd99::1]:8080/cgi-bin/who'"), "10.88.0.1")
+	equal(t, "port", must(t, "port", "proxied"), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080")
+	equal(t, "ps", must(t, "ps", "--format", "{{.Ports}}", "--filter", "name=proxied"), "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp")
 	refused(t, 125, []string{"8080", "proxied"}, "run", "--rm", "-p", "8080:80", "busybox", "true")
 
 	// No server any more: refused as by a closed port, not left hanging.
