@@ -224,6 +224,9 @@ func (r *labRoom) check(name, answer string) error {
 			r.say("evidence")
 			printCommands(r.s.streams.Out, res.Evidence)
 		}
+		if res.Failed.Sends() {
+			r.say("next-doctor")
+		}
 		if len(res.Lab.Steps[res.Step].Hints) > 0 {
 			r.say("next-hint")
 		}

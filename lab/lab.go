@@ -63,6 +63,11 @@ type Check struct {
 	Fail   string // what the student is told when it does not
 }
 
+// Sends says that the check tries whether packets arrive: when it fails, the doctor may know why.
+func (c *Check) Sends() bool {
+	return strings.Contains(c.Script, "pings ") || strings.Contains(c.Script, "answers ")
+}
+
 // Answer is what a student does in a step: commands, and the word that is given to `lab check`. A word of the form $(COMMAND)
 // is what the command prints: for words that are others in each sandbox.
 type Answer struct{ Script, Word string }

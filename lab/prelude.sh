@@ -3,7 +3,7 @@ inns() { local ns=$1; shift; if [ "$ns" = - ]; then "$@"; else ip netns exec "$n
 not() { if "$@" >/dev/null 2>&1; then return 1; fi; }
 has_netns() { ip netns list | grep -qE "^$1( |$)"; }
 has_link() { inns "$1" ip link show dev "$2" >/dev/null 2>&1; }
-link_up() { inns "$1" ip -o link show dev "$2" 2>/dev/null | grep -qE '<([A-Z_,]*,)?UP[,>]'; }
+link_up() { inns "$1" ip -o link show dev "$2" 2>/dev/null | grep -qE '<([A-Z_,-]*,)?UP[,>]'; }
 has_addr() { inns "$1" ip -o addr show dev "$2" 2>/dev/null | grep -qE " $3( |$)"; }
 is_port() { ip -o link show dev "$1" 2>/dev/null | grep -q " master $2 "; }
 is_bridge() { ip -d -o link show dev "$1" 2>/dev/null | grep -q ' bridge '; }
@@ -48,9 +48,9 @@ rules() { # TABLE CHAIN: what packets meet there, as `iptables -S` writes it, wi
         }' | sed 's/ *$//'
 }
 rule() { rules "$1" "$2" | grep -E -- "$3" >/dev/null; }
-each() { # TABLE CHAIN KIND PATTERN: there are rules of this kind, and all fit
+each() { # TABLE CHAIN KIND PATTERN: there are rules of this kind, and all fit; prints those that do not
     local found; found=$(rules "$1" "$2" | grep -E -- "$3" | grep -v '"mydocker ') || return 1
-    ! grep -qvE -- "$4" <<<"$found" && return 0; return 1
+    ! grep -vE -- "$4" <<<"$found" && return 0; return 1
 }
 hides() { rules nat POSTROUTING | grep -E -- '-j (MASQUERADE|SNAT)' | grep -E -- "^-A POSTROUTING (-s $1 |-[^s]|! -[^s])" >/dev/null; }
 hides_leaving() { each nat POSTROUTING '-j (MASQUERADE|SNAT)' " (! -d [^ ]+|! -o $1|-o eth0) "; }
