@@ -50,14 +50,14 @@ func (x *exam) gateway(st *station) {
 		}
 		x.add(Finding{ID: "bridge-without-address", Object: s.bridge.Name, About: append(s.about(), st.name()),
 			Values:   []any{"bridge", s.bridge.Name, "namespace", st.name(), "gateway", r.Via},
-			Evidence: []Evidence{{x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}, show},
+			Evidence: []Evidence{x.addressEvidence(s.bridge), show},
 			Commands: []string{command}})
 		return
 	}
 	right := s.subnets()[0].Addr()
 	x.add(Finding{ID: "wrong-gateway", Object: st.name(), About: st.about(),
 		Values:   []any{"namespace", st.name(), "gateway", r.Via, "right", right, "bridge", s.bridge.Name},
-		Evidence: []Evidence{show, {x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}},
+		Evidence: []Evidence{show, x.addressEvidence(s.bridge)},
 		Commands: []string{fmt.Sprintf("%s replace default via %s", x.route(n, s.six), right)}})
 }
 
@@ -198,7 +198,7 @@ func (x *exam) netmask(st *station, a netip.Prefix) {
 	if len(subs) == 0 {
 		return
 	}
-	show := []Evidence{{x.ip(st.inner.Namespace) + "-br addr show " + st.inner.Name, addressList(st.inner)}, {x.ip(s.router) + "-br addr show " + s.bridge.Name, addressList(s.bridge)}}
+	show := []Evidence{x.addressEvidence(st.inner), x.addressEvidence(s.bridge)}
 	for _, sub := range subs {
 		if sub.Masked() == a.Masked() {
 			return
@@ -222,35 +222,48 @@ func (x *exam) netmask(st *station, a netip.Prefix) {
 		Values: []any{"namespace", st.name(), "address", a, "subnet", subs[0].Masked(), "bridge", s.bridge.Name}})
 }
 
-// duplicates: two who answer for one address, or hear one MAC address.
+// duplicates: two who answer for one address, or hear one MAC address. The router answers for each of its addresses on every link
+// (arp_ignore 0, ip-sysctl.rst), also for one that was meant for a container and given to eth0 of the host.
 func (x *exam) duplicates(s *segment) {
-	type member struct{ who, link string }
-	byIP, byMAC := map[netip.Addr]member{}, map[string]member{}
-	for _, sub := range s.subnets() {
-		byIP[sub.Addr()] = member{s.router.Name(), s.bridge.Name}
+	byIP, byMAC := map[netip.Addr]*world.Link{}, map[string]string{}
+	for _, l := range s.router.Links {
+		for _, a := range l.Addresses {
+			byIP[a.Prefix.Addr()] = l
+		}
 	}
 	for _, st := range s.stations {
-		me := member{st.name(), st.inner.Name}
-		mac := st.inner.MAC.String()
-		if other, ok := byMAC[mac]; ok && !s.six {
-			x.add(Finding{ID: "duplicate-mac", Object: mac, About: []string{me.who, other.who}, Values: []any{"mac", mac, "a", other.who, "b", me.who},
-				Evidence: []Evidence{{x.ip(st.inner.Namespace) + "link show " + st.inner.Name, "link/ether " + mac}},
-				Commands: []string{fmt.Sprintf("%slink set %s address %s", x.ip(st.inner.Namespace), st.inner.Name, freshMAC(st))}})
-		}
-		byMAC[mac] = me
+		x.duplicateMAC(st, byMAC)
 		for _, a := range st.inner.Addresses {
 			ip := a.Prefix.Addr()
 			if ip.Is6() != s.six || ip.IsLinkLocalUnicast() {
 				continue
 			}
-			if other, ok := byIP[ip]; ok {
-				x.add(Finding{ID: "duplicate-address", Object: ip.String(), About: []string{me.who, other.who, s.name(), s.bridge.Name},
-					Values:   []any{"address", ip, "a", other.who, "b", me.who},
-					Evidence: []Evidence{{x.ip(st.inner.Namespace) + "-br addr show " + st.inner.Name, addressList(st.inner)}}, Commands: x.moveAddress(st, a.Prefix)})
+			if other := byIP[ip]; other != nil {
+				var commands []string
+				if other.Namespace != s.router || other == s.bridge { // else it may be the host's own address that somebody gave away
+					commands = x.moveAddress(st, a.Prefix)
+				}
+				x.add(Finding{ID: "duplicate-address", Object: ip.String(), About: []string{st.name(), other.Namespace.Name(), s.name(), s.bridge.Name},
+					Values:   []any{"address", ip, "a", other.Namespace.Name(), "b", st.name()},
+					Evidence: []Evidence{x.addressEvidence(other), x.addressEvidence(st.inner)}, Commands: commands})
 			}
-			byIP[ip] = me
+			byIP[ip] = st.inner
 		}
 	}
+}
+
+func (x *exam) addressEvidence(l *world.Link) Evidence {
+	return Evidence{x.ip(l.Namespace) + "-br addr show " + l.Name, addressList(l)}
+}
+
+func (x *exam) duplicateMAC(st *station, known map[string]string) {
+	mac := st.inner.MAC.String()
+	if other, ok := known[mac]; ok && !st.seg.six {
+		x.add(Finding{ID: "duplicate-mac", Object: mac, About: []string{st.name(), other}, Values: []any{"mac", mac, "a", other, "b", st.name()},
+			Evidence: []Evidence{{x.ip(st.inner.Namespace) + "link show " + st.inner.Name, "link/ether " + mac}},
+			Commands: []string{fmt.Sprintf("%slink set %s address %s", x.ip(st.inner.Namespace), st.inner.Name, freshMAC(st))}})
+	}
+	known[mac] = st.name()
 }
 
 // freshMAC is a locally administered address that comes from the cable's index, so that it is new on this bridge.

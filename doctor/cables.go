@@ -68,7 +68,7 @@ func (x *exam) addressMissing(e *network.Endpoint, p place, inner *world.Link) {
 	}
 	f := Finding{ID: "address-missing", Object: e.ContainerName, About: []string{e.ContainerName},
 		Values:   []any{"container", e.ContainerName, "link", e.Interface, "address", p.address},
-		Evidence: []Evidence{{x.ip(n) + "-br addr show " + e.Interface, addressList(inner)}}, Commands: x.restore(inner, p)}
+		Evidence: []Evidence{x.addressEvidence(inner)}, Commands: x.restore(inner, p)}
 	if key := "net/ipv6/conf/" + inner.Name + "/disable_ipv6"; six && n.Sysctl(key) == "1" {
 		f.ID, f.Evidence = "ipv6-disabled", append(f.Evidence, x.setting(n, key))
 		f.Commands = append([]string{x.sysctl(n, key, "0")}, f.Commands...)

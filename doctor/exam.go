@@ -153,16 +153,24 @@ func (s *segment) owner(a netip.Addr) (*station, bool) {
 // outward says whether somebody wants to be routed by the segment's namespace: a station whose default route leads to the bridge.
 func (s *segment) outward() bool { return s.guest() != nil && !s.internal() }
 
-// guest is a station that can speak for the others: it has an address in the bridge's subnet and its default route leads to the bridge.
+// guest is a station that can speak for the others, nil without.
 func (s *segment) guest() *station {
+	if all := s.guests(); len(all) > 0 {
+		return all[0]
+	}
+	return nil
+}
+
+// guests have an address in the bridge's subnet, and their default route leads to the bridge.
+func (s *segment) guests() (all []*station) {
 	for _, st := range s.stations {
 		if st.addr().IsValid() && s.holds(st.addr()) && st.inner.Up {
 			if r := st.inner.Namespace.DefaultRoute(s.six); r != nil && r.Dev == st.inner && s.isBridge(r.Via) {
-				return st
+				all = append(all, st)
 			}
 		}
 	}
-	return nil
+	return all
 }
 
 // isBridge: also by the address that the link has given itself, by which IPv6 routers like to be known.

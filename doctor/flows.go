@@ -189,10 +189,24 @@ func (x *exam) legacySplit(n *world.Namespace, rules *world.Ruleset, guilty *wor
 	x.add(Finding{ID: "legacy-split", Object: n.Name(), About: n.Names, Values: []any{"namespace", n.Name(), "tables", map[string]string{"ip": "iptables", "ip6": "ip6tables"}[family]}, Evidence: show, Commands: commands})
 }
 
-// masquerade: what leaves must carry an address that can be answered.
+// masquerade: what leaves must carry an address that can be answered. Who writes rules by hand may have written them for one station alone.
 func (x *exam) masquerade(s *segment, rules *world.Ruleset) {
-	g, up := s.guest(), x.uplink(s.router, s.six)
-	if g == nil || up == nil || up.Dev == s.bridge || !s.outward() || !g.addr().IsPrivate() || s.net != nil && s.net.Options["com.docker.network.bridge.enable_ip_masquerade"] == "false" {
+	guests := s.guests()
+	if s.ours() {
+		guests = guests[:min(len(guests), 1)]
+	}
+	before := len(x.report.Findings)
+	for _, g := range guests {
+		x.masqueradeOf(g, rules)
+		if len(x.report.Findings) > before {
+			return
+		}
+	}
+}
+
+func (x *exam) masqueradeOf(g *station, rules *world.Ruleset) {
+	s, up := g.seg, x.uplink(g.seg.router, g.seg.six)
+	if up == nil || up.Dev == s.bridge || s.internal() || !g.addr().IsPrivate() || s.net != nil && s.net.Options["com.docker.network.bridge.enable_ip_masquerade"] == "false" {
 		return
 	}
 	p := world.Packet{In: s.bridge.Name, Out: up.Dev.Name, Src: g.addr(), Dst: outside(s.six), Proto: "tcp", SPort: 40000, DPort: 80, State: "NEW"}
@@ -203,8 +217,8 @@ func (x *exam) masquerade(s *segment, rules *world.Ruleset) {
 	subnet := s.subnets()[0].Masked()
 	values := []any{"network", s.name(), "subnet", subnet, "link", up.Dev.Name}
 	if d.NAT != nil {
-		if to := d.NAT.To.Addr; d.NAT.Target == "SNAT" && to.IsValid() && !s.router.Owns(to) {
-			x.add(Finding{ID: "snat-wrong", Object: s.name(), About: s.about(), Values: append(values, "address", to), Evidence: []Evidence{x.showRule(s.router, d.NAT), {x.ip(s.router) + "-br addr show " + up.Dev.Name, addressList(up.Dev)}},
+		if to := d.NAT.To.Addr; d.NAT.Target == "SNAT" && to.IsValid() && (!s.router.Owns(to) || subnet.Contains(to) && !x.answered(s, up)) {
+			x.add(Finding{ID: "snat-wrong", Object: s.name(), About: s.about(), Values: append(values, "address", to), Evidence: []Evidence{x.showRule(s.router, d.NAT), x.addressEvidence(up.Dev)},
 				Commands: []string{x.deleteRule(s.router, d.NAT), x.translate(s, subnet)}})
 		}
 		return

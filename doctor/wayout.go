@@ -33,7 +33,7 @@ func (x *exam) wayOut() error {
 		}
 		f := Finding{ID: "no-way-out", Object: n.Name(), About: append(append(slices.Clone(n.Names), s.about()...), up.Name),
 			Values:   []any{"namespace", n.Name(), "network", s.name(), "link", up.Name, "subnet", up.Address(s.six).Masked()},
-			Evidence: []Evidence{{x.route(n, s.six), routeList(n, s.six)}, {x.ip(n) + "-br addr show " + up.Name, addressList(up)}}}
+			Evidence: []Evidence{{x.route(n, s.six), routeList(n, s.six)}, x.addressEvidence(up)}}
 		if via, seen := x.nextRouter(up, s.six); via.IsValid() {
 			f.Evidence = append(f.Evidence, seen)
 			f.Commands = []string{fmt.Sprintf("%s add default via %s dev %s", x.route(n, s.six), via, up.Name)}
@@ -81,7 +81,7 @@ func (x *exam) nextRouter(up *world.Link, six bool) (netip.Addr, Evidence) {
 	subnet := up.Address(six).Masked()
 	if far := up.Peer; far != nil && far.Namespace != up.Namespace {
 		if a := far.Address(six).Addr(); subnet.Contains(a) {
-			return a, Evidence{x.ip(far.Namespace) + "-br addr show " + far.Name, addressList(far)}
+			return a, x.addressEvidence(far)
 		}
 		return netip.Addr{}, Evidence{}
 	}
