@@ -119,6 +119,23 @@ func TestResolveSize(t *testing.T) {
 	}
 }
 
+// Who has IPv6 addresses only is heard by IPv6, without a word about it.
+func TestResolveFamily(t *testing.T) {
+	p := newDual(t, network.FirewallIPTables)
+	must(t, `ip netns add six; ip link add six0 type veth peer name eth0 netns six; ip addr add fd00:77::1/64 dev six0 nodad; ip link set six0 up
+		ip -n six addr add fd00:77::2/64 dev eth0 nodad; ip -n six link set eth0 up; ip -n six route add default via fd00:77::1`)
+	t.Cleanup(func() { must(t, "ip netns del six") })
+	w, err := world.Read(t.Context(), world.Options{Root: p.root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][3]string{{"db", "web:80", "172.30.0.2:80"}, {"six", "web:80", "[fd00:30::2]:80"}, {"six", "host:80", "[fd00:77::1]:80"}, {"six", "203.0.113.9:80", "203.0.113.9:80"}, {"web", "six:80", "[fd00:77::2]:80"}} {
+		if r, err := Resolve(w, c[0], c[1], Options{}); err != nil || r.To.String() != c[2] {
+			t.Errorf("%s %s: %+v, %v", c[0], c[1], r, err)
+		}
+	}
+}
+
 // Between a macvlan and the link that it stands on the kernel passes nothing, though all others reach both.
 func TestMacvlan(t *testing.T) {
 	p := newPlace(t, network.FirewallIPTables)

@@ -62,7 +62,11 @@ func Resolve(w *world.World, from, to string, o Options) (*Request, error) {
 	if r.From, r.Source, err = source(w, from, o.Six); err != nil {
 		return nil, err
 	}
-	a, space, err := destination(w, r.From, name, o.Six)
+	six := o.Six || speaksOnlySix(r.From)
+	a, space, err := destination(w, r.From, name, six)
+	if err != nil && six != o.Six {
+		a, space, err = destination(w, r.From, name, o.Six)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +84,18 @@ func Resolve(w *world.World, from, to string, o Options) (*Request, error) {
 	}
 	r.To = netip.AddrPortFrom(a, uint16(port))
 	return r, r.checkSize()
+}
+
+// speaksOnlySix says that a namespace has IPv6 addresses and none of IPv4, besides those of lo.
+func speaksOnlySix(n *world.Namespace) bool {
+	six := false
+	for _, l := range n.Links {
+		if !l.Loopback && l.Address4().IsValid() {
+			return false
+		}
+		six = six || !l.Loopback && l.Address(true).IsValid()
+	}
+	return six
 }
 
 func (r *Request) checkSize() error {
@@ -159,7 +175,7 @@ func source(w *world.World, name string, six bool) (n *world.Namespace, a netip.
 			return n, a, nil
 		}
 		if w.Host.DefaultRoute(six) == nil {
-			return nil, a, fmt.Errorf("outside: the host has no default route for %s (ip route add default via …)", family(six))
+			return nil, a, noWayOut(six)
 		}
 		return nil, a, errors.New("outside: what is behind this host's own links cannot be entered; send the probe from there, or work in `mydocker sandbox`")
 	}
@@ -207,7 +223,7 @@ func destination(w *world.World, from *world.Namespace, name string, six bool) (
 	case "outside":
 		n, a := beyond(w, six)
 		if !a.IsValid() {
-			return a, nil, fmt.Errorf("outside: the host has no default route for %s (ip route add default via …)", family(six))
+			return a, nil, noWayOut(six)
 		}
 		return a, n, nil
 	}
@@ -223,6 +239,14 @@ func destination(w *world.World, from *world.Namespace, name string, six bool) (
 		return a, nil, fmt.Errorf("%s has no %s address", name, family(six))
 	}
 	return a, n, nil
+}
+
+func noWayOut(six bool) error {
+	option := ""
+	if six {
+		option = "-6 "
+	}
+	return fmt.Errorf("outside: the host has no default route for %s (ip %sroute add default via …)", family(six), option)
 }
 
 func family(six bool) string {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -45,6 +47,32 @@ func read(t testing.TB, root state.Root) *World {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// Whether a socket on [::] takes IPv4 too is an option of each.
+func TestSocketsOfBothFamilies(t *testing.T) {
+	ports := map[uint16]bool{}
+	for _, proto := range []string{"tcp", "tcp6"} { // what Go calls tcp6 has IPV6_V6ONLY
+		l, err := net.Listen(proto, "[::]:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports[uint16(l.Addr().(*net.TCPAddr).Port)] = proto == "tcp"
+	}
+	for _, s := range read(t, testRoot(t)).Host.Sockets {
+		both, ours := ports[s.Address.Port()]
+		if !ours {
+			continue
+		}
+		delete(ports, s.Address.Port())
+		if s.Takes(netip.MustParseAddr("10.99.0.1")) != both || !s.Takes(netip.MustParseAddr("fd99::1")) {
+			t.Errorf("%+v takes IPv4: %v", s, !both)
+		}
+	}
+	if len(ports) > 0 {
+		t.Errorf("not seen: %v", ports)
+	}
 }
 
 // What a student makes by hand is seen: both ends of a cable find each other, whatever the indices are.

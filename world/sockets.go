@@ -28,9 +28,9 @@ func (n *Namespace) readSockets() {
 				continue
 			}
 			sockets = parseSockets(string(data), strings.TrimSuffix(file, "6"))
-		}
-		for i := range sockets {
-			sockets[i].Only6 = n.Sysctls["net/ipv6/bindv6only"] == "1"
+			for i := range sockets {
+				sockets[i].Only6 = n.Sysctls["net/ipv6/bindv6only"] == "1"
+			}
 		}
 		n.Sockets = append(n.Sockets, sockets...)
 	}
@@ -65,9 +65,25 @@ func askSockets(file string) (sockets []Socket, err error) {
 			size = 16
 		}
 		a, _ := netip.AddrFromSlice(m[8 : 8+size])
-		sockets = append(sockets, Socket{Proto: proto, Address: netip.AddrPortFrom(a, binary.BigEndian.Uint16(m[4:])), Inode: uint64(binary.NativeEndian.Uint32(m[68:]))})
+		s := Socket{Proto: proto, Address: netip.AddrPortFrom(a, binary.BigEndian.Uint16(m[4:])), Inode: uint64(binary.NativeEndian.Uint32(m[68:]))}
+		if s.Only6, err = only6(m[72:]); err != nil {
+			return nil, fmt.Errorf("the attributes of a socket: %w", err)
+		}
+		sockets = append(sockets, s)
 	}
 	return sockets, nil
+}
+
+// only6 reads the option IPV6_V6ONLY of a socket, which comes unasked for those that wait.
+func only6(attributes []byte) (bool, error) {
+	const v6only = 11 // INET_DIAG_SKV6ONLY: linux/inet_diag.h
+	list, err := nl.ParseRouteAttr(attributes)
+	for _, a := range list {
+		if a.Attr.Type == v6only && len(a.Value) > 0 {
+			return a.Value[0] != 0, nil
+		}
+	}
+	return false, err
 }
 
 // parseSockets takes those that wait for anybody: TCP_LISTEN is 0A; a UDP socket without a partner is in state 07.

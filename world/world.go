@@ -203,8 +203,7 @@ type Socket struct {
 	Proto   string // tcp, udp
 	Address netip.AddrPort
 	Inode   uint64
-	// Only6 says that an IPv6 socket on [::] does not take IPv4: the kernel does not tell it in /proc, so it is only what
-	// net.ipv6.bindv6only says.
+	// Only6 says that an IPv6 socket on [::] does not take IPv4. Where only /proc tells of sockets it is what net.ipv6.bindv6only says.
 	Only6 bool
 }
 
