@@ -67,7 +67,7 @@ func TestWhy(t *testing.T) {
 	}{
 		// What is mydocker's.
 		{"whynet", []string{"link whynet (bridge)  (host)\n", "made by        mydocker, for network whynet\n", "is the gateway", "/var/lib/mydocker/networks/", "taken away by  mydocker network rm whynet\n"}},
-		{"asked:eth0", []string{"link eth0 (veth)  (namespace asked)\n", "mydocker, for container asked\n", "one end of a cable; the other is veth", "it has the address 10.74.0.2/24", "/run/mydocker/endpoints/"}},
+		{"asked:eth0", []string{"link eth0 (veth)  (namespace asked)\n", "mydocker, for container asked\n", "one end of a cable; the other is veth", "it has the address 10.74.0.2/24", "it has the address fd00:74::2/64", "/run/mydocker/endpoints/"}},
 		{"asked", []string{"namespace asked  net:[", "mydocker, for container asked\n", "processes in it: 1: sleep (" + pid + ")", "pinned at /run/netns/asked", "mydocker stop asked\n"}},
 		{"/proc/" + pid + "/ns/pid", []string{"namespace pid:[", "mydocker, for container asked\n", "a process tree of its own", "pid " + pid + " is the container's first process"}},
 		{"--dport 8074", []string{"rule nat MYDOCKER: -p tcp", "mydocker, for container asked\n", "a published port", "10.74.0.2 is in namespace asked", "its comment: mydocker asked 0.0.0.0:8074->80/tcp"}},
@@ -128,6 +128,14 @@ func TestWhy(t *testing.T) {
 			}
 		}
 	}
+	my(t, "run", "-d", "--name", "sharer", "--network", "container:asked", "busybox", "sleep", "100")
+	my(t, "run", "-d", "--name", "onhost", "--network", "host", "busybox", "sleep", "100")
+	my(t, "create", "--name", "unborn", "busybox")
+	for ask, want := range map[string]string{"sharer": "^namespace asked  net:", "sharer:eth0": `^link eth0 \(veth\)  \(namespace asked\)`, "sharer:default": "^route default via 10.74.0.1 dev eth0  \\(namespace asked",
+		"onhost": "^namespace host", "onhost:whynet": `^link whynet \(bridge\)  \(host\)`} {
+		match(t, ask, my(t, "why", ask), want)
+	}
+	refused(t, 1, "container unborn is not running (mydocker start unborn)", "why", "unborn:eth0")
 	match(t, "in Chinese", my(t, "why", "--lang", "zh", "whynet"), `^网络接口 whynet \(bridge\)  \(宿主机\)\n  创建者    mydocker，用于网络 whynet\n`)
 	equal(t, "one kind", strings.SplitN(my(t, "why", "--kind", "namespace", "asked"), " ", 2)[0], "namespace")
 	match(t, "words need no quotes", my(t, "why", "-A", "POSTROUTING", "-s", "10.7.0.0/24", "-j", "MASQUERADE"), "somebody by hand")

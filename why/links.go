@@ -20,7 +20,7 @@ func findLinks(_ context.Context, q *Question) (answers []Answer, err error) {
 		name = name[:i] // as ip shows it: eth0@if4
 	}
 	for _, n := range q.World.Namespaces {
-		if l := n.Link(name); l != nil && (space == "" || n.Is(space)) {
+		if l := n.Link(name); l != nil && (space == "" || q.means(n, space)) {
 			answers = append(answers, q.link(m, l))
 		}
 	}
@@ -93,8 +93,10 @@ func (q *Question) linkPurpose(l *world.Link) (list []string) {
 		list = append(list, t.Text("why.purpose.loopback"))
 	case l.Kind == "bridge":
 		list = append(list, t.Text("why.purpose.bridge", "ports", len(l.Ports())))
-		if a := l.Address4(); a.IsValid() {
-			list = append(list, t.Text("why.purpose.gateway", "address", a))
+		for _, six := range []bool{false, true} {
+			if a := l.Address(six); a.IsValid() {
+				list = append(list, t.Text("why.purpose.gateway", "address", a))
+			}
 		}
 	case l.Kind == "veth" && l.Peer != nil:
 		list = append(list, t.Text("why.purpose.veth", "peer", l.Peer.Name, "place", place(l.Peer.Namespace.Name(), t)))
@@ -110,8 +112,10 @@ func (q *Question) linkPurpose(l *world.Link) (list []string) {
 	if l.Master != nil {
 		list = append(list, t.Text("why.purpose.port", "bridge", l.Master.Name))
 	}
-	if a := l.Address4(); a.IsValid() && l.Kind != "bridge" && !l.Loopback {
-		list = append(list, t.Text("why.purpose.address", "address", a))
+	for _, six := range []bool{false, true} {
+		if a := l.Address(six); a.IsValid() && l.Kind != "bridge" && !l.Loopback {
+			list = append(list, t.Text("why.purpose.address", "address", a))
+		}
 	}
 	if !l.Up {
 		list = append(list, t.Text("why.purpose.down"))

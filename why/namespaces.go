@@ -30,11 +30,17 @@ func findNamespaces(_ context.Context, q *Question) (answers []Answer, err error
 		return []Answer{a}, err
 	}
 	for _, n := range q.World.Namespaces {
-		if n.Is(thing) || n.Path == thing || ok && fmt.Sprint(n.Inode) == inode || strings.HasPrefix(thing, "/run/netns/") && n.Is(filepath.Base(thing)) {
+		if q.means(n, thing) || n.Path == thing || ok && fmt.Sprint(n.Inode) == inode || strings.HasPrefix(thing, "/run/netns/") && n.Is(filepath.Base(thing)) {
 			answers = append(answers, q.namespace(m, n))
 		}
 	}
 	return answers, nil
+}
+
+// means says whether a name stands for the namespace: its own, or that of a container that is in it (--network host, container:NAME).
+func (q *Question) means(n *world.Namespace, name string) bool {
+	c := q.World.Container(name)
+	return n.Is(name) || c != nil && c.Namespace == n
 }
 
 func (q *Question) namespace(m *makers, n *world.Namespace) Answer {

@@ -3,6 +3,7 @@ package why
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/mydocker/mydocker/world"
@@ -13,12 +14,12 @@ import (
 func findRoutes(_ context.Context, q *Question) (answers []Answer, err error) {
 	m := newMakers()
 	thing, only := strings.TrimPrefix(q.Thing, "ip route "), ""
-	if first, rest, ok := strings.Cut(thing, ":"); ok && q.World.Namespace(first) != nil {
+	if first, rest, ok := strings.Cut(thing, ":"); ok && slices.ContainsFunc(q.World.Namespaces, func(n *world.Namespace) bool { return q.means(n, first) }) {
 		thing, only = rest, first
 	}
 	thing, _, _ = strings.Cut(thing, " ") // "default via …"
 	for _, n := range q.World.Namespaces {
-		if only != "" && !n.Is(only) || only == "" && n != q.World.Host && q.Kind != KindRoute {
+		if only != "" && !q.means(n, only) || only == "" && n != q.World.Host && q.Kind != KindRoute {
 			continue
 		}
 		if prefix, err := netip.ParsePrefix(thing); err == nil || thing == "default" {

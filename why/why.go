@@ -81,6 +81,10 @@ func Ask(ctx context.Context, q Question) (answers []Answer, err error) {
 		answers = append(answers, found...)
 	}
 	if len(answers) == 0 {
+		name, _, _ := strings.Cut(q.Thing, ":")
+		if c := q.World.Container(name); c != nil && c.Namespace == nil {
+			return nil, fmt.Errorf("container %s is not running (mydocker start %s): nothing of it is in the kernel", c.Name, c.Name)
+		}
 		return nil, fmt.Errorf("%q: %w", q.Thing, ErrUnknown)
 	}
 	return answers, nil
