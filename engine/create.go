@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -38,71 +40,91 @@ func (e *Engine) Create(ctx context.Context, o CreateOptions) (id string, warnin
 // create checks everything first and then acts: claim the name, write the definition. A failure takes both back. The container
 // is locked afterwards: the caller unlocks it.
 func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *Definition, warnings []string, err error) {
-	fail := func(err error) (*Definition, []string, error) {
-		return nil, warnings, exitWith(125, err)
-	}
-	if o.Name != "" {
-		if err := validName(o.Name); err != nil {
-			return fail(err)
-		}
-	}
-	if o.CIDFile != "" {
-		if _, err := os.Lstat(o.CIDFile); err == nil {
-			return fail(fmt.Errorf("container id file %s exists already; remove it or give another --cidfile", o.CIDFile))
-		}
-		if _, err := os.Stat(filepath.Dir(o.CIDFile)); err != nil { // where a record's directory would be made
-			return fail(fmt.Errorf("write container id file %s: its directory: %w", o.CIDFile, err))
-		}
+	defer func() { err = exitWith(125, err) }()
+	if err := refuseNames(&o); err != nil {
+		return nil, nil, err
 	}
 	store, err := e.images()
 	if err != nil {
-		return fail(err)
+		return nil, nil, err
 	}
 	// Until the definition says that the image is in use, nobody may remove it.
 	hold, err := store.Hold()
 	if err != nil {
-		return fail(err)
+		return nil, nil, err
 	}
 	defer hold.Release()
 	img, err := localImage(store, o.Image)
 	if err != nil {
-		return fail(err)
+		return nil, nil, err
 	}
 	d := &Definition{ID: newID(), Created: time.Now(), ImageID: img.ID, Layers: img.Layers, Options: o, ByRun: byRun}
+	if warnings, err = e.complete(d, img.Config.Config); err != nil {
+		return nil, warnings, err
+	}
+	if err := e.claim(d); err != nil {
+		return nil, warnings, err
+	}
+	e.containerEvent(d, "create")
+	return d, warnings, nil
+}
+
+// refuseNames looks at the names that the user has chosen, before anything else is done.
+func refuseNames(o *CreateOptions) error {
+	if o.Name != "" {
+		if err := validName(o.Name); err != nil {
+			return err
+		}
+	}
+	if o.CIDFile != "" {
+		if _, err := os.Lstat(o.CIDFile); err == nil {
+			return fmt.Errorf("container id file %s exists already; remove it or give another --cidfile", o.CIDFile)
+		}
+		if _, err := os.Stat(filepath.Dir(o.CIDFile)); err != nil { // where a record's directory would be made
+			return fmt.Errorf("write container id file %s: its directory: %w", o.CIDFile, err)
+		}
+	}
+	return nil
+}
+
+// complete fills in what the user has left open, and refuses what cannot be. It has no effect but on the definition.
+func (e *Engine) complete(d *Definition, c image.ContainerConfig) (warnings []string, err error) {
+	o := &d.Options
 	if err := e.addVolumesFrom(d); err != nil {
-		return fail(err)
+		return nil, err
 	}
-	if err := mergeImage(d, img.Config.Config); err != nil {
-		return fail(fmt.Errorf("image %s: %w", o.Image, err))
+	if err := mergeImage(d, c); err != nil {
+		return nil, fmt.Errorf("image %s: %w", o.Image, err)
 	}
-	if err := readSecurityOpts(&d.Options); err != nil {
-		return fail(err)
+	if err := readSecurityOpts(o); err != nil {
+		return nil, err
 	}
 	if err := e.chooseLabels(d); err != nil {
-		return fail(err)
+		return nil, err
 	}
-	if err := checkRemap(&d.Options); err != nil {
-		return fail(err)
+	if err := checkRemap(o); err != nil {
+		return nil, err
 	}
-	if err := e.checkNetworks(&d.Options); err != nil {
-		return fail(err)
+	if err := e.checkNetworks(o); err != nil {
+		return nil, err
 	}
-	if len(o.Ports) > 0 && isNetwork(d.Options.Network) && len(e.portsByPlace(&d.Options, o.Ports)) == 0 {
+	if len(o.Ports) > 0 && isNetwork(o.Network) && len(e.portsByPlace(o, o.Ports)) == 0 {
 		warnings = append(warnings, "published ports are discarded: no network of the container publishes any: bridge networks do that are not internal")
 	}
-	if err := e.checkMounts(&d.Options); err != nil {
-		return fail(err)
+	if err := e.checkMounts(o); err != nil {
+		return warnings, err
 	}
-	if err := e.checkHost(&d.Options); err != nil {
-		return fail(err)
-	}
+	return warnings, e.checkHost(o)
+}
 
+// claim puts the container on record: its directory, lock, name, definition and volumes. A failure takes all of it back.
+func (e *Engine) claim(d *Definition) (err error) {
 	// The directory first: a name whose owner has none is known to be left over.
-	if err = os.MkdirAll(e.Root.Container(d.ID), 0o710); err != nil {
-		return fail(err)
+	if err := os.MkdirAll(e.Root.Container(d.ID), 0o710); err != nil {
+		return err
 	}
-	if err = os.Mkdir(e.path(d.ID, "rootfs"), 0o755); err != nil { // where the container will mount its root
-		return fail(err)
+	if err := os.Mkdir(e.path(d.ID, "rootfs"), 0o755); err != nil { // where the container will mount its root
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -112,30 +134,29 @@ func (e *Engine) create(ctx context.Context, o CreateOptions, byRun bool) (_ *De
 	}()
 	// From here on others can find it. Until it has been started, or told to the user, it is ours alone.
 	if d.held, err = state.AcquireLock(e.path(d.ID, lockFile)); err != nil {
-		return fail(err)
+		return err
 	}
-	if d.Name, err = e.claimName(o.Name, d.ID); err != nil {
-		return fail(err)
+	if d.Name, err = e.claimName(d.Options.Name, d.ID); err != nil {
+		return err
 	}
 	d.Options.Name = d.Name
-	if err = e.defineAnew(d); err != nil {
-		return fail(err)
+	if err := e.defineAnew(d); err != nil {
+		return err
 	}
-	if err = e.createVolumes(d); err != nil {
-		return fail(err)
+	if err := e.createVolumes(d); err != nil {
+		return err
 	}
 	if len(d.AnonymousVolumes) > 0 {
-		if err = e.defineAnew(d); err != nil {
-			return fail(err)
+		if err := e.defineAnew(d); err != nil {
+			return err
 		}
 	}
-	if o.CIDFile != "" {
-		if err = state.Replace(o.CIDFile, []byte(d.ID), state.Volatile); err != nil {
-			return fail(fmt.Errorf("write container id file: %w", err))
+	if file := d.Options.CIDFile; file != "" {
+		if err := state.Replace(file, []byte(d.ID), state.Volatile); err != nil {
+			return fmt.Errorf("write container id file: %w", err)
 		}
 	}
-	e.containerEvent(d, "create")
-	return d, warnings, nil
+	return nil
 }
 
 // exitWith gives an error the exit status that it has when nothing narrower is known.
@@ -149,49 +170,13 @@ func exitWith(code int, err error) error {
 
 // mergeImage fills what the user left open from the image's configuration, by Docker's rules.
 func mergeImage(d *Definition, c image.ContainerConfig) error {
-	o := &d.Options
-	switch {
-	case o.Entrypoint == nil:
-		o.Entrypoint = c.Entrypoint
-		if len(o.Args) == 0 {
-			o.Args = c.Cmd
-		}
-	case len(o.Entrypoint) == 1 && o.Entrypoint[0] == "": // --entrypoint "" takes the image's away
-		o.Entrypoint = nil
-	}
-	if len(d.Command()) == 0 {
-		return errors.New("no command specified: the image has neither Cmd nor Entrypoint; name the command after the image")
-	}
-	o.Env = mergeEnv(c.Env, o.Env)
-	if o.WorkingDir == "" {
-		o.WorkingDir = c.WorkingDir
-	}
-	if o.WorkingDir == "" {
-		o.WorkingDir = "/"
-	}
-	if !path.IsAbs(o.WorkingDir) {
-		return fmt.Errorf("the working directory %q is invalid, it has to be an absolute path", o.WorkingDir)
-	}
-	if o.User == "" {
-		o.User = c.User
-	}
-	if o.StopSignal == "" {
-		o.StopSignal = c.StopSignal
-	}
-	if o.StopSignal == "" {
-		o.StopSignal = "SIGTERM"
-	}
-	if _, err := ParseSignal(o.StopSignal); err != nil {
+	if err := mergeProcess(d, c); err != nil {
 		return err
 	}
+	o := &d.Options
 	if len(c.Labels) > 0 {
-		labels := make(map[string]string, len(c.Labels)+len(o.Labels))
-		for k, v := range c.Labels {
-			labels[k] = v
-		}
-		for k, v := range o.Labels {
-			labels[k] = v
-		}
+		labels := maps.Clone(c.Labels)
+		maps.Copy(labels, o.Labels)
 		o.Labels = labels
 	}
 	if o.Hostname == "" && o.Network == modeHost {
@@ -218,10 +203,36 @@ func mergeImage(d *Definition, c image.ContainerConfig) error {
 			return err
 		}
 	}
+	return mergeVolumes(o, c.Volumes)
+}
+
+// mergeProcess is what the first process is, and how it is told to stop.
+func mergeProcess(d *Definition, c image.ContainerConfig) error {
+	o := &d.Options
+	switch {
+	case o.Entrypoint == nil:
+		o.Entrypoint = c.Entrypoint
+		if len(o.Args) == 0 {
+			o.Args = c.Cmd
+		}
+	case len(o.Entrypoint) == 1 && o.Entrypoint[0] == "": // --entrypoint "" takes the image's away
+		o.Entrypoint = nil
+	}
+	if len(d.Command()) == 0 {
+		return errors.New("no command specified: the image has neither Cmd nor Entrypoint; name the command after the image")
+	}
+	o.Env = mergeEnv(c.Env, o.Env)
+	o.WorkingDir = cmp.Or(o.WorkingDir, c.WorkingDir, "/")
+	if !path.IsAbs(o.WorkingDir) {
+		return fmt.Errorf("the working directory %q is invalid, it has to be an absolute path", o.WorkingDir)
+	}
+	o.User = cmp.Or(o.User, c.User)
 	if o.StopTimeout == nil {
 		o.StopTimeout = c.StopTimeout
 	}
-	return mergeVolumes(o, c.Volumes)
+	o.StopSignal = cmp.Or(o.StopSignal, c.StopSignal, "SIGTERM")
+	_, err := ParseSignal(o.StopSignal)
+	return err
 }
 
 // mergeVolumes adds an anonymous volume for each VOLUME of the image that the user has not mounted over.
