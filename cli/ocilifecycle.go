@@ -3,15 +3,16 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 
 	urfave "github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/mydocker/mydocker/container"
+	"github.com/mydocker/mydocker/engine"
 )
 
 func bundleFlags() []urfave.Flag {
@@ -76,7 +77,7 @@ func (o *ociSession) createOptions(c *urfave.Context) (container.CreateOptions, 
 		return opts, err
 	}
 	opts.Spec = spec
-	files, env, err := passedFiles(c.Int("preserve-fds"))
+	files, env, err := passedFiles(c.Int("preserve-fds"), os.Getenv("LISTEN_FDS"))
 	if err != nil {
 		return opts, err
 	}
@@ -88,15 +89,18 @@ func (o *ociSession) createOptions(c *urfave.Context) (container.CreateOptions, 
 
 // passedFiles are the descriptors that the container inherits: those of socket activation (sd_listen_fds(3): LISTEN_FDS
 // counts only for the process whose number LISTEN_PID is), then those of --preserve-fds.
-func passedFiles(preserve int) (files []*os.File, env []string, err error) {
+func passedFiles(preserve int, listen string) (files []*os.File, env []string, err error) {
+	if preserve < 0 {
+		return nil, nil, fmt.Errorf("--preserve-fds %d is not a number of descriptors", preserve)
+	}
 	count := preserve
-	if text := os.Getenv("LISTEN_FDS"); text != "" && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
-		n, err := strconv.Atoi(text)
+	if listen != "" && os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
+		n, err := strconv.Atoi(listen)
 		if err != nil || n < 0 {
-			return nil, nil, fmt.Errorf("LISTEN_FDS=%q is not a number", text)
+			return nil, nil, fmt.Errorf("LISTEN_FDS=%q is not a number", listen)
 		}
 		count += n
-		env = []string{"LISTEN_FDS=" + text, "LISTEN_PID=1"}
+		env = []string{"LISTEN_FDS=" + listen, "LISTEN_PID=1"}
 	}
 	for fd := 3; fd < 3+count; fd++ {
 		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
@@ -116,11 +120,30 @@ func (o *ociSession) create(c *urfave.Context) error {
 	if err != nil {
 		return err
 	}
-	if opts.Spec.Process != nil && opts.Spec.Process.Terminal && opts.ConsoleSocket == "" {
-		return errors.New("cannot allocate tty if runc will detach without setting console socket: add --console-socket, or set process.terminal to false")
+	if err := checkConsole(opts.ConsoleSocket, true, opts.Spec.Process != nil && opts.Spec.Process.Terminal); err != nil {
+		return err
 	}
 	opts.Detach = true
 	_, err = o.runtime.Create(c.Context, opts)
+	return inUse(err)
+}
+
+// checkConsole refuses a terminal that nobody would have, and a socket that nothing would come to. The words are runc's.
+func checkConsole(socket string, detach, terminal bool) error {
+	switch {
+	case detach && terminal && socket == "":
+		return errors.New("cannot allocate tty if runc will detach without setting console socket: add --console-socket, or do without a terminal")
+	case socket != "" && !(detach && terminal):
+		return errors.New("cannot use console socket if runc will not detach or allocate tty: --console-socket is for a terminal of what is detached")
+	}
+	return nil
+}
+
+// inUse adds the words that engines look for.
+func inUse(err error) error {
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: container with given ID already exists", err)
+	}
 	return err
 }
 
@@ -130,18 +153,14 @@ func (o *ociSession) run(c *urfave.Context) error {
 		return err
 	}
 	detach := c.Bool("detach")
-	terminal := opts.Spec.Process != nil && opts.Spec.Process.Terminal
-	switch {
-	case detach && terminal && opts.ConsoleSocket == "":
-		return errors.New("a detached container with a terminal needs --console-socket")
-	case !detach && opts.ConsoleSocket != "":
-		return errors.New("--console-socket is for detached containers")
+	if err := checkConsole(opts.ConsoleSocket, detach, opts.Spec.Process != nil && opts.Spec.Process.Terminal); err != nil {
+		return err
 	}
 	signals := relaySignals(detach)
 	defer signals.stop()
 	made, err := o.runtime.Create(c.Context, opts)
 	if err != nil {
-		return err
+		return inUse(err)
 	}
 	if err := made.Start(); err != nil {
 		return errors.Join(err, made.Release())
@@ -225,18 +244,16 @@ func (o *ociSession) kill(c *urfave.Context) error {
 	return found.Kill(sig)
 }
 
+// parseOCISignal knows 0 besides, which asks whether the process is there: kill(2).
 func parseOCISignal(text string) (unix.Signal, error) {
-	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n <= 64 {
-		return unix.Signal(n), nil
+	if text == "0" {
+		return 0, nil
 	}
-	name := strings.ToUpper(text)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
+	sig, err := engine.ParseSignal(text)
+	if err != nil {
+		return 0, fmt.Errorf("unknown signal %q (kill -l lists them)", text)
 	}
-	if s := unix.SignalNum(name); s != 0 {
-		return s, nil
-	}
-	return 0, fmt.Errorf("unknown signal %q", text)
+	return sig, nil
 }
 
 func (o *ociSession) delete(c *urfave.Context) error {

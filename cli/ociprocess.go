@@ -67,15 +67,13 @@ func (o *ociSession) exec(c *urfave.Context) error {
 	if opts.Cgroup, err = subCgroups(c.StringSlice("cgroup")); err != nil {
 		return err
 	}
-	if detach && process.Terminal && opts.ConsoleSocket == "" {
-		return errors.New("a detached process with a terminal needs --console-socket")
-	}
-	files, env, err := passedFiles(c.Int("preserve-fds"))
-	if err != nil {
+	if err := checkConsole(opts.ConsoleSocket, detach, process.Terminal); err != nil {
 		return err
 	}
-	opts.ExtraFiles = files
-	process.Env = append(process.Env, env...)
+	// Not those of LISTEN_FDS, as under runc: LISTEN_PID would have to be a number that nobody knows yet.
+	if opts.ExtraFiles, _, err = passedFiles(c.Int("preserve-fds"), ""); err != nil {
+		return err
+	}
 	signals := relaySignals(detach)
 	defer signals.stop()
 	p, err := found.Exec(c.Context, opts)

@@ -71,16 +71,15 @@ func (o *ociSession) update(c *urfave.Context) error {
 }
 
 func resourcesFile(path string, r *specs.LinuxResources) error {
-	in := io.Reader(os.Stdin)
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
+	read := func() ([]byte, error) { return os.ReadFile(path) }
+	if path == "-" {
+		read = func() ([]byte, error) { return io.ReadAll(os.Stdin) }
 	}
-	if err := json.NewDecoder(in).Decode(r); err != nil {
+	data, err := read()
+	if err == nil {
+		err = json.Unmarshal(data, r)
+	}
+	if err != nil {
 		return fmt.Errorf("--resources %s: %w", path, err)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/mydocker/mydocker/container/seccomp"
 	"github.com/mydocker/mydocker/plan"
 )
 
@@ -203,54 +204,62 @@ func (e *execJob) openTerminal() error {
 	return nil
 }
 
-// writeProgram makes the list of system calls that the new process will make.
-func (e *execJob) writeProgram(paths, env []string) error {
+// lastSteps is what the process gives up and gets, in order, and the process as this host can have it.
+func (e *execJob) lastSteps() (process specs.Process, filter *seccomp.Filter, last []step, err error) {
 	fitted, err := e.container.fitExec(e.process)
 	if err != nil {
-		return err
+		return process, nil, nil, err
 	}
-	process := *fitted
+	process = *fitted
 	if process.Capabilities == nil {
-		own, err := e.container.capabilities()
-		if err != nil {
-			return err
+		if process.Capabilities, err = e.container.capabilities(); err != nil {
+			return process, nil, nil, err
 		}
-		process.Capabilities = own
 	}
-	filter, err := e.container.filter()
-	if err != nil {
-		return err
+	if filter, err = e.container.filter(); err != nil {
+		return process, nil, nil, err
 	}
 	linux, err := e.container.kernelFaces()
 	if err != nil {
-		return err
+		return process, nil, nil, err
 	}
-	last, err := privilegeSteps(&process, linux, filter != nil, e.container.runtime.warn)
-	if err != nil {
-		return err
+	if last, err = privilegeSteps(&process, linux, filter != nil, e.container.runtime.warn); err != nil {
+		return process, nil, nil, err
 	}
 	keepGroups(last, e.container.state.Annotations)
 	var processes unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &processes); err != nil {
-		return wrap("read the limit of processes", err)
+		return process, nil, nil, wrap("read the limit of processes", err)
 	}
-	last = withFork(last, filter, process.Terminal, processes.Max)
+	return process, filter, withFork(last, filter, process.Terminal, processes.Max), nil
+}
+
+// writeProgram makes the list of system calls that the new process will make.
+func (e *execJob) writeProgram(paths, env []string) error {
+	process, filter, last, err := e.lastSteps()
+	if err != nil {
+		return err
+	}
 	namespaces, err := e.container.foreignNamespaces()
 	if err != nil {
 		return err
 	}
 	report, pidfd := e.socketNumber(), e.socketNumber()+1
-	root, proc := pidfd+1, pidfd+2
+	root, rest := pidfd+1, pidfd+2
 	p := newProgram(report, report)
 	if slices.ContainsFunc(last, throughProc) {
 		if e.proc, err = openProc(); err != nil {
 			return err
 		}
-		p.proc, p.open = proc, append(p.open, proc)
+		p.proc, p.open = rest, append(p.open, rest)
+		rest++
 	}
 	p.entersUserNS = namespaces&unix.CLONE_NEWUSER != 0
 	// What the caller itself inherited, without knowing, from whoever started it (CVE-2024-21626).
-	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(proc+1), math.MaxUint32, 0)
+	p.call("close all other descriptors", unix.SYS_CLOSE_RANGE, uint64(rest), math.MaxUint32, 0)
+	if err := e.oomScore(p, rest); err != nil {
+		return err
+	}
 	p.call("enter the container's namespaces", unix.SYS_SETNS, uint64(pidfd), uint64(namespaces))
 	p.call("close the container's handle", unix.SYS_CLOSE, uint64(pidfd))
 	if namespaces&unix.CLONE_NEWNS == 0 {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -204,10 +203,8 @@ func (e *execJob) handOver(p *ExecProcess) error {
 	if err := sendPidfd(e.options.PidfdSocket, p.pid, "setns"); err != nil {
 		return err
 	}
-	if e.options.PidFile != "" {
-		if err := state.Replace(e.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile); err != nil {
-			return wrap("write the pid file", err)
-		}
+	if err := writePidFile(e.options.PidFile, p.pid); err != nil {
+		return err
 	}
 	if e.master == nil {
 		return nil

@@ -9,8 +9,6 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/mydocker/mydocker/state"
 )
 
 // openBarrier makes the socket at which init will wait. It is bound by way of /proc/self/fd, because a socket's name may
@@ -64,10 +62,26 @@ func (j *createJob) handOver() error {
 	if err := sendPidfd(j.options.PidfdSocket, p.pid, "standard"); err != nil {
 		return err
 	}
-	if j.options.PidFile != "" {
-		return wrap("write the pid file", state.Replace(j.options.PidFile, []byte(strconv.Itoa(p.pid)), state.Volatile))
+	return writePidFile(j.options.PidFile, p.pid)
+}
+
+// writePidFile tells a process id to whoever wants to know: unlike our records, anybody may read it. Without a path nothing is written.
+func writePidFile(path string, pid int) error {
+	if path == "" {
+		return nil
 	}
-	return nil
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return wrap("write the pid file", err)
+	}
+	_, err = f.WriteString(strconv.Itoa(pid))
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		err = errors.Join(err, os.Remove(f.Name()))
+	}
+	return wrap("write the pid file", err)
 }
 
 // sendConsole passes a terminal's master side to a listening unix socket, with its name as the message.

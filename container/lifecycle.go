@@ -202,7 +202,7 @@ func (c *Container) Release() error {
 func (r *Runtime) Delete(id string, force bool) error {
 	c, err := r.Load(id)
 	if errors.Is(err, fs.ErrNotExist) && force {
-		return nil
+		return r.removeDir(id)
 	}
 	if err != nil {
 		return err
@@ -255,13 +255,8 @@ func (c *Container) killAndWait() error {
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("kill container %s: %w", c.state.ID, err)
 	}
-	if m, err := c.cgroup(); err == nil {
-		// A frozen process does not die before it is thawed.
-		if frozen, err := m.Frozen(); err == nil && frozen {
-			if err := m.Thaw(); err != nil {
-				return err
-			}
-		}
+	if err := c.letDie(unix.SIGKILL); err != nil {
+		return err
 	}
 	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	deadline := time.Now().Add(10 * time.Second)
@@ -295,15 +290,22 @@ func (r *Runtime) remove(c *Container) error {
 			return fmt.Errorf("release container %s: %w", c.state.ID, err)
 		}
 	}
-	err = os.Remove(dir)
-	if errors.Is(err, unix.ENOTEMPTY) {
-		// What somebody was writing when he died; or somebody else keeps something here.
-		var swept []string
-		if swept, err = state.Sweep(dir, 0); len(swept) > 0 && err == nil {
-			if err = os.Remove(dir); errors.Is(err, unix.ENOTEMPTY) {
-				err = nil
-			}
-		}
+	return r.removeDir(c.state.ID)
+}
+
+// removeDir removes a container's directory, and what somebody was writing there when he died. Absent is success, and so is a directory
+// in which somebody else keeps something.
+func (r *Runtime) removeDir(id string) error {
+	err := os.Remove(r.dir(id))
+	if !errors.Is(err, unix.ENOTEMPTY) {
+		return ignoreAbsent(err)
+	}
+	swept, err := state.Sweep(r.dir(id), 0)
+	if len(swept) == 0 || err != nil {
+		return err
+	}
+	if err = os.Remove(r.dir(id)); errors.Is(err, unix.ENOTEMPTY) {
+		return nil
 	}
 	return ignoreAbsent(err)
 }

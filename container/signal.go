@@ -47,7 +47,22 @@ func (c *Container) Kill(sig unix.Signal) error {
 		}
 		return fmt.Errorf("kill container %s: %w", c.state.ID, err)
 	}
-	return nil
+	return c.letDie(sig)
+}
+
+// letDie thaws a container that was killed: in version 1 a frozen process does not die, and in both the others stay frozen.
+func (c *Container) letDie(sig unix.Signal) error {
+	if sig != unix.SIGKILL {
+		return nil
+	}
+	m, err := c.cgroup()
+	if err != nil {
+		return err
+	}
+	if frozen, err := m.Frozen(); err != nil || !frozen {
+		return nil // it has ended, and its group perhaps with it
+	}
+	return ignoreAbsent(m.Thaw())
 }
 
 // KillAll sends a signal to every process of the container, those included that outlived the first.
@@ -62,7 +77,7 @@ func (c *Container) KillAll(sig unix.Signal) error {
 			err = errors.Join(err, killErr)
 		}
 	}
-	return err
+	return errors.Join(err, c.letDie(sig))
 }
 
 var errPaused = errors.New("it is paused: resume it first")

@@ -199,6 +199,9 @@ func createTemp(path string) (*os.File, error) {
 	f, err := createNew(prefix)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
+			if errors.Is(err, fs.ErrExist) { // a symlink that leads nowhere, say; to callers that word is about the file
+				err = &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
+			}
 			return nil, err
 		}
 		f, err = createNew(prefix)

@@ -264,6 +264,18 @@ func TestOCIDescriptors(t *testing.T) {
 			t.Errorf("%v %v:\nours %s\nrunc %s", c.env, c.args, got[0], got[1])
 		}
 	}
+	for _, o := range []*oci{ours, runc} { // exec has those of --preserve-fds alone
+		o.change(func(s *specs.Spec) { s.Process.Args = []string{"sleep", "1000"} })
+		o.must("run", "-d", "fds")
+		r := o.with(files, []string{"LISTEN_FDS=2"}, "exec", "--preserve-fds", "1", "fds", "sh", "-c", "echo LISTEN_FDS=$LISTEN_FDS; for fd in 3 4 5 6; do [ -e /proc/self/fd/$fd ] && echo $fd; done; true")
+		if r.out != "LISTEN_FDS=\n3\n" {
+			t.Errorf("%s exec: %+v", o.program, r)
+		}
+		o.must("delete", "--force", "fds")
+	}
+	if r := ours.run("run", "--preserve-fds", "-1", "fds"); r.code == 0 || !strings.Contains(r.err, "--preserve-fds -1") {
+		t.Errorf("less than no descriptors: %+v", r)
+	}
 	if r := ours.run("run", "--preserve-fds", "3", "fds"); r.code == 0 || !strings.Contains(r.err, "descriptor 3") {
 		t.Errorf("a descriptor that is not there: %+v", r)
 	}
@@ -272,7 +284,7 @@ func TestOCIDescriptors(t *testing.T) {
 	for _, flags := range [][]string{nil, {"--no-pivot"}, {"--no-new-keyring"}} {
 		ours.must(append(append([]string{"run", "-d", "--pid-file", pidFile}, flags...), "pid")...)
 		var s specs.State
-		if err := json.Unmarshal([]byte(ours.must("state", "pid")), &s); err != nil || fmt.Sprint(s.Pid) != read(t, pidFile) {
+		if err := json.Unmarshal([]byte(ours.must("state", "pid")), &s); err != nil || fmt.Sprint(s.Pid) != read(t, pidFile) || fileMode(t, pidFile) != 0o644 {
 			t.Errorf("%v: %v: the file says %s, state %d", flags, err, read(t, pidFile), s.Pid)
 		}
 		ours.must("delete", "--force", "pid")
@@ -346,7 +358,10 @@ func TestOCIBadInput(t *testing.T) {
 	}
 	ours.must("run", "-d", "one")
 	pid := ours.must("state", "one")
-	refused("an id in use", "exists", "run", "one")
+	refused("an id in use", "container with given ID already exists", "run", "one")
+	refused("a socket without a terminal", "cannot use console socket", "run", "-d", "--console-socket", "/no/such", "bad")
+	refused("a socket without a terminal, exec", "cannot use console socket", "exec", "-d", "--console-socket", "/no/such", "one", "true")
+	refused("a terminal for nobody", "cannot allocate tty", "exec", "-d", "-t", "one", "true")
 	refused("delete of a running one", "running", "delete", "one")
 	refused("start of a running one", "running", "start", "one")
 	refused("resume of one that is not paused", "not paused", "resume", "one")
