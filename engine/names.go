@@ -189,9 +189,16 @@ func (e *Engine) renameClaimed(d *Definition, old string) error {
 		}
 		return errors.Join(err, state.Unclaim(e.nameFile(name), d.ID))
 	}
-	if _, err := e.running(d); moved && err != nil {
+	if !moved {
+		return nil
+	}
+	ctx := context.Background()
+	if _, err := e.running(d); err != nil {
 		// It ended meanwhile, and who released it may have known the old name only.
-		return errors.Join(e.networks.Release(context.Background(), d.ID), e.networks.AdoptSandbox(name, d.ID), e.networks.DeleteSandbox(name))
+		return errors.Join(e.networks.Release(ctx, d.ID), e.networks.AdoptSandbox(name, d.ID), e.networks.DeleteSandbox(name))
+	}
+	if err := e.networks.RenameRules(ctx, d.ID); err != nil {
+		return fmt.Errorf("container %s is called %s now, but the rules of its ports are not (mydocker network sync): %w", old, name, err)
 	}
 	return nil
 }

@@ -141,6 +141,9 @@ func (e *Engine) settleName(d *Definition, runs bool) error {
 		if err := e.networks.RenameSandbox(d.ID, d.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
+		if err := e.networks.RenameRules(context.Background(), d.ID); err != nil {
+			return err
+		}
 	}
 	names, err := e.namesOf(d.ID)
 	for _, name := range names {

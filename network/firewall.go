@@ -43,6 +43,8 @@ type Firewall interface {
 	Published(ctx context.Context) (map[string]portsThere, error)
 	// Mend makes up the difference between the rules that an endpoint has and those that it should have.
 	Mend(e *Endpoint, there portsThere) []operation
+	// Rename lets the rules of an endpoint's ports name its container as it is called now, without a moment in which none is there.
+	Rename(e *Endpoint, there portsThere) []operation
 	// CheckIPv6 says what the host lacks for rules of networks with IPv6.
 	CheckIPv6() error
 	// Fresh makes the rules of networks on a host that has none of ours. It looks at nothing.

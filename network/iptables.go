@@ -197,6 +197,13 @@ func (t *ipTables) Mend(e *Endpoint, there portsThere) (ops []operation) {
 	return ops
 }
 
+// Rename adds the new rules before it takes the old ones away.
+func (t *ipTables) Rename(e *Endpoint, there portsThere) []operation {
+	ops := t.Mend(e, there)
+	slices.Reverse(ops)
+	return ops
+}
+
 // Withdraw takes the rules back as they were added, by one exec.
 func (t *ipTables) Withdraw(e *Endpoint) (ops []operation) {
 	for _, tool := range []*ipTool{t.v4, t.v6} {

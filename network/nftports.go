@@ -327,3 +327,33 @@ func (t *nfTables) Mend(e *Endpoint, there portsThere) (ops []operation) {
 	}
 	return ops
 }
+
+// Rename is one transaction: the kernel takes the same key and value with another comment for nothing new.
+func (t *nfTables) Rename(e *Endpoint, there portsThere) []operation {
+	if len(t.Mend(e, there)) == 0 {
+		return nil
+	}
+	return []operation{nftRename{there.elements, nftElements(e)}}
+}
+
+type nftRename struct{ old, now []nftElement }
+
+func (o nftRename) Command() string {
+	var parts []string
+	for _, x := range o.old {
+		parts = append(parts, fmt.Sprintf("delete element %s %s %s { %s }", x.family.name, nftTable, x.set, x.keyText()))
+	}
+	for _, x := range o.now {
+		parts = append(parts, fmt.Sprintf("add element %s %s %s { %s }", x.family.name, nftTable, x.set, x.text))
+	}
+	return "nft '" + strings.Join(parts, "; ") + "'"
+}
+func (o nftRename) Why() string { return "the rule's comment names the container as it is called now" }
+
+func (o nftRename) apply(context.Context, *kernel) error {
+	err := changeElements(o.old, o.now)
+	if errors.Is(err, unix.ENOENT) {
+		return &refused{"nft", err, "rename element"}
+	}
+	return wrap(err, "rename published ports by nftables")
+}

@@ -257,13 +257,14 @@ func (m *Manager) claimPort(e *Endpoint, p PortMapping, port uint16) error {
 	}
 	text := ""
 	for _, c := range claims {
-		if !m.claimGood(c) && c.endpoint != e.ID {
+		who, good := m.claimant(c)
+		if !good && c.endpoint != e.ID {
 			continue
 		}
 		if sameAddress(c.ip, p.HostIP) {
 			one := p
 			one.HostPort, one.ContainerPort, one.Count = port, p.ContainerPort+(port-p.HostPort), 1
-			return &PortTaken{Port: one, ContainerID: c.container, ContainerName: c.who, Itself: c.container == e.ContainerID}
+			return &PortTaken{Port: one, ContainerID: c.container, ContainerName: who, Itself: c.container == e.ContainerID}
 		}
 		text += c.String()
 	}
@@ -271,11 +272,19 @@ func (m *Manager) claimPort(e *Endpoint, p PortMapping, port uint16) error {
 	return writeClaims(path, text+mine.String())
 }
 
-// claimGood says whether the endpoint that a claim speaks of has a record.
-func (m *Manager) claimGood(c portClaim) bool {
+// claimant says whether the endpoint that a claim speaks of has a record, and what its container is called by now.
+func (m *Manager) claimant(c portClaim) (name string, good bool) {
 	var e Endpoint
 	err := state.ReadJSON(m.endpointPath(c.network, c.container), &e)
-	return err == nil && e.ID == c.endpoint || err != nil && !errors.Is(err, fs.ErrNotExist)
+	if err == nil && e.ID == c.endpoint {
+		return e.ContainerName, true
+	}
+	return c.who, err != nil && !errors.Is(err, fs.ErrNotExist)
+}
+
+func (m *Manager) claimGood(c portClaim) bool {
+	_, good := m.claimant(c)
+	return good
 }
 
 // sameAddress says whether two publications of one port get in each other's way: no address means all of them.

@@ -100,3 +100,33 @@ func (m *Manager) publishLate(ctx context.Context, e *Endpoint, ports []PortMapp
 	}
 	return m.publish(ctx, x, fw, e)
 }
+
+// RenameRules lets the rules of a container's ports name it as its records do. Rules that somebody has flushed are left to sync.
+func (m *Manager) RenameRules(ctx context.Context, containerID string) error {
+	eps, err := m.ContainerEndpoints(containerID)
+	errs := []error{err}
+	for _, e := range eps {
+		errs = append(errs, m.renameRules(ctx, e))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) renameRules(ctx context.Context, e *Endpoint) error {
+	if len(e.Ports) == 0 {
+		return nil
+	}
+	fw, err := m.firewallFor(e)
+	if err != nil || fw == nil {
+		return err
+	}
+	there, err := fw.Published(ctx)
+	if err != nil {
+		return err
+	}
+	x := m.executor()
+	defer x.close()
+	if err = m.run(ctx, x, fw.Rename(e, there[short(e.ID)])...); errors.As(err, new(*refused)) {
+		return nil
+	}
+	return err
+}
