@@ -162,7 +162,7 @@ func (e *Engine) attachRunning(ctx context.Context, d *Definition, n *network.Ne
 		o.Proxy = e.proxied(&d.Options)
 		o.Ports = possible(n, n.HostSide(e.portsByPlace(&d.Options, o.Ports)[last].ports, o.Proxy), o.Proxy)
 	}
-	ep, err := e.networks.Attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, o)
+	ep, err := e.attach(ctx, &network.Sandbox{Name: d.Name, Path: e.Root.NetNS + "/" + d.Name}, o)
 	if err == nil {
 		ep.LetGo()
 	}

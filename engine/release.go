@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mydocker/mydocker/network"
 	"github.com/mydocker/mydocker/state"
 )
 
@@ -136,6 +137,41 @@ func (e *Engine) releaseLeftovers(d *Definition) error {
 		return nil
 	}
 	return errors.Join(e.releaseClaims(d), e.releaseKernel(d.ID, d.Name))
+}
+
+// attach wires a container to a network. Ports and addresses of a container that has ended are free, also where its monitor was killed
+// before it and nobody has looked since: what is in the way is released if nobody lives there.
+func (e *Engine) attach(ctx context.Context, sb *network.Sandbox, o network.EndpointOptions) (*network.Endpoint, error) {
+	ep, err := e.networks.Attach(ctx, sb, o)
+	if !errors.Is(err, fs.ErrExist) {
+		return ep, err
+	}
+	released, deadErr := e.releaseDead()
+	if !released {
+		return ep, errors.Join(err, deadErr)
+	}
+	return e.networks.Attach(ctx, sb, o)
+}
+
+// releaseDead releases containers that are on a network, and neither run nor have a monitor.
+func (e *Engine) releaseDead() (released bool, err error) {
+	ids, err := e.ids()
+	for _, id := range ids {
+		if plugged, _ := e.networks.ContainerEndpoints(id); len(plugged) == 0 || e.busyMonitor(id) {
+			continue
+		}
+		d, readErr := e.readDefinition(id)
+		if readErr != nil { // it is just being removed; or damaged, which is gc's business
+			continue
+		}
+		if _, runErr := e.running(d); runErr == nil {
+			continue
+		}
+		did, gcErr := e.gcContainer(d)
+		released = released || did != ""
+		err = errors.Join(err, gcErr)
+	}
+	return released, err
 }
 
 // unclaimName gives the container's name back.

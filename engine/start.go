@@ -208,7 +208,7 @@ func (e *Engine) attachAll(ctx context.Context, d *Definition, netns string, l *
 	sb := &network.Sandbox{Name: d.Name, Path: netns}
 	var attached []*network.Endpoint
 	for _, o := range e.endpoints(d, ports) {
-		ep, err := e.networks.Attach(ctx, sb, o)
+		ep, err := e.attach(ctx, sb, o)
 		if err != nil {
 			return err
 		}

@@ -221,3 +221,27 @@ func TestKilledMonitor(t *testing.T) {
 		})
 	}
 }
+
+// A container that was killed with its monitor holds neither its port nor its address, for which somebody else asks first of all.
+func TestKilledHoldsNothing(t *testing.T) {
+	cleanHost(t)
+	makeNetwork(t, "kill1", "--subnet", "10.87.1.0/24")
+	for what, asks := range map[string][]string{"port": {"-p", "8080:80"}, "address": {"--ip", "10.87.1.9"}} {
+		t.Run(what, func(t *testing.T) {
+			options := append([]string{"--net", "kill1"}, asks...)
+			c := start(t, "victim", append(options, "busybox", "sleep", "3600")...)
+			pid := c.pid()
+			refused(t, 125, []string{"victim"}, append(append([]string{"run", "--rm"}, options...), "busybox", "true")...)
+			for _, p := range processes(t) {
+				if strings.HasPrefix(p.command, "mydocker monitor") || p.pid == pid {
+					syscall.Kill(p.pid, syscall.SIGKILL)
+					ended(t, p)
+				}
+			}
+			equal(t, "the next one", must(t, append(append([]string{"run", "--rm"}, options...), "busybox", "echo", "here")...), "here")
+			equal(t, "state", c.inspect("{{.State.Status}}"), "exited")
+			must(t, "start", c.name)
+			must(t, "rm", "-f", c.name)
+		})
+	}
+}
