@@ -91,9 +91,15 @@ func (t *Trace) byICMP() bool {
 		if !s.Answer || !ok || s.Kind == "rule" || s.Kind == "policy" || s.Kind == "counter" {
 			continue
 		}
-		t.death = &death{cause: kind, space: s.Space, address: t.Request.To.Addr(), link: s.Link}
-		if n := t.world.Namespace(s.Space); n != nil && kind == "too-big" {
+		t.death = &death{cause: kind, space: s.Space, address: t.heading(false), link: s.Link}
+		n := t.world.Namespace(s.Space)
+		if n != nil && kind == "too-big" {
 			t.narrow(n, t.death, t.heading(false))
+		}
+		if n != nil && kind == "no-neighbour" && s.Kind == "out" { // the error goes back, and not where the packet was to go
+			if r := n.RouteTo(t.death.address); r != nil && r.Dev != nil {
+				t.death.link = r.Dev.Name
+			}
 		}
 		return true
 	}

@@ -48,6 +48,8 @@ func TestDeathBetweenHooks(t *testing.T) {
 			"198.18.0.9", "outside/icmp", Options{}, []string{"198.18.0.9 > 10.99.0.2 [echo]", "Died in host, after it came in by br0: the answer to 198.18.0.9 would leave by another link, and net.ipv4.conf.br0.rp_filter is strict"}},
 		{"wrong DNAT", "iptables -t nat -I PREROUTING -p tcp --dport 8081 -j DNAT --to-destination 172.30.0.66:80; iptables -I FORWARD -p tcp --dport 80 -j ACCEPT", "iptables -t nat -D PREROUTING 1; iptables -D FORWARD 1", "outside", "host:8081", Options{},
 			[]string{"nat PREROUTING: DNAT  (not mydocker's)", "has become", "> 172.30.0.66:80", "Died in host: nobody on br0 answers to the question who has 172.30.0.66"}},
+		{"DNAT to a bridge without ports", "ip link add br9 type bridge; ip addr add 172.31.9.1/24 dev br9; ip link set br9 up; iptables -t nat -I PREROUTING -p tcp --dport 8081 -j DNAT --to-destination 172.31.9.66:80; iptables -I FORWARD -p tcp --dport 80 -j ACCEPT",
+			"iptables -t nat -D PREROUTING 1; iptables -D FORWARD 1; ip link del br9", "outside", "host:8081", Options{}, []string{"> 172.31.9.66:80", "Died in host: nobody on br9 answers to the question who has 172.31.9.66"}},
 		{"no DNAT", "", "", "outside", "host:8099", Options{}, []string{"in by eth0", "Refused by host itself: no rule leads port 8099 on to a container"}},
 		{"a narrow way out", "ip link set eth0 mtu 1300", "ip link set eth0 mtu 1500", "db", "outside/icmp", Options{Size: 1400}, []string{"Died in host: 1400 bytes are more than eth0 carries (mtu 1300)"}},
 		{"a narrow sender", "", "", "db", "outside:9/udp", Options{Size: 4000}, []string{"Died in db: 4000 bytes are more than eth0 carries (mtu 1500)"}},

@@ -19,7 +19,7 @@ func (n *Namespace) DefaultRoute(six bool) (best *Route) {
 func (n *Namespace) RouteTo(a netip.Addr) (best *Route) {
 	for i := range n.Routes {
 		r := &n.Routes[i]
-		if !r.To.Contains(a) || r.LinkDown || r.Table != tableMain && r.Table != tableLocal {
+		if !r.To.Contains(a) || r.Dead || r.Table != tableMain && r.Table != tableLocal {
 			continue
 		}
 		if best == nil || r.To.Bits() > best.To.Bits() || r.To.Bits() == best.To.Bits() && r.Metric < best.Metric {

@@ -226,7 +226,7 @@ func (n *Namespace) readRoutes(h *netlink.Handle) error {
 func (n *Namespace) newRoute(r netlink.Route) Route {
 	route := Route{
 		Table: r.Table, To: prefix(r.Dst), Via: address(r.Gw), Dev: n.linkAt(r.LinkIndex), Src: address(r.Src), Type: routeType(r.Type),
-		Protocol: r.Protocol.String(), Scope: r.Scope.String(), Metric: r.Priority, MTU: r.MTU, LinkDown: r.Flags&unix.RTNH_F_LINKDOWN != 0,
+		Protocol: r.Protocol.String(), Scope: r.Scope.String(), Metric: r.Priority, MTU: r.MTU, Dead: r.Flags&unix.RTNH_F_DEAD != 0,
 	}
 	if !route.To.IsValid() {
 		route.To = netip.PrefixFrom(netip.IPv4Unspecified(), 0)

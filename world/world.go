@@ -176,7 +176,8 @@ type Route struct {
 	Scope    string
 	Metric   int
 	MTU      int
-	LinkDown bool
+	// Dead says that the kernel leaves it out: its link has no carrier, and ignore_routes_with_linkdown is set (ip-sysctl.rst).
+	Dead bool
 }
 
 // Default says whether the route is a default route.
