@@ -69,5 +69,5 @@ eventually() { # for what takes the kernel a moment; gives up after 3 s: the mac
     done
 }
 pid_of() { mydocker inspect -f '{{.State.Pid}}' "$1"; }
-on_net() { mydocker inspect -f '{{range $name, $x := .NetworkSettings.Networks}}{{$name}} {{end}}' "$1" 2>/dev/null | grep -qw -- "$2"; }
+on_net() { running "$1" && mydocker inspect -f '{{range $name, $x := .NetworkSettings.Networks}}{{$name}} {{end}}' "$1" 2>/dev/null | grep -qw -- "$2"; }
 ip_of() { mydocker inspect -f "{{with index .NetworkSettings.Networks \"$2\"}}{{.IPAddress}}{{end}}" "$1"; }
