@@ -70,7 +70,7 @@ func run(s *session, c *urfave.Context) error {
 	}
 	e, err := s.engine()
 	if err != nil {
-		return err
+		return &engine.ExitError{Code: 125, Err: err}
 	}
 	if o.Detach {
 		var id string

@@ -98,7 +98,7 @@ func TestBadInput(t *testing.T) {
 		{"network: bad subnet", 1, []string{"10.88.0.300/24"}, "network create --subnet 10.88.0.300/24 x"},
 		{"network: subnet without length", 1, []string{"10.88.0.0"}, "network create --subnet 10.88.0.0 x"},
 		{"network: subnet with host bits", 1, []string{"10.90.0.7/24", "10.90.0.0/24"}, "network create --subnet 10.90.0.7/24 x"},
-		{"network: too small", 1, []string{"/31"}, "network create --subnet 10.90.0.0/31 x"},
+		{"network: too small", 1, []string{"10.90.0.0/32", "from 8 to 31"}, "network create --subnet 10.90.0.0/32 x"},
 		{"network: overlap with a network", 1, []string{"10.88.0.0", "br0"}, "network create --subnet 10.88.0.0/16 x"},
 		{"network: overlap with the host", 1, []string{"10.99.0.0/24", "eth0"}, "network create --subnet 10.99.0.0/16 x"},
 		{"network: gateway elsewhere", 1, []string{"10.91.0.1"}, "network create --subnet 10.90.0.0/24 --gateway 10.91.0.1 x"},
