@@ -127,13 +127,27 @@ func TestResolveFamily(t *testing.T) {
 	must(t, `ip netns add six; ip link add six0 type veth peer name eth0 netns six; ip addr add fd00:77::1/64 dev six0 nodad; ip link set six0 up
 		ip -n six addr add fd00:77::2/64 dev eth0 nodad; ip -n six link set eth0 up; ip -n six route add default via fd00:77::1`)
 	t.Cleanup(func() { must(t, "ip netns del six") })
-	w, err := world.Read(t.Context(), world.Options{Root: p.root})
-	if err != nil {
-		t.Fatal(err)
+	look := func() *world.World {
+		w, err := world.Read(t.Context(), world.Options{Root: p.root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
 	}
+	w := look()
 	for _, c := range [][3]string{{"db", "web:80", "172.30.0.2:80"}, {"six", "web:80", "[fd00:30::2]:80"}, {"six", "host:80", "[fd00:77::1]:80"}, {"six", "203.0.113.9:80", "203.0.113.9:80"}, {"web", "six:80", "[fd00:77::2]:80"}} {
 		if r, err := Resolve(w, c[0], c[1], Options{}); err != nil || r.To.String() != c[2] {
 			t.Errorf("%s %s: %+v, %v", c[0], c[1], r, err)
+		}
+	}
+	must(t, "ip -n lan -4 addr del 10.99.0.2/24 dev eth0; ip route del default; ip -6 route replace default via fd99::2")
+	t.Cleanup(func() {
+		must(t, "ip -n lan addr add 10.99.0.2/24 dev eth0; ip route add default via 10.99.0.2; ip -6 route del default")
+	})
+	w = look()
+	for _, c := range [][3]string{{"outside", "host:80", "[fd99::1]:80"}, {"six", "outside:80", "[fd99::2]:80"}, {"web", "outside:80", "[fd99::2]:80"}} {
+		if r, err := Resolve(w, c[0], c[1], Options{}); err != nil || r.To.String() != c[2] {
+			t.Errorf("outside speaks IPv6 only, %s %s: %+v, %v", c[0], c[1], r, err)
 		}
 	}
 }

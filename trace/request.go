@@ -59,6 +59,9 @@ func Resolve(w *world.World, from, to string, o Options) (*Request, error) {
 	if a, err := netip.ParseAddr(name); err == nil {
 		o.Six = a.Is6()
 	}
+	if n, _ := beyond(w, true); n != nil && speaksOnlySix(n) && (from == "outside" || name == "outside") {
+		o.Six = true
+	}
 	if r.From, r.Source, err = source(w, from, o.Six); err != nil {
 		return nil, err
 	}
