@@ -29,6 +29,7 @@ func TestExplainTopics(t *testing.T) {
 		"seccomp":      {id[:12] + " 2 (filter)\n"},
 		"cgroup":       {"/mydocker/" + id[:12] + " "},
 		"route":        {"10.71.0.0/24 dev extopic\n"},
+		"ipam":         {"eth0 10.99.0.1/24 fd99::1/64\n"},
 	} {
 		out := my(t, "explain", topic)
 		for _, want := range wants {

@@ -60,11 +60,7 @@ func bridgeLine(l *world.Link) string {
 	for _, p := range l.Ports() {
 		ports = append(ports, p.Name)
 	}
-	text := l.Name
-	if a := l.Address4(); a.IsValid() {
-		text += " " + a.String()
-	}
-	return text + " [" + strings.Join(ports, " ") + "]"
+	return l.Name + addresses(l) + " [" + strings.Join(ports, " ") + "]"
 }
 
 func hairpinLine(l *world.Link) string {
@@ -75,30 +71,42 @@ func hairpinLine(l *world.Link) string {
 }
 
 func addressLine(l *world.Link) string {
-	if a := l.Address4(); a.IsValid() && !l.Loopback {
-		return l.Name + " " + a.String()
+	if text := addresses(l); text != "" && !l.Loopback {
+		return l.Name + text
 	}
 	return ""
 }
 
-// routes are those of the table main: ip route.
+// addresses are the link's first of each family, with a blank before each.
+func addresses(l *world.Link) (text string) {
+	for _, six := range []bool{false, true} {
+		if a := l.Address(six); a.IsValid() {
+			text += " " + a.String()
+		}
+	}
+	return text
+}
+
+// routes are those of the table main: ip route; ip -6 route.
 func routes(m *Machine) (list []string, err error) {
 	w, err := m.see()
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range w.Host.Routes {
-		if r.Table != 254 || r.Dev == nil || r.To.Addr().Is6() {
-			continue
+	for _, six := range []bool{false, true} {
+		for _, r := range w.Host.Routes {
+			if r.Table != 254 || r.Dev == nil || r.To.Addr().Is6() != six || r.To.Addr().IsLinkLocalUnicast() {
+				continue
+			}
+			text := r.To.String()
+			if r.Default() {
+				text = "default"
+			}
+			if r.Via.IsValid() {
+				text += " via " + r.Via.String()
+			}
+			list = append(list, text+" dev "+r.Dev.Name)
 		}
-		text := r.To.String()
-		if r.Default() {
-			text = "default"
-		}
-		if r.Via.IsValid() {
-			text += " via " + r.Via.String()
-		}
-		list = append(list, text+" dev "+r.Dev.Name)
 	}
 	return list, nil
 }
@@ -141,14 +149,21 @@ func rules(targets ...string) live {
 		if err != nil {
 			return nil, err
 		}
+		var six []string
 		for _, c := range set.Chains {
 			for _, r := range c.Rules {
-				if slices.Contains(targets, r.Target) && c.Family != "ip6" {
-					list = append(list, c.Name+" "+strings.ReplaceAll(r.Text, ` -m comment --comment "`+r.Comment+`"`, ""))
+				if !slices.Contains(targets, r.Target) {
+					continue
+				}
+				text := c.Name + " " + strings.ReplaceAll(r.Text, ` -m comment --comment "`+r.Comment+`"`, "")
+				if c.Family == "ip6" {
+					six = append(six, "ip6 "+text)
+				} else {
+					list = append(list, text)
 				}
 			}
 		}
-		return list, nil
+		return append(list, six...), nil
 	}
 }
 
