@@ -45,6 +45,18 @@ type Engine struct {
 
 // Open makes an engine, for root only. It has no effect: directories are made by whoever first writes into them.
 func Open(c Config) (*Engine, error) {
+	e, err := open(c)
+	if err == nil {
+		err = e.readConfig()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// open leaves the configuration file to be read.
+func open(c Config) (*Engine, error) {
 	if err := needRoot(); err != nil {
 		return nil, err
 	}
@@ -62,9 +74,6 @@ func Open(c Config) (*Engine, error) {
 		c.Root.NetNS = state.DefaultRoot().NetNS
 	}
 	e := &Engine{Config: c}
-	if err := e.readConfig(); err != nil {
-		return nil, err
-	}
 	e.runtime = &container.Runtime{Root: filepath.Join(c.Root.Run, "containers"), Executable: c.Executable, Watch: c.Watch}
 	e.images = sync.OnceValues(func() (*image.Store, error) {
 		return image.Open(c.Root, image.Options{Watch: c.Watch, Warn: c.Warn})
@@ -75,15 +84,20 @@ func Open(c Config) (*Engine, error) {
 // readConfig reads the configuration file. A process that stays reads it before each start of its container, which
 // is to have what the file says now.
 func (e *Engine) readConfig() error {
-	read := func() (network.Config, error) { return network.ReadConfig(network.ConfigPath()) }
-	config, err := read()
-	if err != nil {
-		return err
+	config, err := readNetworkConfig()
+	if err == nil {
+		e.use(config)
 	}
+	return err
+}
+
+func readNetworkConfig() (network.Config, error) { return network.ReadConfig(network.ConfigPath()) }
+
+// use lets a configuration be in force.
+func (e *Engine) use(config network.Config) {
 	c := e.Config
 	e.config = config
-	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Reread: read, Warn: c.Warn, Hold: e.holdRunning})
-	return nil
+	e.networks = network.Open(network.Options{Root: c.Root, Watch: c.Watch, Firewall: c.Firewall, Config: config, Reread: readNetworkConfig, Warn: c.Warn, Hold: e.holdRunning})
 }
 
 // Images is the image store.

@@ -26,6 +26,7 @@ import (
 // leanState is what the copy is told on its command line.
 type leanState struct {
 	Config   monitorConfig
+	Network  network.Config // in force: the file may have become one that nobody can read, and the container is to live with that
 	ID       string
 	Life     Life
 	Restarts int
@@ -95,7 +96,8 @@ func (m *monitor) becomeLean(l *live, life Life, restarts int, backoff restartBa
 	// Nobody who connected in time may be lost; who connects from now on waits in the socket.
 	if l.streams.out != nil && l.streams.err != nil && !m.hub.attached() {
 		s := leanState{
-			Config: monitorConfig{Root: m.e.Root, Firewall: m.e.Firewall}, ID: m.d.ID, Life: life, Restarts: restarts, Backoff: backoff,
+			Network: m.e.config,
+			Config:  monitorConfig{Root: m.e.Root, Firewall: m.e.Firewall}, ID: m.d.ID, Life: life, Restarts: restarts, Backoff: backoff,
 			Upstream: l.upstream, In: -1,
 		}
 		if err := m.passOn(l, sock, &s); errors.Is(err, network.ErrDNSBusy) {
@@ -226,10 +228,11 @@ func resumeMain(letter string) int {
 	if err != nil {
 		return 125
 	}
-	e, err := Open(Config{Root: s.Config.Root, Firewall: s.Config.Firewall})
+	e, err := open(Config{Root: s.Config.Root, Firewall: s.Config.Firewall})
 	if err != nil {
 		return 125
 	}
+	e.use(s.Network)
 	m, l, err := e.resume(s)
 	if err != nil {
 		return 1 // the container goes on without a monitor: stop, rm and gc know what to do about that

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -270,4 +271,49 @@ func TestDefaultNetworkIsConfigured(t *testing.T) {
 	equal(t, "bridge", links(t, "")["mydocker0"].ipv4(), "192.168.1.1/24")
 	makeNetwork(t, "pooled")
 	equal(t, "pool", must(t, "network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "pooled"), "10.60.0.0/24")
+
+}
+
+// A configuration file that cannot be read is named by every command, and takes nothing from who runs: not from a monitor that is just
+// making itself smaller, nor from one that starts its container again.
+func TestConfigurationThatIsWrong(t *testing.T) {
+	if !onFreshHost(t) {
+		return
+	}
+	must(t, "image", "bootstrap")
+	sh(t, "mount -t tmpfs tmpfs /etc/mydocker 2>/dev/null || { mkdir -p /tmp/etc-up; mount -t tmpfs tmpfs /tmp/etc-up; mkdir /tmp/etc-up/u /tmp/etc-up/w; mount -t overlay -o lowerdir=/etc,upperdir=/tmp/etc-up/u,workdir=/tmp/etc-up/w overlay /etc; mkdir -p /etc/mydocker; }")
+	const config = `{"bip": "192.168.1.1/24", "dns": ["10.20.1.2"]`
+	write(t, "/etc/mydocker/daemon.json", config+"}")
+	c := web(t, "again", "--restart", "always", "-p", "8080:80")
+	pid := c.pid()
+	write(t, "/etc/mydocker/daemon.json", config+`, "fixed-cidr-v6": "fd00::/64"}`)
+	for status, args := range map[int][]string{125: {"run", "--rm", "busybox", "true"}, 1: {"network", "ls"}} {
+		r := my(t, args...)
+		equal(t, strings.Join(args, " "), r.code, status)
+		match(t, strings.Join(args, " "), r.err, `^mydocker: configuration file /etc/mydocker/daemon\.json: .*"fixed-cidr-v6" \(known are bip, fixed-cidr,.*\n$`)
+	}
+	monitor := func() string {
+		return sh(t, "pgrep -f '^mydocker monitor [0-9a-f]{64} [0-9]+$' || :") // what a smaller one is called
+	}
+	eventually(t, func() string {
+		if monitor() == "" {
+			return "the monitor has not become a smaller one"
+		}
+		return ""
+	})
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string {
+		resp, err := http.Get("http://[::1]:8080/") // which the monitor serves
+		if err != nil {
+			return err.Error()
+		}
+		resp.Body.Close()
+		return ""
+	})
+	write(t, "/etc/mydocker/daemon.json", config+"}")
+	c.becomes("{{.RestartCount}} {{.State.Status}}", "1 running")
+	match(t, "address", c.ip(), `^192\.168\.1\.`)
+	match(t, "resolv.conf", c.exec("cat", "/etc/resolv.conf"), `nameserver 10\.20\.1\.2`)
 }
