@@ -245,11 +245,11 @@ func destination(w *world.World, from *world.Namespace, name string, six bool) (
 }
 
 func noWayOut(six bool) error {
-	option := ""
+	option := "-4"
 	if six {
-		option = "-6 "
+		option = "-6"
 	}
-	return fmt.Errorf("outside: the host has no default route for %s (ip %sroute add default via …)", family(six), option)
+	return fmt.Errorf("outside: the host has no default route for %s (ip %s route add default via …)", family(six), option)
 }
 
 func family(six bool) string {
