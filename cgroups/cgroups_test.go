@@ -211,6 +211,8 @@ func TestNothingIsIgnored(t *testing.T) {
 		"resources.memory.swappiness":               {Memory: &specs.LinuxMemory{Swappiness: ptr(uint64(1))}},
 		"resources.cpu.realtime":                    {CPU: &specs.LinuxCPU{RealtimeRuntime: ptr(int64(1))}},
 		"resources.network":                         {Network: &specs.LinuxNetwork{ClassID: ptr(uint32(1))}},
+		`"cgroup.procs" is no limit`:                {Unified: map[string]string{"cgroup.procs": "1"}},
+		`"cgroup.freeze" is no limit`:               {Unified: map[string]string{"cgroup.max.depth": "3", "cgroup.freeze": "1"}},
 		"resources.blockIO.leafWeight":              {BlockIO: &specs.LinuxBlockIO{LeafWeight: ptr(uint16(10))}},
 		"resources.blockIO.weightDevice.leafWeight": {BlockIO: &specs.LinuxBlockIO{WeightDevice: []specs.LinuxWeightDevice{{LeafWeight: ptr(uint16(10))}}}},
 	} {

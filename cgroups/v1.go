@@ -133,6 +133,10 @@ func (g *v1Group) Set(r *specs.LinuxResources) error {
 		err := write(g.watch, path, s.Value, s.Reason)
 		if err != nil {
 			err = g.explainFailure(r, s, path, err)
+		} else if s.File == v1KernelLimit && s.Value != "-1" {
+			if limit, readErr := readUint(path); readErr == nil && limit == 0 {
+				err = s.unavailable("this kernel takes it and does nothing with it; memory.limit counts the kernel's memory, too")
+			}
 		}
 		if err != nil {
 			return err

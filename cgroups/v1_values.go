@@ -10,6 +10,7 @@ import (
 
 const (
 	v1MemoryLimit = "memory.limit_in_bytes"
+	v1KernelLimit = "memory.kmem.limit_in_bytes"
 	v1RealTime    = "cpu.rt_runtime_us"
 	v1SwapLimit   = "memory.memsw.limit_in_bytes"
 )
@@ -18,6 +19,9 @@ const (
 func V1Values(r *specs.LinuxResources) ([]Setting, error) {
 	if len(r.Unified) > 0 {
 		return nil, fmt.Errorf("resources.unified: needs a host with cgroup v2: %w", ErrUnavailable)
+	}
+	if c := r.CPU; c != nil && c.Shares != nil && *c.Shares != 0 && (*c.Shares < 2 || *c.Shares > 262144) {
+		return nil, fmt.Errorf("resources.cpu.shares: %d is not from 2 to 262144: the kernel would take the nearest without a word", *c.Shares)
 	}
 	var list settings
 	list.v1Devices(r.Devices)
@@ -112,7 +116,7 @@ func (l *settings) v1Memory(m *specs.LinuxMemory) {
 		l.add("memory", "memory.use_hierarchy", "1", "groups below count in it, as they always do since Linux 5.11")
 	}
 	//lint:ignore SA1019 deprecated for those who write configs; a runtime may not ignore it
-	l.number("memory", "memory.kmem.limit_in_bytes", m.Kernel, "limit of the kernel's own memory, which Linux has no more since 5.16")
+	l.number("memory", v1KernelLimit, m.Kernel, "limit of the kernel's own memory, which Linux has no more since 5.16")
 	l.number("memory", "memory.kmem.tcp.limit_in_bytes", m.KernelTCP, "limit of TCP buffers")
 	if m.Swappiness != nil {
 		l.add("memory", "memory.swappiness", utoa(*m.Swappiness), "how readily it is swapped out")

@@ -39,6 +39,9 @@ func V2Values(r *specs.LinuxResources) ([]Setting, error) {
 			return nil, fmt.Errorf("resources.unified: %q is not the name of a cgroup file", file)
 		}
 		controller, _, _ := strings.Cut(file, ".")
+		if controller == "cgroup" && !strings.HasPrefix(file, "cgroup.max.") && file != "cgroup.pressure" {
+			return nil, fmt.Errorf("resources.unified: %q is no limit: it would move, stop or kill processes", file)
+		}
 		for line := range strings.Lines(r.Unified[file]) {
 			list.add(controller, file, strings.TrimSuffix(line, "\n"), "as the config says")
 		}

@@ -62,7 +62,7 @@ func Validate(s *specs.Spec) error {
 			return fmt.Errorf("process: %q has a zero byte in it", a)
 		}
 	}
-	if err := validateNamespaces(s); err != nil {
+	if err := errors.Join(validateNamespaces(s), validateHooks(s.Hooks)); err != nil {
 		return err
 	}
 	return unsupported(s)
@@ -93,6 +93,9 @@ func validateNamespaces(s *specs.Spec) error {
 		if n.Path != "" && !filepath.IsAbs(n.Path) {
 			return fmt.Errorf("linux.namespaces: the path %q is not absolute", n.Path)
 		}
+		if n.Type == specs.MountNamespace && n.Path != "" && isOurs(n.Path, "mnt") {
+			return fmt.Errorf("linux.namespaces: the mount namespace %s is the host's own, whose root would be changed", n.Path)
+		}
 	}
 	if !seen[specs.MountNamespace] && seen[specs.UserNamespace] {
 		return errors.New("linux.namespaces: a user namespace may not mount in the host's mount namespace: add {\"type\": \"mount\"}")
@@ -112,10 +115,26 @@ func validateNamespaces(s *specs.Spec) error {
 		return errors.New("linux.uidMappings, linux.gidMappings: need a user namespace")
 	case owns(s, specs.UserNamespace) && (len(s.Linux.UIDMappings) == 0 || len(s.Linux.GIDMappings) == 0):
 		return errors.New("linux.namespaces: a new user namespace needs uidMappings and gidMappings")
+	case owns(s, specs.UserNamespace) && !(mapsRoot(s.Linux.UIDMappings) && mapsRoot(s.Linux.GIDMappings)):
+		return errors.New("linux.uidMappings, linux.gidMappings: the container's id 0 is not mapped, and as that it is made")
 	case mapped && !owns(s, specs.UserNamespace):
 		return errors.New("linux.uidMappings, linux.gidMappings: a user namespace that is joined by its path has its own")
 	}
 	return nil
+}
+
+func mapsRoot(list []specs.LinuxIDMapping) bool {
+	return slices.ContainsFunc(list, func(m specs.LinuxIDMapping) bool { return m.ContainerID == 0 })
+}
+
+// isOurs says whether a path is the namespace in which this program itself lives.
+func isOurs(path, kind string) bool {
+	theirs, err := os.Stat(path)
+	if err != nil {
+		return false // joining it will tell
+	}
+	ours, err := os.Stat("/proc/self/ns/" + kind)
+	return err == nil && os.SameFile(ours, theirs)
 }
 
 // unsupported names the first member that asks for something that this runtime does not do.

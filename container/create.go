@@ -326,7 +326,7 @@ func stdio(in, out, errOut *os.File) (files []*os.File, null *os.File, err error
 }
 
 func (j *createJob) hostFacts() hostFacts {
-	h := hostFacts{labels: j.spec.Linux.MountLabel != "" && HasSELinux(), cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.options.Rootfs != nil, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring, sources: j.options.Sources}
+	h := hostFacts{labels: j.spec.Linux.MountLabel != "" && HasSELinux(), cgroupV2: j.v2, cgroupPath: j.container.state.Cgroup, detached: j.options.Rootfs != nil, bundle: j.container.state.Bundle, noPivot: j.options.NoPivot, keepKeyring: j.options.NoNewKeyring, sources: j.options.Sources}
 	if !j.v2 {
 		h.controllers = cgroups.Controllers(j.group)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -53,6 +54,31 @@ func runHooks(hooks []specs.Hook, kind string, s specs.State) error {
 	for _, h := range hooks {
 		if err := runHook(h, kind, data); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// validateHooks refuses what the spec forbids before anything has an effect: runtime-spec, config.md, "POSIX-platform Hooks".
+func validateHooks(h *specs.Hooks) error {
+	if h == nil {
+		return nil
+	}
+	for _, k := range []struct {
+		kind string
+		list []specs.Hook
+	}{
+		//lint:ignore SA1019 deprecated for those who write configs; a runtime has to run them
+		{"prestart", h.Prestart}, {"createRuntime", h.CreateRuntime}, {"createContainer", h.CreateContainer},
+		{"startContainer", h.StartContainer}, {"poststart", h.Poststart}, {"poststop", h.Poststop},
+	} {
+		for _, hook := range k.list {
+			if !filepath.IsAbs(hook.Path) {
+				return fmt.Errorf("hooks.%s: the path %q is not absolute", k.kind, hook.Path)
+			}
+			if hook.Timeout != nil && *hook.Timeout <= 0 {
+				return fmt.Errorf("hooks.%s: %s: a timeout of %d seconds: it is at least 1", k.kind, hook.Path, *hook.Timeout)
+			}
 		}
 	}
 	return nil

@@ -28,6 +28,7 @@ type hostFacts struct {
 	cgroupPath  string
 	controllers []string // v1: the trees in which the container has a group
 	detached    bool     // the root file system comes as a mount, not as a path
+	bundle      string   // what the sources of bind mounts are relative to
 	noPivot     bool
 	keepKeyring bool
 	labels      bool                // linux.mountLabel means something here
@@ -172,30 +173,7 @@ func (b *builder) mount(m specs.Mount) error {
 	case o.remount:
 		s.Kind, s.Data = stepRemount, o.data
 	case o.bind || m.Type == "bind":
-		if len(o.data) > 0 {
-			b.warn(fmt.Errorf("mounts: %s: option %q means nothing for a bind mount", m.Destination, o.data[0]))
-		}
-		if m.Source == "" {
-			return fmt.Errorf("the source of a bind mount is missing")
-		}
-		s.Kind, s.Type = stepBind, ""
-		if o.recursive {
-			s.Num[numRecursive] = 1
-		}
-		shared := false
-		if o.propagation&unix.MS_SHARED != 0 {
-			if shared, err = isShared(m.Source); err != nil {
-				return err
-			}
-		}
-		opened := b.host.sources[m.Destination]
-		if mapped != nil || opened != nil || os.Geteuid() == 0 && (hasUserNS(b.spec) || shared) {
-			// Init is nobody on the host: it may neither map the ids of a mount nor look into every directory. And what is to be
-			// shared with the host must be taken from the host's own tree: init's copy of it hears, and is not heard. A user who is
-			// not root may look into no more than init.
-			s.handedOver(len(b.trees))
-			b.trees = append(b.trees, tree{source: m.Source, opened: opened, recursive: o.recursive, mapped: mapped})
-		}
+		return b.bind(m, s, o, mapped)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		return b.cgroupMount(s)
 	case m.Type == "":
@@ -215,6 +193,40 @@ func (b *builder) mount(m specs.Mount) error {
 		if m.Type == "proc" || m.Type == "sysfs" {
 			s.Num[numFlags] |= flagNoSymlink
 		}
+	}
+	b.add(s)
+	return nil
+}
+
+// bind shows what the host has at a path, or at one in the bundle.
+func (b *builder) bind(m specs.Mount, s step, o mountOptions, mapped *idMap) error {
+	if len(o.data) > 0 {
+		b.warn(fmt.Errorf("mounts: %s: option %q means nothing for a bind mount", m.Destination, o.data[0]))
+	}
+	if m.Source == "" {
+		return fmt.Errorf("the source of a bind mount is missing")
+	}
+	if !filepath.IsAbs(m.Source) { // runtime-spec, config.md, "Mounts"
+		m.Source = filepath.Join(b.host.bundle, m.Source)
+	}
+	s.Kind, s.Type, s.Source = stepBind, "", m.Source
+	if o.recursive {
+		s.Num[numRecursive] = 1
+	}
+	shared := false
+	if o.propagation&unix.MS_SHARED != 0 {
+		var err error
+		if shared, err = isShared(m.Source); err != nil {
+			return err
+		}
+	}
+	opened := b.host.sources[m.Destination]
+	if mapped != nil || opened != nil || os.Geteuid() == 0 && (hasUserNS(b.spec) || shared) {
+		// Init is nobody on the host: it may neither map the ids of a mount nor look into every directory. And what is to be
+		// shared with the host must be taken from the host's own tree: init's copy of it hears, and is not heard. A user who is
+		// not root may look into no more than init.
+		s.handedOver(len(b.trees))
+		b.trees = append(b.trees, tree{source: m.Source, opened: opened, recursive: o.recursive, mapped: mapped})
 	}
 	b.add(s)
 	return nil
