@@ -78,3 +78,54 @@ func TestHalfOfAPair(t *testing.T) {
 	set(cpu(specs.LinuxCPU{Quota: ptr(int64(-1))}))
 	expect("no quota", "-1 60000 0 0 max max", "max 60000 0 0 max max")
 }
+
+// TestRefusedUpdate: a change of which one limit is refused leaves all of them as they were, also two of which one has to go first.
+func TestRefusedUpdate(t *testing.T) {
+	m, err := Open(fmt.Sprintf("/mydocker-refused-%d", os.Getpid()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Delete()
+	if err := m.Create(); err != nil {
+		t.Fatal(err)
+	}
+	v2, err := IsV2()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := []string{"memory/memory.limit_in_bytes", "memory/memory.memsw.limit_in_bytes", "cpu/cpu.shares", "cpuset/cpuset.cpus", "pids/pids.max"}
+	if v2 {
+		files = []string{"memory.max", "memory.swap.max", "cpu.weight", "cpuset.cpus", "pids.max"}
+	}
+	now := func() (text string) {
+		t.Helper()
+		for _, f := range files {
+			dir, name := filepath.Split(f)
+			value, err := readFile(filepath.Join(Mount, dir, m.Path(), name))
+			if err != nil && name != "memory.swap.max" {
+				t.Fatal(err)
+			}
+			text += value + " "
+		}
+		return text
+	}
+	limits := func(size int64, cpus string) *specs.LinuxResources {
+		both, shares, pids := size*2, uint64(size>>20), size>>20
+		return &specs.LinuxResources{
+			Memory: &specs.LinuxMemory{Limit: &size, Swap: &both}, Pids: &specs.LinuxPids{Limit: &pids},
+			CPU: &specs.LinuxCPU{Shares: &shares, Cpus: cpus},
+		}
+	}
+	if err := Update(m, limits(64<<20, "0")); err != nil {
+		t.Fatal(err)
+	}
+	before := now()
+	for _, size := range []int64{32 << 20, 256 << 20} {
+		if err := Update(m, limits(size, "4095")); err == nil {
+			t.Error("the processor 4095 was accepted")
+		}
+		if got := now(); got != before {
+			t.Errorf("%d: %q, before %q", size, got, before)
+		}
+	}
+}

@@ -179,7 +179,7 @@ func (c *Container) oomKills() (uint64, error) {
 func (c *Container) Update(r *specs.LinuxResources) error {
 	m, err := c.cgroup()
 	if err == nil {
-		err = m.Set(r)
+		err = cgroups.Update(m, r)
 	}
 	if err != nil {
 		return fmt.Errorf("update container %s: %w", c.state.ID, err)
