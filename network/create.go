@@ -259,7 +259,7 @@ func chooseAddresses(n *Network, o CreateOptions, candidates []netip.Prefix, use
 		}
 	}
 	if n.EnableIPv6 {
-		n.Subnet6 = uniqueLocal(n.ID)
+		n.Subnet6 = uniqueLocal(n, used)
 		if o.Subnet6 != "" {
 			if n.Subnet6, err = ownSubnet(o.Subnet6, 16, 126, used); err != nil {
 				return err

@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -50,6 +51,39 @@ func kernelStateNow(t *testing.T) string {
 	lines := strings.Split(out, "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// What is planned is what is made, also where the choice of addresses is left to us; and networks differ.
+func TestPlannedAddresses(t *testing.T) {
+	m := newManager(t)
+	ctx := context.Background()
+	seen := map[netip.Prefix]string{}
+	for _, name := range []string{"br0", "br1", "br2"} {
+		o := CreateOptions{Name: name, EnableIPv6: true}
+		planned, err := m.PlanCreate(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := create(t, m, o)
+		made, err := m.Plan(ctx, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if made != planned {
+			t.Errorf("%s:\n%s", name, lineDiff(planned, made))
+		}
+		if other := seen[n.Subnet6]; other != "" || n.Subnet6.Addr().As16()[0] != 0xfd {
+			t.Errorf("%s has %s; %s too", name, n.Subnet6, other)
+		}
+		seen[n.Subnet6] = name
+	}
+	own, err := m.Network("br0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := uniqueLocal(own, []taken{{prefix: own.Subnet6}}); again == own.Subnet6 {
+		t.Errorf("%s is used, and chosen", again)
+	}
 }
 
 // A person who runs the printed script gets the same network.

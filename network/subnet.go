@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // defaultSubnet is the default network's, if it is free.
@@ -148,13 +150,27 @@ func parseSubnet(s string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// uniqueLocal is the IPv6 subnet of a network that has asked for none: fd, and 40 bits from the network's id (RFC 4193).
-func uniqueLocal(id string) netip.Prefix {
-	sum := sha256.Sum256([]byte("mydocker ipv6 " + id))
-	var b [16]byte
-	b[0] = 0xfd
-	copy(b[1:6], sum[:5])
-	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
+// uniqueLocal is the IPv6 subnet of a network that has asked for none: fd, and 40 bits that nobody else is likely to have (RFC 4193,
+// 3.2). They come from the host and the network's name: what --dry-run prints is what is made, and a network that is made anew has
+// the addresses that it had. The host's identity is not to be shown to others (machine-id(5)), so they are a hash of it.
+func uniqueLocal(n *Network, used []taken) netip.Prefix {
+	host, err := state.ReadFile("/etc/machine-id")
+	if err != nil || len(host) == 0 { // then at least until the next boot
+		host, err = state.ReadFile("/proc/sys/kernel/random/boot_id")
+	}
+	if err != nil {
+		host = []byte(n.ID)
+	}
+	for try := 0; ; try++ {
+		sum := sha256.Sum256(fmt.Appendf(nil, "mydocker ipv6 %s %s %d", host, n.Name, try))
+		var b [16]byte
+		b[0] = 0xfd
+		copy(b[1:6], sum[:5])
+		p := netip.PrefixFrom(netip.AddrFrom16(b), 64)
+		if _, isTaken := clash(p, used); !isTaken {
+			return p
+		}
+	}
 }
 
 // uplinkMTU is the MTU of the link that the default route leaves by, in bytes: a container that sends larger packets than a
