@@ -103,6 +103,39 @@ func TestFlavour(t *testing.T) {
 	answers(t, lan(), "tcp4", "10.99.0.1:8081", "late")
 }
 
+// Where both interfaces have rules, ours go where the host forwards nothing by itself.
+func TestFlavourOfBoth(t *testing.T) {
+	run(t, "bash", "-euc", "for i in legacy nft; do iptables-$i -A INPUT -s 192.0.2.1 -j ACCEPT; done")
+	defer run(t, "bash", "-euc", "for i in legacy nft; do iptables-$i -P FORWARD ACCEPT; iptables-$i -D INPUT -s 192.0.2.1 -j ACCEPT; done")
+	preset := flavourOf(t, "ACCEPT", "ACCEPT")
+	for _, c := range []struct{ legacy, nft, want string }{{"DROP", "ACCEPT", "legacy"}, {"ACCEPT", "DROP", "nft"}, {"DROP", "DROP", preset}} {
+		if got := flavourOf(t, c.legacy, c.nft); got != c.want {
+			t.Errorf("legacy %s, nft %s: %s; want %s", c.legacy, c.nft, got, c.want)
+		}
+	}
+	flavourOf(t, "DROP", "ACCEPT")
+	m := newManager(t, func(o *Options) { o.Firewall = FirewallIPTables })
+	create(t, m, CreateOptions{Name: "br0"})
+	web := start(t, m, "web", "br0", "8080:80")
+	serve(t, web, "tcp4", ":80", "web")
+	answers(t, lan(), "tcp4", "10.99.0.1:8080", "web to 10.99.0.2")
+}
+
+// flavourOf is legacy or nft: the flavour that is chosen on a host with these policies of FORWARD.
+func flavourOf(t *testing.T, legacy, nft string) string {
+	t.Helper()
+	run(t, "iptables-legacy", "-P", "FORWARD", legacy)
+	run(t, "iptables-nft", "-P", "FORWARD", nft)
+	program, err := findProgram(flavour(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if isLegacy(program) {
+		return "legacy"
+	}
+	return "nft"
+}
+
 // The configuration file chooses, and the command line more so.
 func TestConfiguredBackend(t *testing.T) {
 	file := t.TempDir() + "/daemon.json"

@@ -101,7 +101,8 @@ func (m *Manager) chosen() string {
 }
 
 // flavour looks at the host, once for each manager. Where only one of the two kernel interfaces has rules, ours go there:
-// packets pass through both, and what one of them drops the other cannot bring back.
+// packets pass through both, and what one of them drops the other cannot bring back. So where both have, it is the one that forwards
+// nothing by itself.
 func flavour(alsoNFTables bool) string {
 	program, err := findProgram("iptables-restore")
 	if err != nil {
@@ -110,7 +111,11 @@ func flavour(alsoNFTables bool) string {
 		}
 		return FirewallIPTables // whose absence is then said
 	}
-	legacy, nft := hasLegacyRules(), hasNFTRules()
+	legacy, legacyDrops := legacyRules()
+	nft, nftDrops := nftRules()
+	if legacy && nft {
+		legacy, nft = legacyDrops, nftDrops
+	}
 	switch {
 	case legacy == nft:
 	case isLegacy(program) && nft:
@@ -125,40 +130,44 @@ func flavour(alsoNFTables bool) string {
 	return FirewallIPTables
 }
 
-// hasLegacyRules says whether x_tables holds rules, or drops what it has no rule for. The kernel names the tables that somebody has
-// used; a table that was only looked at is empty.
-func hasLegacyRules() bool {
+// legacyRules says whether x_tables holds rules, or drops in FORWARD what it has no rule for. The kernel names the tables that somebody
+// has used; a table that was only looked at is empty.
+func legacyRules() (some, drops bool) {
 	names, err := state.ReadFile("/proc/thread-self/net/ip_tables_names")
 	if err != nil || len(bytes.TrimSpace(names)) == 0 {
-		return false
+		return false, false
 	}
 	save, err := findProgram("iptables-legacy-save")
 	if err != nil {
-		return false
+		return false, false
 	}
 	out, err := exec.Command(save).Output()
-	return err == nil && (bytes.Contains(out, []byte("\n-A ")) || bytes.Contains(out, []byte("\n:FORWARD DROP ")))
+	drops = err == nil && bytes.Contains(out, []byte("\n:FORWARD DROP "))
+	return drops || err == nil && bytes.Contains(out, []byte("\n-A ")), drops
 }
 
-// hasNFTRules says the same of the tables that iptables-nft makes.
-func hasNFTRules() bool {
+// nftRules says the same of the tables that iptables-nft makes.
+func nftRules() (some, drops bool) {
 	c, err := nftables.New()
 	if err != nil {
-		return false
+		return false, false
 	}
 	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
 	if err != nil {
-		return false
+		return false, false
 	}
 	for _, ch := range chains {
 		if ch.Table.Name != "filter" && ch.Table.Name != "nat" && ch.Table.Name != "raw" && ch.Table.Name != "mangle" {
 			continue
 		}
+		if ch.Name == "FORWARD" && ch.Table.Name == "filter" && ch.Policy != nil && *ch.Policy == nftables.ChainPolicyDrop {
+			return true, true
+		}
 		if rules, err := c.GetRules(ch.Table, ch); err == nil && len(rules) > 0 {
-			return true
+			some = true
 		}
 	}
-	return false
+	return some, false
 }
 
 // isLegacy: both flavours are one program under many names, xtables-nft-multi or xtables-legacy-multi.
