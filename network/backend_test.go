@@ -106,7 +106,9 @@ func TestFlavour(t *testing.T) {
 // Where both interfaces have rules, ours go where the host forwards nothing by itself.
 func TestFlavourOfBoth(t *testing.T) {
 	run(t, "bash", "-euc", "for i in legacy nft; do iptables-$i -A INPUT -s 192.0.2.1 -j ACCEPT; done")
-	defer run(t, "bash", "-euc", "for i in legacy nft; do iptables-$i -P FORWARD ACCEPT; iptables-$i -D INPUT -s 192.0.2.1 -j ACCEPT; done")
+	t.Cleanup(func() {
+		run(t, "bash", "-euc", "for i in legacy nft; do iptables-$i -P FORWARD ACCEPT; iptables-$i -D INPUT -s 192.0.2.1 -j ACCEPT; done")
+	})
 	preset := flavourOf(t, "ACCEPT", "ACCEPT")
 	for _, c := range []struct{ legacy, nft, want string }{{"DROP", "ACCEPT", "legacy"}, {"ACCEPT", "DROP", "nft"}, {"DROP", "DROP", preset}} {
 		if got := flavourOf(t, c.legacy, c.nft); got != c.want {
