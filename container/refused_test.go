@@ -49,7 +49,7 @@ func TestRefusedEarly(t *testing.T) {
 	for want, resources := range map[string]*specs.LinuxResources{
 		"resources.cpu.shares: 1 is not":      {CPU: &specs.LinuxCPU{Shares: &few}},
 		"resources.cpu.shares: 262145 is not": {CPU: &specs.LinuxCPU{Shares: &many}},
-		"memory.kmem.limit_in_bytes":          {Memory: &specs.LinuxMemory{Kernel: &kernel}}, //lint:ignore SA1019 it may not be ignored
+		"memory.kmem.limit_in_bytes":          {Memory: &specs.LinuxMemory{Kernel: &kernel}}, // deprecated, and yet it may not be ignored
 	} {
 		spec, err := NewSpec(shell("true"))
 		must(t, err)

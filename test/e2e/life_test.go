@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
-	"net"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -250,64 +248,6 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-func TestRename(t *testing.T) {
-	cleanHost(t)
-	c := sleeper(t, "old-name")
-	other := sleeper(t, "other-name")
-	refused(t, 1, []string{"other-name"}, "rename", "old-name", other.name)
-	must(t, "rename", "old-name", "new-name")
-	t.Cleanup(func() { my(t, "rm", "-f", "new-name") })
-	equal(t, "name", must(t, "inspect", "-f", "{{.Name}}", c.id), "/new-name")
-	refused(t, 1, []string{"old-name"}, "inspect", "old-name")
-	match(t, "ip netns list follows", sh(t, "ip netns list"), `(?m)^new-name( |$)`)
-	equal(t, "exec", must(t, "exec", "new-name", "echo", "hi"), "hi")
-	must(t, "rm", "-f", "new-name")
-	sleeper(t, "old-name")
-}
-
-// A container's new name is that of its rules and claims, and its ports answer while they get it.
-func TestRenamePublished(t *testing.T) {
-	cleanHost(t)
-	for _, backend := range []string{"iptables", "nftables"} {
-		t.Run(backend, func(t *testing.T) {
-			makeNetwork(t, "br0", "--ipv6", "--firewall", backend)
-			c := web(t, "first-name", "-net", "br0", "-p", "8080-8081:80-81", "-p", "[::]:8082:80")
-			stop, failed := make(chan bool), make(chan error, 1)
-			go func() {
-				var errs []error
-				for {
-					select {
-					case <-stop:
-						failed <- errors.Join(errs...)
-						return
-					default:
-					}
-					conn, err := net.DialTimeout("tcp", "10.99.0.1:8080", patience(time.Minute))
-					if err == nil {
-						conn.Close()
-					}
-					errs = append(errs, err)
-				}
-			}()
-			for _, name := range []string{"second-name", "third-name"} {
-				must(t, "rename", c.id, name)
-				rules := sh(t, "iptables-save; ip6tables-save; nft list ruleset")
-				if strings.Contains(rules, "first-name") || strings.Count(rules, "mydocker "+name+" ") < 3 {
-					t.Errorf("rules of %s:\n%s", name, rules)
-				}
-				equal(t, "sync", must(t, "network", "sync", "--dry-run"), "")
-				refused(t, 125, []string{"to container " + name + ":"}, "run", "--rm", "-p", "8080:80", "busybox", "true")
-			}
-			close(stop)
-			if err := <-failed; err != nil {
-				t.Errorf("while it was renamed: %v", err)
-			}
-			must(t, "rm", "-f", "third-name")
-			must(t, "network", "rm", "br0")
-		})
-	}
-}
-
 func TestPauseAndTop(t *testing.T) {
 	cleanHost(t)
 	c := sleeper(t, "pause")
@@ -405,67 +345,6 @@ func killedClient(t *testing.T, args ...string) {
 	out.Read(make([]byte, 10))
 	cmd.Process.Kill()
 	cmd.Wait()
-}
-
-// Everything that several processes do at once: names, addresses, ports and records stay consistent.
-func TestConcurrency(t *testing.T) {
-	cleanHost(t)
-	makeNetwork(t, "br0", "--subnet", "10.88.0.0/27")
-	const n = 16
-	type answer struct {
-		i int
-		r result
-	}
-	answers := make(chan answer, n)
-	for i := range n {
-		go func() {
-			answers <- answer{i, my(t, "run", "-d", "--name", fmt.Sprintf("many-%d", i), "-net", "br0", "-p", fmt.Sprintf("%d:80", 8100+i), "busybox", "sleep", "3600")}
-		}()
-	}
-	for range n {
-		if a := <-answers; a.r.code != 0 {
-			t.Errorf("run %d: status %d %s", a.i, a.r.code, a.r.err)
-		}
-	}
-	seen := map[string]string{}
-	for i := range n {
-		name := fmt.Sprintf("many-%d", i)
-		t.Cleanup(func() { my(t, "rm", "-f", name) })
-		ip := links(t, name)["eth0"].ipv4()
-		if other, ok := seen[ip]; ok || ip == "" {
-			t.Errorf("%s and %s both have address %q", name, other, ip)
-		}
-		seen[ip] = name
-	}
-	// One name, one port: exactly one of many gets it.
-	for _, flags := range [][]string{{"--name", "only-one"}, {"-p", "8200:80"}} {
-		won := make(chan int, n)
-		for range n {
-			go func() {
-				won <- my(t, append(append([]string{"run", "-d", "--label", "contest"}, flags...), "busybox", "sleep", "3600")...).code
-			}()
-		}
-		codes := map[int]int{}
-		for range n {
-			codes[<-won]++
-		}
-		equal(t, fmt.Sprint("winners of ", flags, " of ", codes), codes[0], 1)
-		equal(t, fmt.Sprint("losers of ", flags), codes[125], n-1)
-		// Docker keeps what could not be started as "created"; we may, too.
-		if ids := must(t, "ps", "-aq", "--filter", "label=contest"); ids != "" {
-			must(t, append([]string{"rm", "-f"}, strings.Fields(ids)...)...)
-		}
-	}
-	// All away at once.
-	gone := make(chan result, n)
-	for i := range n {
-		go func() { gone <- my(t, "rm", "-f", fmt.Sprintf("many-%d", i)) }()
-	}
-	for range n {
-		if r := <-gone; r.code != 0 {
-			t.Errorf("rm -f: %d %s", r.code, r.err)
-		}
-	}
 }
 
 // The help of every command is there and names its flags.

@@ -34,7 +34,7 @@ func TestOCIHooksAskState(t *testing.T) {
 	}
 	ours.change(func(s *specs.Spec) {
 		s.Hooks = &specs.Hooks{
-			Prestart: ask("prestart", ""), CreateRuntime: ask("createRuntime", refuse("start one", "exec one true", "pause one", "delete one")), //lint:ignore SA1019 a runtime has to run them
+			Prestart: ask("prestart", ""), CreateRuntime: ask("createRuntime", refuse("start one", "exec one true", "pause one", "delete one")), // a runtime has to run both
 			CreateContainer: ask("createContainer", ""), StartContainer: hook("read line < /gate"), Poststart: ask("poststart", ""),
 		}
 	})
