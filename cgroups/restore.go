@@ -13,10 +13,17 @@ import (
 )
 
 // Update is Set for a group that is in use: when one limit is refused, those that were written before it are again what they were.
-// That holds for files with one value; a line for one device, and rules for devices, stay.
+// That holds for files with one value; a line for one device, and rules for devices, stay. Of a systemd unit the files come first, and
+// once more after systemd has written its own: it is told nothing that the kernel refuses.
 func Update(m Manager, r *specs.LinuxResources) error {
 	before, watch := present(m, r)
-	err := m.Set(r)
+	var err error
+	if scope, ok := m.(*SystemdGroup); ok {
+		err = scope.Manager.Set(r)
+	}
+	if err == nil {
+		err = m.Set(r)
+	}
 	if err == nil {
 		return nil
 	}

@@ -67,6 +67,13 @@ func TestSystemdScope(t *testing.T) {
 			t.Errorf("%s is %q, want %q", path, got, want)
 		}
 	}
+	less := int64(32 << 20)
+	if err := c.Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &less, Swap: &less}, CPU: &specs.LinuxCPU{Cpus: "4095"}}); err == nil {
+		t.Error("the processor 4095 was accepted")
+	}
+	if got := show("MemoryMax"); got != fmt.Sprint(limit) {
+		t.Errorf("after an update that was refused MemoryMax is %s, want %d", got, limit)
+	}
 	if res, err := execIn(t, c, specs.Process{Args: []string{"echo", "inside"}}); err != nil || res.out != "inside\n" {
 		t.Errorf("exec: %q %v", res.out, err)
 	}
