@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sort"
 	"strings"
 	"time"
@@ -50,10 +52,11 @@ Examples:
 				return &usageError{s.verb, err.Error(), 64}
 			}
 			o.Each = func(ev engine.Event) error {
-				if err := show(s.streams.Out, ev); err != nil {
-					return &usageError{s.verb, err.Error(), 64} // Docker's status for a template
+				err := show(s.streams.Out, ev)
+				if err == nil || errors.As(err, new(*fs.PathError)) { // of the output, not of the template
+					return err
 				}
-				return nil
+				return &usageError{s.verb, err.Error(), 64} // Docker's status for a template
 			}
 			e, err := s.engine()
 			if err != nil {

@@ -35,6 +35,7 @@ type labRoom struct {
 	s     *session
 	desk  *lab.Desk
 	texts *lang.Catalogue
+	out   *heard
 }
 
 func (s *session) labRoom(c *urfave.Context, texts *lang.Catalogue) (*labRoom, error) {
@@ -51,7 +52,7 @@ func (s *session) labRoom(c *urfave.Context, texts *lang.Catalogue) (*labRoom, e
 	if err != nil {
 		return nil, err
 	}
-	return &labRoom{s: s, texts: texts, desk: &lab.Desk{
+	return &labRoom{s: s, texts: texts, out: &heard{Writer: s.streams.Out}, desk: &lab.Desk{
 		Library: lab.Library{Dirs: dirs, Language: texts.Language()}, Notebook: lab.Notebook{Dir: notebook}, Store: store,
 	}}, nil
 }
@@ -75,19 +76,19 @@ func (s *session) labNotebook() (string, error) {
 }
 
 func (r *labRoom) say(key string, values ...any) {
-	fmt.Fprintln(r.s.streams.Out, r.texts.Text("lab."+key, values...))
+	fmt.Fprintln(r.out, r.texts.Text("lab."+key, values...))
 }
 
 // step prints what a student is to do.
 func (r *labRoom) step(l *lab.Lab, number int) {
 	step := &l.Steps[number]
 	r.say("step", "number", number+1, "count", len(l.Steps), "title", step.Title)
-	fmt.Fprintf(r.s.streams.Out, "\n%s\n", step.Text)
+	fmt.Fprintf(r.out, "\n%s\n", step.Text)
 	if step.Commands != "" {
-		fmt.Fprintln(r.s.streams.Out)
-		printCommands(r.s.streams.Out, step.Commands)
+		fmt.Fprintln(r.out)
+		printCommands(r.out, step.Commands)
 	}
-	fmt.Fprintln(r.s.streams.Out)
+	fmt.Fprintln(r.out)
 }
 
 func printCommands(w io.Writer, script string) {
@@ -109,7 +110,10 @@ func labVerb(name, summary, usage, example string, run func(r *labRoom, c *urfav
 			if err != nil {
 				return err
 			}
-			return run(r, c)
+			if err := run(r, c); err != nil {
+				return err
+			}
+			return r.out.err
 		},
 	})
 }
@@ -139,7 +143,7 @@ func (r *labRoom) list(*urfave.Context) error {
 		}
 		rows = append(rows, []string{name, at, l.Title + ": " + l.About})
 	}
-	return errors.Join(lang.Table(r.s.streams.Out, rows), bad)
+	return errors.Join(lang.Table(r.out, rows), bad)
 }
 
 // head is the first line of a table: in the catalogue, tabs stand between its words.
@@ -155,7 +159,7 @@ func labStartVerb() *verb {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(r.s.streams.Out, "# %s\n\n%s\n\n", l.Title, l.Intro)
+		fmt.Fprintf(r.out, "# %s\n\n%s\n\n", l.Title, l.Intro)
 		if p.Here {
 			r.step(l, 0)
 			fmt.Fprintln(r.s.streams.Err, r.texts.Text("lab.here", "lab", l.Name))
@@ -183,7 +187,7 @@ func labShowVerb() *verb {
 			r.step(l, p.Step)
 			return nil
 		}
-		fmt.Fprintf(r.s.streams.Out, "# %s\n\n%s\n\n", l.Title, l.Intro)
+		fmt.Fprintf(r.out, "# %s\n\n%s\n\n", l.Title, l.Intro)
 		for i := range l.Steps {
 			r.say("step", "number", i+1, "count", len(l.Steps), "title", l.Steps[i].Title)
 		}
@@ -222,7 +226,7 @@ func (r *labRoom) check(name, answer string) error {
 		r.say("failed", "sentence", res.Failed.Fail)
 		if res.Evidence != "" {
 			r.say("evidence")
-			printCommands(r.s.streams.Out, res.Evidence)
+			printCommands(r.out, res.Evidence)
 		}
 		if res.Failed.Sends() {
 			r.say("next-doctor")
@@ -237,7 +241,7 @@ func (r *labRoom) check(name, answer string) error {
 	} else {
 		r.say("passed", "number", res.Step+1)
 	}
-	fmt.Fprintln(r.s.streams.Out)
+	fmt.Fprintln(r.out)
 	if res.Progress.Step < len(res.Lab.Steps) {
 		r.step(res.Lab, res.Progress.Step)
 	} else {
@@ -273,7 +277,7 @@ func labSolveVerb() *verb {
 			}
 			if done.Script != "" {
 				r.say("solve")
-				printCommands(r.s.streams.Out, done.Script)
+				printCommands(r.out, done.Script)
 			}
 			if done.Word != "" {
 				r.say("solve-answer", "answer", done.Word)
@@ -342,5 +346,5 @@ func (r *labRoom) progress(*urfave.Context) error {
 		r.say("nothing")
 		return nil
 	}
-	return lang.Table(r.s.streams.Out, rows)
+	return lang.Table(r.out, rows)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -60,7 +61,7 @@ func runTrace(s *session, c *urfave.Context) error {
 	if err != nil {
 		return &engine.ExitError{Code: 125, Err: errors.Join(err, keep.forget())}
 	}
-	out := s.streams.Out
+	out := &heard{Writer: s.streams.Out}
 	if c.Bool("predict") {
 		t.Show(out, texts, s.streams.In)
 	} else {
@@ -72,11 +73,14 @@ func runTrace(s *session, c *urfave.Context) error {
 		}
 		fmt.Fprintln(out, texts.Text("trace.kept", "file", keep.file.Name(), "count", len(t.Frames)))
 	}
+	if t.Outcome != trace.Answered {
+		err = explainSilence(out, w, t, texts)
+	}
+	if err = errors.Join(err, out.err); err != nil {
+		return &engine.ExitError{Code: 125, Err: err}
+	}
 	if t.Outcome == trace.Answered {
 		return nil
-	}
-	if err := s.explainSilence(w, t, texts); err != nil {
-		return &engine.ExitError{Code: 125, Err: err}
 	}
 	return exitStatus(1)
 }
@@ -95,7 +99,7 @@ func (s *session) trace(ctx context.Context, from, to string, o trace.Options) (
 }
 
 // explainSilence says which faults the doctor sees on the way.
-func (s *session) explainSilence(w *world.World, t *trace.Trace, texts *lang.Catalogue) error {
+func explainSilence(out io.Writer, w *world.World, t *trace.Trace, texts *lang.Catalogue) error {
 	all, err := doctor.Examine(context.Background(), w)
 	if err != nil {
 		return err
@@ -107,10 +111,10 @@ func (s *session) explainSilence(w *world.World, t *trace.Trace, texts *lang.Cat
 	}
 	found := all.On(w, on)
 	if len(found) > 0 {
-		fmt.Fprintln(s.streams.Out, texts.Text("trace.faults"))
+		fmt.Fprintln(out, texts.Text("trace.faults"))
 	}
 	for _, f := range found {
-		fmt.Fprintf(s.streams.Out, "  %s %s: %s\n", f.ID, f.Object, f.Cause(texts))
+		fmt.Fprintf(out, "  %s %s: %s\n", f.ID, f.Object, f.Cause(texts))
 	}
 	return nil
 }
