@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -178,8 +179,17 @@ func sctpPeer(sa unix.Sockaddr) string {
 	return "nobody"
 }
 
-// askSCTP connects and reads the answer. patient: there should be one.
+// askSCTP connects and reads the answer. patient: there should be one. A call with a time-out is not taken up again by the kernel after a
+// signal (signal(7)), and Go sends itself some: then another association is made.
 func askSCTP(where doer, address string, patient bool) (answer string, err error) {
+	for {
+		if answer, err = tryAskSCTP(where, address, patient); !errors.Is(err, unix.EINTR) {
+			return answer, err
+		}
+	}
+}
+
+func tryAskSCTP(where doer, address string, patient bool) (answer string, err error) {
 	domain, sa := sctpAddress(address)
 	err = where.Do(func() error {
 		s, err := sctpSocket(domain)

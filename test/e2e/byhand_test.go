@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -61,7 +62,7 @@ func TestTwoTiers(t *testing.T) {
 	db2, app2 := sleeper(t, "db2", "--network", "wp-net"), sleeper(t, "app2", "--dns", "10.99.0.1", "--network", "wp-net")
 	app2.exec("ping", "-c1", "-W20", "db2")
 	match(t, "nslookup", app2.exec("nslookup", "db2"), strings.ReplaceAll(db2.ip(), ".", `\.`))
-	if hosts := app2.exec("cat", "/etc/hosts"); strings.Contains(hosts, "db2") {
+	if hosts := app2.exec("cat", "/etc/hosts"); regexp.MustCompile(`\bdb2\b`).MatchString(hosts) {
 		t.Errorf("/etc/hosts knows db2:\n%s", hosts)
 	}
 	must(t, "stop", "-t", "0", "db2")

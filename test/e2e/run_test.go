@@ -54,7 +54,7 @@ func TestRunFlags(t *testing.T) {
 		{"dropping capabilities", `--cap-drop ALL busybox grep CapEff /proc/self/status`, "CapEff:\t0000000000000000"},
 		{"adding a capability", `--cap-drop ALL --cap-add NET_ADMIN busybox grep CapEff /proc/self/status`, "CapEff:\t0000000000001000"},
 		{"docker's default capabilities", `busybox grep CapEff /proc/self/status`, "CapEff:\t00000000a80425fb"},
-		{"add-host", `--add-host db:10.1.2.3 busybox grep db /etc/hosts`, "10.1.2.3\tdb"},
+		{"add-host", `--add-host server:10.1.2.3 busybox grep server /etc/hosts`, "10.1.2.3\tserver"},
 		{"dns", `--dns 10.1.2.3 --dns-search example busybox cat /etc/resolv.conf`, "nameserver 10.1.2.3\nsearch example"},
 		{"init is process 1", `--init busybox sh -c 'test $$ != 1 && echo not me'`, `not me`},
 		{"the command is process 1", `busybox sh -c 'echo $$'`, `1`},
