@@ -31,6 +31,7 @@ type live struct {
 	upstream []netip.Addr         // whom it asks
 	streams  *stdio               // our ends
 	pumps    chan struct{}        // closed when no pump runs any more
+	flowing  []*os.File           // what the pumps read, or have read
 }
 
 func (l *live) close() {
@@ -298,7 +299,7 @@ func (s *stdio) closeOurs()   { closeAll(&s.in, &s.out, &s.err) }
 
 // resumePumps lets the container's output flow, from the start or after a pause.
 func (l *live) resumePumps(d *Definition, h *hub) {
-	l.pumps = make(chan struct{})
+	l.pumps, l.flowing = make(chan struct{}), nil
 	if d.Options.TTY {
 		console := l.c.Console()
 		h.connect(nil, console)
@@ -329,6 +330,7 @@ func (l *live) resumePumps(d *Definition, h *hub) {
 		f      **os.File
 	}{{"stdout", frameStdout, &s.out}, {"stderr", frameStderr, &s.err}} {
 		if *p.f != nil { // else it has ended already
+			l.flowing = append(l.flowing, *p.f)
 			both.Add(1)
 			go flow(p.stream, p.kind, p.f)
 		}
@@ -339,12 +341,11 @@ func (l *live) resumePumps(d *Definition, h *hub) {
 
 // pausePumps stops the flow between two reads, so that nothing is lost. Afterwards the streams that have ended are nil.
 func (l *live) pausePumps() {
-	files := []*os.File{l.streams.out, l.streams.err}
-	for _, f := range files {
+	for _, f := range l.flowing {
 		_ = f.SetReadDeadline(time.Unix(1, 0)) // one that has ended meanwhile needs no deadline
 	}
 	<-l.pumps
-	for _, f := range files {
+	for _, f := range l.flowing {
 		_ = f.SetReadDeadline(time.Time{})
 	}
 }
