@@ -6,6 +6,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	urfave "github.com/urfave/cli/v2"
+
+	"github.com/mydocker/mydocker/state"
 )
 
 // settleLater lets new images be written to the disk after the command has ended, by a process that nobody waits for. When that
@@ -13,6 +15,9 @@ import (
 // worth failing for here.
 func (s *session) settleLater() {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err == nil {
+		err = state.Disinherit()
+	}
 	if err == nil {
 		defer null.Close()
 		argv := []string{"mydocker", "--root", s.root.Lib, "--run-root", s.root.Run, "image", "settle"}

@@ -115,6 +115,9 @@ func (e *Engine) spawn(verb string, files []*os.File) (pid int, err error) {
 		}
 		fds[i] = f.Fd()
 	}
+	if err := state.Disinherit(); err != nil {
+		return 0, err
+	}
 	// A Go program has a thread that looks every 20 µs whether another is stuck, which was an eighth of the processor time of a
 	// start. The slack, which a process has from the thread that starts it, lets that thread sleep longer (prctl(2)).
 	runtime.LockOSThread()

@@ -89,7 +89,9 @@ func (sb *Sandbox) start() error {
 			return errors.Join(err, tell.Close())
 		}
 	}
-	err = cmd.Start()
+	if err = state.Disinherit(); err == nil {
+		err = cmd.Start()
+	}
 	err = errors.Join(err, tell.Close())
 	if err != nil {
 		return explainUserNamespace(err, sb.Rootless)
